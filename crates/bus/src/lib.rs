@@ -1,0 +1,1 @@
+//! NATS JetStream: subjects, streams, claims, artifacts; the runtimes of stages and folds

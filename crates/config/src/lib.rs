@@ -1,0 +1,1 @@
+//! The configuration file: registries, tokens, limits, assumptions

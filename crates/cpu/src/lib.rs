@@ -1,0 +1,1 @@
+//! The bridge between tokio and rayon, and the byte budget

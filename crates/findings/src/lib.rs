@@ -1,0 +1,1 @@
+//! The identity and life of a finding, and the plan of actions

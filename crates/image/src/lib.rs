@@ -1,0 +1,1 @@
+//! Registries and manifests; the bytes of a layer become an Extract

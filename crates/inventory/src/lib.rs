@@ -1,0 +1,1 @@
+//! What runs what: tags, digests, platforms, holders, workloads

@@ -1,0 +1,1 @@
+//! Kubernetes objects become connectivity, exposure and the difference of two states

@@ -1,0 +1,1 @@
+//! The Extracts of an image become one Sbom; CycloneDX out and in

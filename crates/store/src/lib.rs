@@ -1,0 +1,1 @@
+//! Persistence of inventory, components, findings, inbox and outbox

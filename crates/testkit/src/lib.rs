@@ -1,0 +1,1 @@
+//! Real servers as children, an image builder, a registry that misbehaves, a fault proxy

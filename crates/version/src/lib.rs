@@ -1,0 +1,1 @@
+//! The version orders of package ecosystems

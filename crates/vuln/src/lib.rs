@@ -1,0 +1,1 @@
+//! Feeds become one mapped Db; components are matched against it

@@ -1,0 +1,1 @@
+//! Load generator, fault injection and benches against peers and limits

@@ -1,0 +1,1 @@
+//! What travels between processes and what is stored as an artifact

@@ -1,0 +1,1 @@
+//! The aggregator role: configuration and wiring

@@ -1,0 +1,1 @@
+//! The feeds role: configuration and wiring

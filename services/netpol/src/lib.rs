@@ -1,0 +1,1 @@
+//! The netpol role: configuration and wiring

@@ -1,0 +1,1 @@
+//! The sbom role: configuration and wiring

@@ -1,0 +1,1 @@
+//! The scan role: configuration and wiring

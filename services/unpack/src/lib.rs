@@ -1,0 +1,1 @@
+//! The unpack role: configuration and wiring
