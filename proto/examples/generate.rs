@@ -1,0 +1,46 @@
+//! Regenerates `proto/src/gen` from `proto/plimsoll/v1`. Run with `just gen`; needs no protoc.
+
+use std::path::Path;
+
+/// The messages that people and other programs read as JSON.
+const PUBLIC: [&str; 22] = [
+    "ImagePushed",
+    "ImageDeleted",
+    "LayerPushed",
+    "ClusterChanged",
+    "DbUpdated",
+    "RollUp",
+    "Failure",
+    "Change",
+    "Cause",
+    "Finding",
+    "Factors",
+    "Holder",
+    "WorkloadHolder",
+    "RepositoryHolder",
+    "WorkloadName",
+    "Platform",
+    "Vulnerability",
+    "Kev",
+    "SourcedFlag",
+    "PackageKey",
+    "Release",
+    "Partial",
+];
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let out = root.join("src/gen");
+    let files = ["common", "events", "jobs", "artifacts", "facts", "findings"]
+        .map(|name| format!("plimsoll/v1/{name}.proto"));
+    let descriptors = protox::compile(&files, [root])?;
+    prost_build::Config::new()
+        .bytes([".plimsoll.v1.SelectedFile"])
+        .out_dir(&out)
+        .compile_fds(descriptors.clone())?;
+    pbjson_build::Builder::new()
+        .register_descriptors(&prost::Message::encode_to_vec(&descriptors))?
+        .out_dir(&out)
+        .build(&PUBLIC.map(|name| format!(".plimsoll.v1.{name}")))?;
+    Ok(())
+}
