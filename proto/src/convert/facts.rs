@@ -350,7 +350,6 @@ impl TryFrom<v1::Fact> for Fact {
             Body::ScanFailed(fact) => FactBody::ScanFailed(fact.try_into()?),
             Body::Exposure(fact) => FactBody::Exposure(fact.try_into()?),
             Body::Match(fact) => FactBody::Match(fact.try_into()?),
-            Body::Artifact(_) => return Err(Invalid::new("body", "the fact is in an artifact")),
             Body::Layer(_) => return Err(Invalid::new("body", "a layer fact is the planner's")),
         };
         Ok(Self { id: message.id, at: Timestamp(message.at), trace: message.trace, body })

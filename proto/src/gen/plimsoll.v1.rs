@@ -536,6 +536,62 @@ pub struct FailedSource {
     #[prost(int64, tag = "4")]
     pub until: i64,
 }
+/// KV `claims`, by stage and work key: who does a piece of work, and what came of it. Server time decides over
+/// the lease: it ends `lease_ms` after the record was last written.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Claim {
+    /// running or done
+    #[prost(string, tag = "1")]
+    pub state: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub owner: ::prost::alloc::string::String,
+    #[prost(uint64, tag = "3")]
+    pub fence: u64,
+    #[prost(uint32, tag = "4")]
+    pub attempts: u32,
+    #[prost(uint64, tag = "5")]
+    pub lease_ms: u64,
+    #[prost(message, repeated, tag = "6")]
+    pub outputs: ::prost::alloc::vec::Vec<ClaimOutput>,
+    #[prost(string, tag = "7")]
+    pub trace: ::prost::alloc::string::String,
+    /// Code of the last failure, while it is tried again.
+    #[prost(string, tag = "8")]
+    pub code: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ClaimOutput {
+    #[prost(string, tag = "1")]
+    pub subject: ::prost::alloc::string::String,
+    #[prost(bytes = "vec", tag = "2")]
+    pub payload: ::prost::alloc::vec::Vec<u8>,
+    /// Name of the artifact that holds the payload, when it is larger than a message may be.
+    #[prost(string, tag = "3")]
+    pub artifact: ::prost::alloc::string::String,
+}
+/// KV `clusters`, by cluster: the lease of the fold and how far it has come.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct FoldRecord {
+    #[prost(string, tag = "1")]
+    pub owner: ::prost::alloc::string::String,
+    #[prost(uint64, tag = "2")]
+    pub fence: u64,
+    #[prost(uint64, tag = "3")]
+    pub lease_ms: u64,
+    /// Name of the artifact that holds the state.
+    #[prost(string, tag = "4")]
+    pub artifact: ::prost::alloc::string::String,
+    #[prost(uint64, tag = "5")]
+    pub through_seq: u64,
+}
+/// KV `control`, key `db`: the Db that matching uses.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DbPointer {
+    #[prost(uint64, tag = "1")]
+    pub seq: u64,
+    #[prost(string, tag = "2")]
+    pub artifact: ::prost::alloc::string::String,
+}
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Fact {
     #[prost(string, tag = "1")]
@@ -544,7 +600,7 @@ pub struct Fact {
     pub at: i64,
     #[prost(string, tag = "3")]
     pub trace: ::prost::alloc::string::String,
-    #[prost(oneof = "fact::Body", tags = "4, 5, 6, 7, 8, 9, 10, 11")]
+    #[prost(oneof = "fact::Body", tags = "4, 5, 6, 7, 8, 9, 10")]
     pub body: ::core::option::Option<fact::Body>,
 }
 /// Nested message and enum types in `Fact`.
@@ -563,10 +619,7 @@ pub mod fact {
         Exposure(super::ExposureFact),
         #[prost(message, tag = "9")]
         Match(super::MatchFact),
-        /// Name of the artifact that holds the whole Fact, when it is larger than a message may be.
-        #[prost(string, tag = "10")]
-        Artifact(::prost::alloc::string::String),
-        #[prost(message, tag = "11")]
+        #[prost(message, tag = "10")]
         Layer(super::LayerFact),
     }
 }
