@@ -1,0 +1,215 @@
+//! Maven versions.
+//!
+//! Order: `org.apache.maven.artifact.versioning.ComparableVersion` of Maven 3.9 (described in the POM reference,
+//! "Version Order Specification", <https://maven.apache.org/pom.html#version-order-specification>, which gives way
+//! to the code where the two differ). Any text is a version. Only ASCII digits are numbers and only ASCII letters
+//! change case.
+//!
+//! Maven's order is not transitive on every text: `1.0.rc.1` < `1` < `1-2` < `1.0.rc.1`, because a hyphenated
+//! number is less than a dotted zero and a dotted zero equals nothing. It is kept as Maven has it; versions of the
+//! usual shapes do not meet this.
+//!
+//! `ComparableVersion` builds nested lists, but a list is only ever nested at the end of its parent, so one version
+//! is a flat row of items in which a marker opens the next list.
+
+use std::cmp::Ordering;
+
+use crate::scan::{Span, cmp_digits, cmp_ignore_case, is_zero, split_digits, split_run};
+
+/// One item of a version.
+#[derive(Clone, Copy, Debug)]
+enum Item {
+    /// The list at the end of this one begins.
+    Down,
+    /// A qualifier: its rank, and its text, which counts only among [`OTHER`] ones.
+    Word(u8, Span),
+    Number(Span),
+}
+
+const RELEASE: u8 = 5;
+const OTHER: u8 = 7;
+
+/// The items of one version.
+#[derive(Clone, Debug)]
+pub(crate) struct Parts(Box<[Item]>);
+
+pub(crate) fn parse(text: &str) -> Result<Parts, &'static str> {
+    let mut builder = Builder { text, items: Vec::with_capacity(8), level: 0 };
+    let mut rest = text;
+    while let Some(first) = rest.bytes().next() {
+        match first {
+            // A separator with nothing before it stands for a zero.
+            b'.' => {
+                builder.push(Item::Number(Span::default()));
+                rest = rest.get(1..).unwrap_or("");
+            }
+            b'-' => {
+                builder.push(Item::Number(Span::default()));
+                builder.down();
+                rest = rest.get(1..).unwrap_or("");
+            }
+            _ if first.is_ascii_digit() => {
+                let (digits, after) = split_digits(rest);
+                builder.push(Item::Number(builder.span(rest, digits)));
+                rest = builder.separator(after);
+            }
+            _ => {
+                let (word, after) = split_run(rest, |b| !(b.is_ascii_digit() || b == b'.' || b == b'-'));
+                let digit_follows = after.starts_with(|c: char| c.is_ascii_digit());
+                // A word before a digit, or at the very end, opens a list of its own.
+                if (digit_follows || after.is_empty()) && builder.items.len() > builder.level {
+                    builder.down();
+                }
+                let rank = qualifier(word, digit_follows);
+                builder.push(Item::Word(rank, builder.span(rest, word)));
+                rest = if digit_follows {
+                    builder.down();
+                    after
+                } else {
+                    builder.separator(after)
+                };
+            }
+        }
+    }
+    builder.trim();
+    while matches!(builder.items.last(), Some(Item::Down)) {
+        builder.items.pop();
+    }
+    Ok(Parts(builder.items.into_boxed_slice()))
+}
+
+/// The row of items while it grows.
+struct Builder<'a> {
+    text: &'a str,
+    items: Vec<Item>,
+    /// Where the items of the innermost list begin.
+    level: usize,
+}
+
+impl Builder<'_> {
+    fn push(&mut self, item: Item) {
+        self.items.push(item);
+    }
+
+    /// The span of `part`, with which `rest` begins; `rest` is the end of the text.
+    fn span(&self, rest: &str, part: &str) -> Span {
+        Span::at(self.text.len() - rest.len(), part)
+    }
+
+    /// Drops the items at the end of the innermost list that equal nothing.
+    fn trim(&mut self) {
+        while self.items.len() > self.level {
+            let null = match self.items.last() {
+                Some(Item::Number(digits)) => is_zero(digits.of(self.text)),
+                Some(Item::Word(rank, _)) => *rank == RELEASE,
+                _ => false,
+            };
+            if !null {
+                break;
+            }
+            self.items.pop();
+        }
+    }
+
+    /// Closes the innermost list for items of its own and opens one at its end.
+    fn down(&mut self) {
+        self.trim();
+        self.items.push(Item::Down);
+        self.level = self.items.len();
+    }
+
+    /// Handles what follows an item: `.` goes on in the same list, `-` or a change between digits and
+    /// letters opens a new one.
+    fn separator<'t>(&mut self, after: &'t str) -> &'t str {
+        match after.bytes().next() {
+            None => after,
+            Some(b'.') => after.get(1..).unwrap_or(""),
+            Some(b'-') => {
+                self.down();
+                after.get(1..).unwrap_or("")
+            }
+            Some(_) => {
+                self.down();
+                after
+            }
+        }
+    }
+}
+
+/// The rank of a qualifier; `a`, `b` and `m` are short forms only before a digit.
+fn qualifier(word: &str, digit_follows: bool) -> u8 {
+    const RANKS: [(&str, u8); 10] = [
+        ("alpha", 0),
+        ("beta", 1),
+        ("milestone", 2),
+        ("rc", 3),
+        ("cr", 3),
+        ("snapshot", 4),
+        ("ga", RELEASE),
+        ("final", RELEASE),
+        ("release", RELEASE),
+        ("sp", 6),
+    ];
+    const SHORT: [(&str, u8); 3] = [("a", 0), ("b", 1), ("m", 2)];
+    let find = |table: &[(&str, u8)]| {
+        table.iter().find(|(name, _)| name.eq_ignore_ascii_case(word)).map(|(_, rank)| *rank)
+    };
+    let short = if digit_follows { find(&SHORT) } else { None };
+    short.or_else(|| find(&RANKS)).unwrap_or(OTHER)
+}
+
+/// How an item compares with nothing.
+fn against_nothing(item: Item, text: &str) -> Ordering {
+    match item {
+        Item::Down => Ordering::Equal,
+        Item::Word(rank, _) => rank.cmp(&RELEASE),
+        Item::Number(digits) if is_zero(digits.of(text)) => Ordering::Equal,
+        Item::Number(_) => Ordering::Greater,
+    }
+}
+
+/// Numbers above lists above words.
+fn kind(item: Item) -> u8 {
+    match item {
+        Item::Word(..) => 0,
+        Item::Down => 1,
+        Item::Number(_) => 2,
+    }
+}
+
+pub(crate) fn compare(a: &str, pa: &Parts, b: &str, pb: &Parts) -> Ordering {
+    let (mut ia, mut ib) = (pa.0.iter().copied(), pb.0.iter().copied());
+    loop {
+        let order = match (ia.next(), ib.next()) {
+            (None, None) => return Ordering::Equal,
+            (Some(x), None) => against_nothing(x, a),
+            (None, Some(y)) => against_nothing(y, b).reverse(),
+            (Some(Item::Number(x)), Some(Item::Number(y))) => cmp_digits(x.of(a), y.of(b)),
+            (Some(Item::Word(x, wx)), Some(Item::Word(y, wy))) => x
+                .cmp(&y)
+                .then_with(|| if x == OTHER { cmp_ignore_case(wx.of(a), wy.of(b)) } else { Ordering::Equal }),
+            (Some(x), Some(y)) => kind(x).cmp(&kind(y)),
+        };
+        if order != Ordering::Equal {
+            return order;
+        }
+    }
+}
+
+/// Compares two versions of only dotted numbers without parsing them; none for others.
+pub(crate) fn compare_plain(a: &str, b: &str) -> Option<Ordering> {
+    let plain = |text: &str| text.bytes().all(|b| b.is_ascii_digit() || b == b'.');
+    if !plain(a) || !plain(b) {
+        return None;
+    }
+    let (mut ia, mut ib) = (a.split('.'), b.split('.'));
+    loop {
+        let order = match (ia.next(), ib.next()) {
+            (None, None) => return Some(Ordering::Equal),
+            (na, nb) => cmp_digits(na.unwrap_or(""), nb.unwrap_or("")),
+        };
+        if order != Ordering::Equal {
+            return Some(order);
+        }
+    }
+}
