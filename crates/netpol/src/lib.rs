@@ -1,1 +1,15 @@
-//! Kubernetes objects become connectivity, exposure and the difference of two states
+//! Kubernetes objects become connectivity, exposure and the difference of two states.
+
+mod bits;
+pub mod conn;
+pub mod diff;
+pub mod engine;
+pub mod entries;
+pub mod format;
+pub mod ip;
+pub mod load;
+pub mod objects;
+pub mod potential;
+pub mod report;
+pub mod selector;
+pub mod state;

@@ -1,0 +1,376 @@
+//! The difference of two states of a cluster, as connections.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::sync::Arc;
+
+use rustc_hash::FxHashMap;
+use smallvec::SmallVec;
+
+use crate::conn::{ConnId, ConnSet};
+use crate::engine::{Connectivity, Decision, Direction, Options, Peer};
+use crate::entries::ingress_rows;
+use crate::format::INGRESS_CONTROLLER;
+use crate::ip::{Atoms, IpRange};
+use crate::state::ClusterState;
+
+/// Most rows of a difference for which the deciding rules are looked up.
+pub const MAX_EXPLAINED: usize = 2_000;
+
+/// A state with everything that a difference needs; immutable and cheap to share.
+#[derive(Debug, Clone)]
+pub struct Snapshot {
+    pub state: Arc<ClusterState>,
+    pub connectivity: Arc<Connectivity>,
+    /// What ingress controllers may send to each workload.
+    pub ingress: BTreeMap<usize, ConnSet>,
+}
+
+impl Snapshot {
+    /// Computes the snapshot of a state.
+    pub fn new(state: Arc<ClusterState>, options: &Options) -> Self {
+        let connectivity = Connectivity::build(&state, options);
+        let (ingress, _) = ingress_rows(&state, &connectivity);
+        Self { state, connectivity, ingress }
+    }
+}
+
+/// One end of a row of a difference.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum DiffPeer {
+    /// Printed name of a workload.
+    Workload(String),
+    Range(IpRange),
+    IngressController,
+}
+
+impl fmt::Display for DiffPeer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Workload(name) => f.write_str(name),
+            Self::Range(range) => write!(f, "{range}[External]"),
+            Self::IngressController => f.write_str(INGRESS_CONTROLLER),
+        }
+    }
+}
+
+/// What happened to a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ChangeKind {
+    Changed,
+    Added,
+    Removed,
+    /// Only where the whole picture was asked for.
+    Unchanged,
+}
+
+impl ChangeKind {
+    /// The word as printed.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Changed => "changed",
+            Self::Added => "added",
+            Self::Removed => "removed",
+            Self::Unchanged => "unchanged",
+        }
+    }
+}
+
+/// One connection that differs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DiffRow {
+    pub kind: ChangeKind,
+    pub source: DiffPeer,
+    pub destination: DiffPeer,
+    pub before: ConnSet,
+    pub after: ConnSet,
+    /// The source is a workload of one side only.
+    pub source_differs: bool,
+    /// The destination is a workload of one side only.
+    pub destination_differs: bool,
+    /// Rules that decided before; empty also past [`MAX_EXPLAINED`] rows and where nothing selects (default allow).
+    pub decided_before: Vec<Decision>,
+    /// Rules that decide after; as before.
+    pub decided_after: Vec<Decision>,
+}
+
+/// The difference of two states.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ConnDiff {
+    /// By kind, then source, then destination.
+    pub rows: Vec<DiffRow>,
+    /// Printed names of workloads that only the second state has.
+    pub workloads_added: Vec<String>,
+    /// Printed names of workloads that only the first state has.
+    pub workloads_removed: Vec<String>,
+}
+
+impl ConnDiff {
+    /// True when no connection differs.
+    pub fn is_empty(&self) -> bool {
+        self.rows.iter().all(|row| row.kind == ChangeKind::Unchanged)
+    }
+
+    /// The rows of a kind.
+    pub fn of_kind(&self, kind: ChangeKind) -> impl Iterator<Item = &DiffRow> {
+        self.rows.iter().filter(move |row| row.kind == kind)
+    }
+}
+
+/// A workload by name: its index before and after.
+#[derive(Debug, Clone, Copy)]
+struct Both {
+    before: Option<usize>,
+    after: Option<usize>,
+}
+
+/// The difference of two connectivities, without ways in through ingress controllers.
+pub fn diff(before: &Connectivity, after: &Connectivity) -> ConnDiff {
+    let none = BTreeMap::new();
+    Differ::new(before, after).run(&none, &none, false)
+}
+
+/// The difference of two snapshots, ways in included. `unchanged` asks for the equal rows too, of which there can be
+/// as many as workloads squared.
+pub fn diff_snapshots(before: &Snapshot, after: &Snapshot, unchanged: bool) -> ConnDiff {
+    Differ::new(&before.connectivity, &after.connectivity).run(&before.ingress, &after.ingress, unchanged)
+}
+
+struct Differ<'a> {
+    before: &'a Connectivity,
+    after: &'a Connectivity,
+    names: Vec<(String, Both)>,
+    /// Ids of the first table in the second; `None` where the set is unknown there.
+    ids: Vec<Option<ConnId>>,
+}
+
+type Signature = SmallVec<[Option<ConnId>; 2]>;
+
+impl<'a> Differ<'a> {
+    fn new(before: &'a Connectivity, after: &'a Connectivity) -> Self {
+        let mut names: BTreeMap<String, Both> = BTreeMap::new();
+        for (index, endpoint) in
+            before.endpoints().iter().enumerate().filter(|(_, endpoint)| !endpoint.assumed)
+        {
+            names.insert(endpoint.to_string(), Both { before: Some(index), after: None });
+        }
+        for (index, endpoint) in
+            after.endpoints().iter().enumerate().filter(|(_, endpoint)| !endpoint.assumed)
+        {
+            names.entry(endpoint.to_string()).or_insert(Both { before: None, after: None }).after =
+                Some(index);
+        }
+        Self { before, after, names: names.into_iter().collect(), ids: before.ids_in(after) }
+    }
+
+    fn run(
+        &self,
+        ingress_before: &BTreeMap<usize, ConnSet>,
+        ingress_after: &BTreeMap<usize, ConnSet>,
+        all: bool,
+    ) -> ConnDiff {
+        let mut pairs: BTreeSet<(u32, u32)> = BTreeSet::new();
+        for direction in [Direction::Egress, Direction::Ingress] {
+            let mut known: FxHashMap<(Vec<u32>, Vec<u32>), Vec<u32>> = FxHashMap::default();
+            for (index, (_, both)) in self.names.iter().enumerate() {
+                let changed: &[u32] = match (both.before, both.after, all) {
+                    (Some(before), Some(after), false) => {
+                        let key =
+                            (self.before.rows_of(before, direction), self.after.rows_of(after, direction));
+                        known.entry(key).or_insert_with_key(|(b, a)| self.changed_columns(b, a))
+                    }
+                    _ => &(0..self.names.len() as u32).collect::<Vec<_>>(),
+                };
+                for &other in changed {
+                    let index = index as u32;
+                    pairs.insert(if direction == Direction::Egress {
+                        (index, other)
+                    } else {
+                        (other, index)
+                    });
+                }
+            }
+        }
+        let mut rows = Vec::new();
+        for (source, destination) in pairs {
+            if source != destination {
+                rows.extend(self.pair(source as usize, destination as usize, all));
+            }
+        }
+        for direction in [Direction::Ingress, Direction::Egress] {
+            self.outside(direction, all, &mut rows);
+        }
+        for (name, both) in &self.names {
+            let of = |index: Option<usize>, rows: &BTreeMap<usize, ConnSet>| {
+                index.and_then(|index| rows.get(&index)).cloned().unwrap_or_default()
+            };
+            let (b, a) = (of(both.before, ingress_before), of(both.after, ingress_after));
+            rows.extend(row(
+                DiffPeer::IngressController,
+                DiffPeer::Workload(name.clone()),
+                b,
+                a,
+                (false, is_single(both)),
+                all,
+            ));
+        }
+        rows.sort_by(|a, b| (a.kind, &a.source, &a.destination).cmp(&(b.kind, &b.source, &b.destination)));
+        self.explain(&mut rows);
+        let only = |pick: fn(&Both) -> bool| {
+            self.names.iter().filter(|(_, both)| pick(both)).map(|(name, _)| name.clone()).collect()
+        };
+        ConnDiff {
+            rows,
+            workloads_added: only(|both| both.before.is_none()),
+            workloads_removed: only(|both| both.after.is_none()),
+        }
+    }
+
+    /// Workload columns at which two rows differ.
+    fn changed_columns(&self, before: &[u32], after: &[u32]) -> Vec<u32> {
+        let (dense_before, dense_after) = (self.before.dense(before), self.after.dense(after));
+        let signature =
+            |dense: &[Vec<ConnId>], classes: &[u32], map: &dyn Fn(ConnId) -> Option<ConnId>| -> Signature {
+                let mut signature: Signature = dense
+                    .iter()
+                    .flat_map(|row| {
+                        classes.iter().map(|class| row.get(*class as usize).copied().unwrap_or_default())
+                    })
+                    .map(map)
+                    .collect();
+                signature.sort_unstable();
+                signature.dedup();
+                signature
+            };
+        let map_before = |id: ConnId| self.ids.get(id.0 as usize).copied().flatten();
+        let mut changed = Vec::new();
+        for (index, (_, both)) in self.names.iter().enumerate() {
+            let same = match (both.before, both.after) {
+                (Some(b), Some(a)) => {
+                    signature(&dense_before, self.before.classes_at(b), &map_before)
+                        == signature(&dense_after, self.after.classes_at(a), &Some)
+                }
+                _ => false,
+            };
+            if !same {
+                changed.push(index as u32);
+            }
+        }
+        changed
+    }
+
+    fn pair(&self, source: usize, destination: usize, all: bool) -> Option<DiffRow> {
+        let ((source_name, s), (destination_name, d)) =
+            (self.names.get(source)?, self.names.get(destination)?);
+        let between = |connectivity: &Connectivity, s: Option<usize>, d: Option<usize>| match (s, d) {
+            (Some(s), Some(d)) => connectivity.between(Peer::Workload(s), Peer::Workload(d)),
+            _ => ConnSet::none(),
+        };
+        let (before, after) =
+            (between(self.before, s.before, d.before), between(self.after, s.after, d.after));
+        let ends = (DiffPeer::Workload(source_name.clone()), DiffPeer::Workload(destination_name.clone()));
+        row(ends.0, ends.1, before, after, (is_single(s), is_single(d)), all)
+    }
+
+    /// Rows with the outside: by common atoms, touching ones of the same answer merged.
+    fn outside(&self, direction: Direction, all: bool, rows: &mut Vec<DiffRow>) {
+        let blocks: Vec<IpRange> =
+            self.before.ranges(direction).iter().chain(self.after.ranges(direction)).copied().collect();
+        let mut families: Vec<_> = blocks.iter().map(|range| range.family).collect();
+        families.sort_unstable();
+        families.dedup();
+        let atoms = Atoms::cut(&families, &blocks);
+        for (name, both) in &self.names {
+            let mut open: Option<(IpRange, ConnSet, ConnSet)> = None;
+            let mut flush = |open: Option<(IpRange, ConnSet, ConnSet)>| {
+                let Some((range, before, after)) = open else { return };
+                let (workload, range) = (DiffPeer::Workload(name.clone()), DiffPeer::Range(range));
+                let single = is_single(both);
+                rows.extend(match direction {
+                    Direction::Ingress => row(range, workload, before, after, (false, single), all),
+                    Direction::Egress => row(workload, range, before, after, (single, false), all),
+                });
+            };
+            for atom in atoms.ranges() {
+                let of = |connectivity: &Connectivity, index: Option<usize>| {
+                    let Some(index) = index else { return ConnSet::none() };
+                    match direction {
+                        Direction::Ingress => connectivity.between(Peer::Range(*atom), Peer::Workload(index)),
+                        Direction::Egress => connectivity.between(Peer::Workload(index), Peer::Range(*atom)),
+                    }
+                };
+                let (before, after) = (of(self.before, both.before), of(self.after, both.after));
+                match &mut open {
+                    Some((range, b, a))
+                        if range.family == atom.family
+                            && range.last + 1 == atom.first
+                            && *b == before
+                            && *a == after =>
+                    {
+                        range.last = atom.last;
+                    }
+                    _ => flush(open.replace((*atom, before, after))),
+                }
+            }
+            flush(open);
+        }
+    }
+
+    fn explain(&self, rows: &mut [DiffRow]) {
+        let index: FxHashMap<&str, Both> =
+            self.names.iter().map(|(name, both)| (name.as_str(), *both)).collect();
+        let differing = rows.iter_mut().filter(|row| row.kind != ChangeKind::Unchanged);
+        for row in differing.take(MAX_EXPLAINED) {
+            let peers = |side: fn(&Both) -> Option<usize>| {
+                let peer = |peer: &DiffPeer| match peer {
+                    DiffPeer::Workload(name) => index.get(name.as_str()).and_then(side).map(Peer::Workload),
+                    DiffPeer::Range(range) => Some(Peer::Range(*range)),
+                    DiffPeer::IngressController => None,
+                };
+                Some((peer(&row.source)?, peer(&row.destination)?))
+            };
+            let decisions = |connectivity: &Connectivity, ends: Option<(Peer, Peer)>| {
+                let Some((source, destination)) = ends else { return Vec::new() };
+                let explained = connectivity.explain(source, destination);
+                let sides = explained.egress.into_iter().chain(explained.ingress);
+                let mut decisions: Vec<Decision> = sides.flat_map(|side| side.decisions).collect();
+                decisions.dedup();
+                decisions
+            };
+            row.decided_before = decisions(self.before, peers(|both| both.before));
+            row.decided_after = decisions(self.after, peers(|both| both.after));
+        }
+    }
+}
+
+fn is_single(both: &Both) -> bool {
+    both.before.is_none() || both.after.is_none()
+}
+
+fn row(
+    source: DiffPeer,
+    destination: DiffPeer,
+    before: ConnSet,
+    after: ConnSet,
+    (source_differs, destination_differs): (bool, bool),
+    all: bool,
+) -> Option<DiffRow> {
+    let kind = match (before.is_empty(), after.is_empty()) {
+        (true, true) => return None,
+        (false, true) => ChangeKind::Removed,
+        (true, false) => ChangeKind::Added,
+        (false, false) if before == after => ChangeKind::Unchanged,
+        (false, false) => ChangeKind::Changed,
+    };
+    (all || kind != ChangeKind::Unchanged).then_some(DiffRow {
+        kind,
+        source,
+        destination,
+        before,
+        after,
+        source_differs,
+        destination_differs,
+        decided_before: Vec::new(),
+        decided_after: Vec::new(),
+    })
+}

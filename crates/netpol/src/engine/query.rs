@@ -1,0 +1,466 @@
+//! Questions to a connectivity: one pair, every pair, and why.
+
+use std::fmt;
+use std::net::IpAddr;
+
+use rustc_hash::FxHashMap;
+
+use super::build::resolve;
+use super::row::Row;
+use super::{BlockPods, Class, CompiledRule, Connectivity, Direction};
+use crate::conn::{ConnId, ConnSet, ConnTable, Protocol};
+use crate::ip::IpRange;
+use crate::objects::{Action, ObjectKey};
+
+/// One end of a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Peer {
+    /// Index into [`Connectivity::endpoints`].
+    Workload(usize),
+    /// Addresses outside the cluster.
+    Range(IpRange),
+}
+
+/// Every allowed connection between two different workloads, or a workload and the outside.
+#[derive(Debug, Clone, Default)]
+pub struct Rows {
+    conns: ConnTable,
+    rows: Vec<(Peer, Peer, ConnId)>,
+}
+
+impl Rows {
+    /// Source, destination and connection, never empty, in no order.
+    pub fn iter(&self) -> impl Iterator<Item = (Peer, Peer, &ConnSet)> {
+        self.rows.iter().map(|&(source, destination, conn)| (source, destination, self.conns.get(conn)))
+    }
+
+    /// Number of rows.
+    pub fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// True when nothing may connect.
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+}
+
+/// What is declared about one packet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Verdict {
+    Allow,
+    Deny,
+    /// Depends on what is not in view or on the network plugin.
+    Unknown,
+}
+
+/// One rule or policy that had a say.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Decision {
+    pub policy: ObjectKey,
+    /// File or event that the policy came from.
+    pub source: Option<String>,
+    /// `None`: the policy isolates the pod and none of its rules matches.
+    pub rule: Option<usize>,
+    /// Name of the rule, where it has one.
+    pub name: String,
+    /// `allow`, `deny`, `pass` or `isolate`.
+    pub action: &'static str,
+    /// Ports that the rule speaks about.
+    pub conn: ConnSet,
+}
+
+impl fmt::Display for Decision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.policy)?;
+        match self.rule {
+            Some(rule) if self.name.is_empty() => write!(f, " rule {rule}")?,
+            Some(rule) => write!(f, " rule {rule} ({})", self.name)?,
+            None => {}
+        }
+        write!(f, " {}", self.action)?;
+        if self.rule.is_some() { write!(f, " {}", self.conn) } else { Ok(()) }
+    }
+}
+
+/// One direction of an explanation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Side {
+    /// A NetworkPolicy selects the pod in this direction.
+    pub isolated: bool,
+    /// What this side allows.
+    pub conn: ConnSet,
+    /// Rules that match the peer, in order of evaluation; empty: default allow.
+    pub decisions: Vec<Decision>,
+}
+
+/// Why two peers may connect, or not.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Explanation {
+    pub conn: ConnSet,
+    /// `None` where the source is outside the cluster.
+    pub egress: Option<Side>,
+    /// `None` where the destination is outside the cluster.
+    pub ingress: Option<Side>,
+}
+
+impl Connectivity {
+    fn row(&self, index: u32) -> &Row {
+        static EMPTY: Row = Row(Vec::new());
+        self.rows.get(index as usize).unwrap_or(&EMPTY)
+    }
+
+    fn column(&self, peer: Peer, direction: Direction) -> Option<usize> {
+        let Peer::Range(range) = peer else { return None };
+        let atoms = if direction == Direction::Ingress { &self.sources } else { &self.destinations };
+        let found = atoms.inside(IpRange { last: range.first, ..range });
+        // The atom that holds the first address.
+        Some(self.classes.len() + found.end.checked_sub(1)?)
+    }
+
+    fn classes_of(&self, peer: Peer) -> &[u32] {
+        match peer {
+            Peer::Workload(index) => {
+                self.endpoints.get(index).map(|endpoint| endpoint.classes.as_slice()).unwrap_or_default()
+            }
+            Peer::Range(_) => &[],
+        }
+    }
+
+    fn class(&self, index: u32) -> Option<&Class> {
+        self.classes.get(index as usize)
+    }
+
+    /// What may connect from `source` to `destination`. A range is judged by the atom that holds its first address.
+    /// A workload with itself: what its replicas may send each other.
+    pub fn between(&self, source: Peer, destination: Peer) -> ConnSet {
+        let mut all = ConnSet::none();
+        match (source, destination) {
+            (Peer::Workload(_), Peer::Workload(_)) => {
+                for &s in self.classes_of(source) {
+                    for &d in self.classes_of(destination) {
+                        all = all.union(&self.between_classes(s, d));
+                    }
+                }
+            }
+            (Peer::Workload(_), Peer::Range(_)) => {
+                for class in self.classes_of(source).iter().filter_map(|class| self.class(*class)) {
+                    if let Some(column) = self.column(destination, Direction::Egress) {
+                        all = all.union(self.conns.get(self.row(class.egress).at(column)));
+                    }
+                }
+            }
+            (Peer::Range(_), Peer::Workload(_)) => {
+                for class in self.classes_of(destination).iter().filter_map(|class| self.class(*class)) {
+                    if let Some(column) = self.column(source, Direction::Ingress) {
+                        all = all.union(self.conns.get(self.row(class.ingress).at(column)));
+                    }
+                }
+            }
+            (Peer::Range(_), Peer::Range(_)) => {}
+        }
+        all
+    }
+
+    fn between_classes(&self, source: u32, destination: u32) -> ConnSet {
+        let (Some(s), Some(d)) = (self.class(source), self.class(destination)) else {
+            return ConnSet::none();
+        };
+        let out = self.conns.get(self.row(s.egress).at(destination as usize));
+        out.intersect(self.conns.get(self.row(d.ingress).at(source as usize)))
+    }
+
+    /// The verdict on one packet; [`Verdict::Unknown`] where a side has host networking or, with
+    /// [`BlockPods::Unknown`], an address block may or may not match the peer.
+    pub fn verdict(&self, source: Peer, destination: Peer, protocol: Protocol, port: u16) -> Verdict {
+        if source == destination {
+            return Verdict::Allow;
+        }
+        if self.between(source, destination).contains(protocol, port) {
+            return Verdict::Allow;
+        }
+        let host = |peer: Peer| match peer {
+            Peer::Workload(index) => self.endpoints.get(index).is_some_and(|endpoint| endpoint.host_network),
+            Peer::Range(_) => false,
+        };
+        let blocks = self.options.block_pods == BlockPods::Unknown
+            && (self.block_may_match(source, Direction::Egress)
+                || self.block_may_match(destination, Direction::Ingress));
+        if host(source) || host(destination) || blocks { Verdict::Unknown } else { Verdict::Deny }
+    }
+
+    /// True when a policy that selects the peer names addresses in this direction.
+    fn block_may_match(&self, peer: Peer, direction: Direction) -> bool {
+        self.classes_of(peer).iter().filter_map(|class| self.class(*class)).any(|class| {
+            self.selecting(class, direction).any(|policy| {
+                policy.rules(direction).unwrap_or_default().iter().any(|rule| {
+                    let set = self.sets.get(rule.peers as usize);
+                    set.is_some_and(|set| set.iter().any(|column| column >= self.classes.len()))
+                })
+            })
+        })
+    }
+
+    fn selecting<'a>(
+        &'a self,
+        class: &'a Class,
+        direction: Direction,
+    ) -> impl Iterator<Item = &'a super::Policy> {
+        let listed = match direction {
+            Direction::Ingress => &class.ingress_policies,
+            Direction::Egress => &class.egress_policies,
+        };
+        listed.iter().filter_map(|index| self.policies.get(*index as usize))
+    }
+
+    /// True when a policy of any kind selects some pod of the workload in the direction.
+    pub fn is_selected(&self, workload: usize, direction: Direction) -> bool {
+        let classes = self.classes_of(Peer::Workload(workload)).iter().filter_map(|class| self.class(*class));
+        classes.into_iter().any(|class| self.selecting(class, direction).next().is_some())
+    }
+
+    /// True when a NetworkPolicy selects every pod of the workload in the direction.
+    pub fn is_isolated(&self, workload: usize, direction: Direction) -> bool {
+        let mut classes =
+            self.classes_of(Peer::Workload(workload)).iter().filter_map(|class| self.class(*class));
+        classes.all(|class| self.selecting(class, direction).any(|policy| policy.tier.is_none()))
+    }
+
+    /// The policies that select the workload in the direction.
+    pub fn selected_by(&self, workload: usize, direction: Direction) -> Vec<&ObjectKey> {
+        let classes = self.classes_of(Peer::Workload(workload)).iter().filter_map(|class| self.class(*class));
+        let mut keys: Vec<_> =
+            classes.flat_map(|class| self.selecting(class, direction)).map(|policy| &policy.key).collect();
+        keys.sort();
+        keys.dedup();
+        keys
+    }
+
+    /// Ranges into which the outside is cut, as sources or as destinations.
+    pub fn ranges(&self, direction: Direction) -> &[IpRange] {
+        match direction {
+            Direction::Ingress => self.sources.ranges(),
+            Direction::Egress => self.destinations.ranges(),
+        }
+    }
+
+    /// The outside address range that holds an address.
+    pub fn range_of(&self, address: IpAddr, direction: Direction) -> Option<IpRange> {
+        self.ranges(direction).iter().find(|range| range.contains(address)).copied()
+    }
+
+    /// Every allowed connection. Time and size are those of the answer: workloads squared at worst.
+    pub fn rows(&self) -> Rows {
+        let mut conns = self.conns.clone();
+        let mut rows = Vec::new();
+        // Workloads of each class, assumed peers left out.
+        let mut members: Vec<Vec<u32>> = vec![Vec::new(); self.classes.len()];
+        let mut simple = true;
+        for (index, endpoint) in self.endpoints.iter().enumerate().filter(|(_, endpoint)| !endpoint.assumed) {
+            simple &= endpoint.classes.len() <= 1;
+            for class in &endpoint.classes {
+                if let Some(list) = members.get_mut(*class as usize) {
+                    list.push(index as u32);
+                }
+            }
+        }
+        let mut merged: FxHashMap<(Peer, Peer), ConnId> = FxHashMap::default();
+        let mut push = |conns: &mut ConnTable, source: Peer, destination: Peer, conn: ConnId| {
+            if simple {
+                rows.push((source, destination, conn));
+            } else {
+                let known = merged.entry((source, destination)).or_insert(ConnId::NONE);
+                *known = conns.union(*known, conn);
+            }
+        };
+        let mut seen = vec![ConnId::NONE; self.rows.len()];
+        for (index, class) in self.classes.iter().enumerate() {
+            let Some(sources) = members.get(index).filter(|list| !list.is_empty()) else { continue };
+            for (row, at) in self.rows.iter().zip(&mut seen) {
+                *at = row.at(index);
+            }
+            for (out, columns) in &self.row(class.egress).0 {
+                for column in columns.iter() {
+                    let Some(destination) = self.classes.get(column) else {
+                        if let Some(range) = self.destinations.ranges().get(column - self.classes.len()) {
+                            for source in sources {
+                                push(&mut conns, Peer::Workload(*source as usize), Peer::Range(*range), *out);
+                            }
+                        }
+                        continue;
+                    };
+                    let admitted = seen.get(destination.ingress as usize).copied().unwrap_or(ConnId::NONE);
+                    if admitted == ConnId::NONE {
+                        continue;
+                    }
+                    let conn = conns.intersect(*out, admitted);
+                    if conn == ConnId::NONE {
+                        continue;
+                    }
+                    for source in sources {
+                        for destination in members.get(column).into_iter().flatten() {
+                            if source != destination {
+                                let (s, d) = (*source as usize, *destination as usize);
+                                push(&mut conns, Peer::Workload(s), Peer::Workload(d), conn);
+                            }
+                        }
+                    }
+                }
+            }
+            for (conn, columns) in &self.row(class.ingress).0 {
+                for column in columns.iter().filter(|column| *column >= self.classes.len()) {
+                    if let Some(range) = self.sources.ranges().get(column - self.classes.len()) {
+                        for workload in sources {
+                            push(&mut conns, Peer::Range(*range), Peer::Workload(*workload as usize), *conn);
+                        }
+                    }
+                }
+            }
+        }
+        rows.extend(merged.into_iter().map(|((source, destination), conn)| (source, destination, conn)));
+        Rows { conns, rows }
+    }
+
+    /// Number of other workloads that the workload can reach on any port.
+    pub fn reach(&self, workload: usize) -> usize {
+        let mut reached = std::collections::BTreeSet::new();
+        for &source in self.classes_of(Peer::Workload(workload)) {
+            let Some(class) = self.class(source) else { continue };
+            for (index, endpoint) in self.endpoints.iter().enumerate() {
+                if endpoint.assumed || index == workload || reached.contains(&index) {
+                    continue;
+                }
+                let hit = endpoint.classes.iter().any(|&destination| {
+                    self.row(class.egress).at(destination as usize) != ConnId::NONE
+                        && !self.between_classes(source, destination).is_empty()
+                });
+                if hit {
+                    reached.insert(index);
+                }
+            }
+        }
+        reached.len()
+    }
+
+    /// Why `source` may connect to `destination`: both sides, with the rules that match. For a workload with several
+    /// label sets the decisions of all of them are listed.
+    pub fn explain(&self, source: Peer, destination: Peer) -> Explanation {
+        Explanation {
+            conn: self.between(source, destination),
+            egress: self.side(source, destination, Direction::Egress),
+            ingress: self.side(destination, source, Direction::Ingress),
+        }
+    }
+
+    fn side(&self, subject: Peer, other: Peer, direction: Direction) -> Option<Side> {
+        let Peer::Workload(_) = subject else { return None };
+        let columns: Vec<usize> = match other {
+            Peer::Workload(_) => self.classes_of(other).iter().map(|class| *class as usize).collect(),
+            Peer::Range(_) => self.column(other, direction).into_iter().collect(),
+        };
+        let mut side = Side { isolated: false, conn: ConnSet::none(), decisions: Vec::new() };
+        for class in self.classes_of(subject).iter().filter_map(|class| self.class(*class)) {
+            let row = match direction {
+                Direction::Ingress => class.ingress,
+                Direction::Egress => class.egress,
+            };
+            for column in &columns {
+                side.conn = side.conn.union(self.conns.get(self.row(row).at(*column)));
+            }
+            for policy in self.selecting(class, direction) {
+                side.isolated |= policy.tier.is_none();
+                let before = side.decisions.len();
+                for (index, rule) in policy.rules(direction).unwrap_or_default().iter().enumerate() {
+                    for column in &columns {
+                        if !self.sets.get(rule.peers as usize).is_some_and(|set| set.has(*column)) {
+                            continue;
+                        }
+                        let ports = if direction == Direction::Ingress {
+                            Some(class)
+                        } else {
+                            self.classes.get(*column)
+                        };
+                        let decision = Decision {
+                            policy: policy.key.clone(),
+                            source: policy.source.clone(),
+                            rule: Some(index),
+                            name: rule.name.clone(),
+                            action: action(rule),
+                            conn: self.rule_conn(rule, ports),
+                        };
+                        if !side.decisions.contains(&decision) {
+                            side.decisions.push(decision);
+                        }
+                    }
+                }
+                if policy.tier.is_none() && side.decisions.len() == before {
+                    let decision = Decision {
+                        policy: policy.key.clone(),
+                        source: policy.source.clone(),
+                        rule: None,
+                        name: String::new(),
+                        action: "isolate",
+                        conn: ConnSet::none(),
+                    };
+                    if !side.decisions.contains(&decision) {
+                        side.decisions.push(decision);
+                    }
+                }
+            }
+        }
+        Some(side)
+    }
+
+    fn rule_conn(&self, rule: &CompiledRule, destination: Option<&Class>) -> ConnSet {
+        let fixed = self.conns.get(rule.ports.fixed);
+        let ports = destination.and_then(|class| self.port_sets.get(class.ports as usize));
+        ports.map_or_else(|| fixed.clone(), |ports| fixed.union(&resolve(&rule.ports.named, ports)))
+    }
+}
+
+fn action(rule: &CompiledRule) -> &'static str {
+    match rule.action {
+        Action::Allow => "allow",
+        Action::Deny => "deny",
+        Action::Pass => "pass",
+    }
+}
+
+/// What a difference needs of the inside.
+impl Connectivity {
+    /// Ids of this table's sets in the other's.
+    pub(crate) fn ids_in(&self, other: &Self) -> Vec<Option<ConnId>> {
+        (0..self.conns.len() as u32).map(|id| other.conns.find(self.conns.get(ConnId(id)))).collect()
+    }
+
+    pub(crate) fn classes_at(&self, workload: usize) -> &[u32] {
+        self.classes_of(Peer::Workload(workload))
+    }
+
+    /// Rows of a workload in a direction, sorted.
+    pub(crate) fn rows_of(&self, workload: usize, direction: Direction) -> Vec<u32> {
+        let classes = self.classes_at(workload).iter().filter_map(|class| self.class(*class));
+        let mut rows: Vec<u32> = classes
+            .map(|class| if direction == Direction::Ingress { class.ingress } else { class.egress })
+            .collect();
+        rows.sort_unstable();
+        rows.dedup();
+        rows
+    }
+
+    /// The rows by class.
+    pub(crate) fn dense(&self, rows: &[u32]) -> Vec<Vec<ConnId>> {
+        let expand = |row: &u32| {
+            let mut dense = vec![ConnId::NONE; self.classes.len()];
+            for (conn, columns) in &self.row(*row).0 {
+                for column in columns.iter() {
+                    if let Some(cell) = dense.get_mut(column) {
+                        *cell = *conn;
+                    }
+                }
+            }
+            dense
+        };
+        rows.iter().map(expand).collect()
+    }
+}

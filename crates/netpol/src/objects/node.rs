@@ -1,0 +1,174 @@
+//! A cursor over a parsed document that knows the path it stands at.
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use serde_json::Value;
+
+use crate::selector::{Labels, Operator, Requirement, Selector};
+
+/// A refused field: where, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Refused {
+    pub(super) field: String,
+    pub(super) message: String,
+}
+
+pub(super) type Read<T> = Result<T, Refused>;
+
+#[derive(Debug, Clone)]
+pub(super) struct Node<'a> {
+    value: &'a Value,
+    path: String,
+}
+
+impl<'a> Node<'a> {
+    pub(super) fn root(value: &'a Value) -> Self {
+        Self { value, path: String::new() }
+    }
+
+    pub(super) fn refuse<T>(&self, message: impl Into<String>) -> Read<T> {
+        Err(Refused { field: self.path.clone(), message: message.into() })
+    }
+
+    /// The field, or `None` when it is missing or null.
+    pub(super) fn get(&self, name: &str) -> Option<Self> {
+        let value = self.value.as_object()?.get(name).filter(|value| !value.is_null())?;
+        let path = if self.path.is_empty() { name.to_owned() } else { format!("{}.{name}", self.path) };
+        Some(Self { value, path })
+    }
+
+    /// True when the field is written, be it with null.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.value.as_object().is_some_and(|object| object.contains_key(name))
+    }
+
+    pub(super) fn require(&self, name: &str) -> Read<Self> {
+        match self.get(name) {
+            Some(node) => Ok(node),
+            None => Err(Refused { field: self.join(name), message: "is required".into() }),
+        }
+    }
+
+    fn join(&self, name: &str) -> String {
+        if self.path.is_empty() { name.to_owned() } else { format!("{}.{name}", self.path) }
+    }
+
+    pub(super) fn object(&self) -> Read<&'a serde_json::Map<String, Value>> {
+        match self.value.as_object() {
+            Some(object) => Ok(object),
+            None => self.refuse("must be an object"),
+        }
+    }
+
+    /// The entries of a list field; empty when it is missing.
+    pub(super) fn list(&self, name: &str) -> Read<Vec<Self>> {
+        self.get(name).map_or(Ok(Vec::new()), |node| node.items())
+    }
+
+    pub(super) fn items(&self) -> Read<Vec<Self>> {
+        let Some(items) = self.value.as_array() else { return self.refuse("must be a list") };
+        let item = |(index, value)| Self { value, path: format!("{}[{index}]", self.path) };
+        Ok(items.iter().enumerate().map(item).collect())
+    }
+
+    pub(super) fn text(&self) -> Read<&'a str> {
+        match self.value.as_str() {
+            Some(text) => Ok(text),
+            None => self.refuse("must be a string"),
+        }
+    }
+
+    pub(super) fn text_at(&self, name: &str) -> Read<Option<String>> {
+        self.get(name).map(|node| node.text().map(str::to_owned)).transpose()
+    }
+
+    pub(super) fn flag_at(&self, name: &str) -> Read<bool> {
+        match self.get(name) {
+            None => Ok(false),
+            Some(node) => node.value.as_bool().map_or_else(|| node.refuse("must be true or false"), Ok),
+        }
+    }
+
+    pub(super) fn integer(&self) -> Read<i64> {
+        match self.value.as_i64() {
+            Some(number) => Ok(number),
+            None => self.refuse("must be an integer"),
+        }
+    }
+
+    pub(super) fn is_text(&self) -> bool {
+        self.value.is_string()
+    }
+
+    /// A port number, 1–65535.
+    pub(super) fn port(&self) -> Read<u16> {
+        match u16::try_from(self.integer()?) {
+            Ok(port) if port > 0 => Ok(port),
+            _ => self.refuse("must be between 1 and 65535"),
+        }
+    }
+
+    pub(super) fn block(&self) -> Read<IpNet> {
+        let text = self.text()?;
+        match text.parse() {
+            Ok(block) => Ok(block),
+            Err(_) => self.refuse(format!("invalid CIDR address: {text}")),
+        }
+    }
+
+    pub(super) fn address(&self) -> Option<IpAddr> {
+        self.value.as_str()?.parse().ok()
+    }
+
+    pub(super) fn labels_at(&self, name: &str) -> Read<Labels> {
+        let Some(node) = self.get(name) else { return Ok(Labels::new()) };
+        let mut labels = Labels::new();
+        for (key, value) in node.object()? {
+            match value {
+                Value::String(value) => labels.insert(key.clone(), value.clone()),
+                Value::Null => labels.insert(key.clone(), String::new()),
+                _ => {
+                    return Err(Refused {
+                        field: format!("{}.{key}", node.path),
+                        message: "must be a string".into(),
+                    });
+                }
+            };
+        }
+        Ok(labels)
+    }
+
+    pub(super) fn selector(&self) -> Read<Selector> {
+        self.object()?;
+        let mut match_expressions = Vec::new();
+        for entry in self.list("matchExpressions")? {
+            let key = entry.require("key")?.text()?.to_owned();
+            if key.is_empty() {
+                return entry.refuse("key must not be empty");
+            }
+            let mut values = Vec::new();
+            for value in entry.list("values")? {
+                values.push(value.text()?.to_owned());
+            }
+            let operator = entry.require("operator")?;
+            let parsed = match (operator.text()?, values.is_empty()) {
+                ("In", false) => Operator::In(values),
+                ("NotIn", false) => Operator::NotIn(values),
+                ("Exists", true) => Operator::Exists,
+                ("DoesNotExist", true) => Operator::DoesNotExist,
+                ("In" | "NotIn", true) => {
+                    return entry.refuse("values must not be empty for operators In and NotIn");
+                }
+                ("Exists" | "DoesNotExist", false) => {
+                    return entry.refuse("values must be empty for operators Exists and DoesNotExist");
+                }
+                (other, _) => {
+                    return operator.refuse(format!("{other:?} is not a valid label selector operator"));
+                }
+            };
+            match_expressions.push(Requirement { key, operator: parsed });
+        }
+        Ok(Selector { match_labels: self.labels_at("matchLabels")?, match_expressions })
+    }
+}

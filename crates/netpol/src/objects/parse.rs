@@ -1,0 +1,315 @@
+//! From bytes to objects.
+
+use serde_json::Value;
+use thiserror::Error;
+
+use super::node::{Node, Read, Refused};
+use super::workload::WorkloadKind;
+use super::{AdminFlavor, Meta, Namespace, Object, Other, OwnerRef, admin, entry, policy, workload};
+
+/// Most bytes of one input.
+pub(super) const MAX_BYTES: usize = 64 << 20;
+/// Most objects of one input.
+pub(super) const MAX_OBJECTS: usize = 200_000;
+/// Deepest nesting of lists of objects.
+const MAX_LIST_DEPTH: usize = 8;
+
+/// Notation of an input.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// One or more documents; JSON is a subset.
+    Yaml,
+    /// One value.
+    Json,
+}
+
+/// How strictly objects are read.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ParseOptions {
+    /// Accept what np-guard accepts although the custom resource definitions refuse it.
+    pub np_guard: bool,
+}
+
+/// Why an input was refused.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum ParseError {
+    #[error("{place}: not valid YAML or JSON: {message}", place = place(source_name, ""))]
+    InvalidYaml { source_name: Option<String>, message: String },
+    #[error("{place}: {field}: {message}", place = place(source_name, object))]
+    InvalidObject { source_name: Option<String>, object: String, field: String, message: String },
+    #[error("{place}: larger than {limit} {unit}", place = place(source_name, ""))]
+    TooLarge { source_name: Option<String>, limit: usize, unit: &'static str },
+}
+
+fn place(source: &Option<String>, object: &str) -> String {
+    match (source, object) {
+        (Some(source), "") => source.clone(),
+        (Some(source), object) => format!("{source}: {object}"),
+        (None, "") => "input".to_owned(),
+        (None, object) => object.to_owned(),
+    }
+}
+
+impl ParseError {
+    /// Stable code.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::InvalidYaml { .. } => "invalid_yaml",
+            Self::InvalidObject { .. } => "invalid_object",
+            Self::TooLarge { .. } => "too_large",
+        }
+    }
+
+    /// The same error, with the file named.
+    pub fn in_source(mut self, source: &str) -> Self {
+        let (Self::InvalidYaml { source_name, .. }
+        | Self::InvalidObject { source_name, .. }
+        | Self::TooLarge { source_name, .. }) = &mut self;
+        *source_name = Some(source.to_owned());
+        self
+    }
+}
+
+/// Reads every object of an input: several documents, `List` and `…List` kinds flattened. Documents that are not
+/// Kubernetes objects (no `kind`) are passed over.
+///
+/// # Errors
+/// The first document that does not parse, or object that Kubernetes would refuse.
+pub fn parse_documents(bytes: &[u8], format: Format) -> Result<Vec<Object>, ParseError> {
+    parse_documents_with(bytes, format, ParseOptions::default())
+}
+
+/// As [`parse_documents`], with options.
+///
+/// # Errors
+/// As [`parse_documents`].
+pub fn parse_documents_with(
+    bytes: &[u8],
+    format: Format,
+    options: ParseOptions,
+) -> Result<Vec<Object>, ParseError> {
+    if bytes.len() > MAX_BYTES {
+        return Err(ParseError::TooLarge { source_name: None, limit: MAX_BYTES, unit: "bytes" });
+    }
+    let invalid = |message: String| ParseError::InvalidYaml { source_name: None, message };
+    let documents: Vec<Value> = match format {
+        Format::Json => vec![serde_json::from_slice(bytes).map_err(|error| invalid(error.to_string()))?],
+        Format::Yaml => {
+            let text = std::str::from_utf8(bytes).map_err(|error| invalid(error.to_string()))?;
+            let budget = serde_saphyr::budget! {
+                max_events: 20_000_000,
+                max_nodes: 10_000_000,
+                max_total_scalar_bytes: MAX_BYTES,
+                max_documents: MAX_OBJECTS,
+                max_depth: 200,
+            };
+            let options = serde_saphyr::options! { budget: budget, with_snippet: false };
+            serde_saphyr::from_multiple_with_options::<Value>(text, options)
+                .map_err(|error| invalid(error.to_string()))?
+        }
+    };
+    let mut objects = Vec::new();
+    for document in &documents {
+        collect(document, None, options, 0, &mut objects)?;
+    }
+    Ok(objects)
+}
+
+fn collect(
+    value: &Value,
+    list: Option<(&str, &str)>,
+    options: ParseOptions,
+    depth: usize,
+    objects: &mut Vec<Object>,
+) -> Result<(), ParseError> {
+    let Some(fields) = value.as_object() else { return Ok(()) };
+    let text = |name: &str| fields.get(name).and_then(Value::as_str);
+    // Entries of a typed list may leave out their own kind.
+    let Some(kind) = text("kind").or(list.map(|(_, kind)| kind)) else { return Ok(()) };
+    let Some(version) = text("apiVersion").or(list.map(|(version, _)| version)) else { return Ok(()) };
+    if let Some(items) = fields.get("items").and_then(Value::as_array)
+        && let Some(item_kind) = kind.strip_suffix("List")
+    {
+        if depth >= MAX_LIST_DEPTH {
+            return Err(ParseError::TooLarge {
+                source_name: None,
+                limit: MAX_LIST_DEPTH,
+                unit: "nested lists",
+            });
+        }
+        let inner = (!item_kind.is_empty()).then_some((version, item_kind));
+        return items.iter().try_for_each(|item| collect(item, inner, options, depth + 1, objects));
+    }
+    if objects.len() >= MAX_OBJECTS {
+        return Err(ParseError::TooLarge { source_name: None, limit: MAX_OBJECTS, unit: "objects" });
+    }
+    let root = Node::root(value);
+    let object = read(&root, version, kind, options).map_err(|Refused { field, message }| {
+        let metadata = fields.get("metadata").and_then(Value::as_object);
+        let named = |name: &str| metadata.and_then(|metadata| metadata.get(name)).and_then(Value::as_str);
+        let object = match (named("namespace"), named("name")) {
+            (Some(namespace), Some(name)) => format!("{kind} {namespace}/{name}"),
+            (None, Some(name)) => format!("{kind} {name}"),
+            _ => kind.to_owned(),
+        };
+        ParseError::InvalidObject { source_name: None, object, field, message }
+    })?;
+    objects.push(object);
+    Ok(())
+}
+
+/// Groups whose objects are policies of other engines.
+const FOREIGN_POLICIES: [(&str, &str); 9] = [
+    ("cilium.io", "CiliumNetworkPolicy"),
+    ("cilium.io", "CiliumClusterwideNetworkPolicy"),
+    ("crd.projectcalico.org", "NetworkPolicy"),
+    ("crd.projectcalico.org", "GlobalNetworkPolicy"),
+    ("projectcalico.org", "NetworkPolicy"),
+    ("projectcalico.org", "GlobalNetworkPolicy"),
+    ("security.istio.io", "AuthorizationPolicy"),
+    ("crd.antrea.io", "ClusterNetworkPolicy"),
+    ("k8s.cni.cncf.io", "MultiNetworkPolicy"),
+];
+
+fn read(root: &Node<'_>, version: &str, kind: &str, options: ParseOptions) -> Read<Object> {
+    let group = version.split_once('/').map_or("", |(group, _)| group);
+    if let Some(workload_kind) = WorkloadKind::of(group, kind) {
+        return Ok(Object::Workload(workload::read(meta(root, true)?, workload_kind, root)?));
+    }
+    let object = match (group, kind) {
+        ("", "Namespace") => Object::Namespace(Namespace { meta: meta(root, false)? }),
+        ("", "Service") => Object::Service(entry::service(meta(root, true)?, root)?),
+        ("networking.k8s.io" | "extensions", "NetworkPolicy") => {
+            Object::NetworkPolicy(policy::read(meta(root, true)?, root)?)
+        }
+        ("networking.k8s.io" | "extensions", "Ingress") => {
+            Object::Ingress(entry::ingress(meta(root, true)?, root)?)
+        }
+        ("policy.networking.k8s.io", "AdminNetworkPolicy") => {
+            Object::AdminNetworkPolicy(admin::read(meta(root, false)?, AdminFlavor::Admin, root, options)?)
+        }
+        ("policy.networking.k8s.io", "BaselineAdminNetworkPolicy") => Object::BaselineAdminNetworkPolicy(
+            admin::read(meta(root, false)?, AdminFlavor::Baseline, root, options)?,
+        ),
+        ("policy.networking.k8s.io", "ClusterNetworkPolicy") => Object::ClusterNetworkPolicy(admin::read(
+            meta(root, false)?,
+            AdminFlavor::Cluster,
+            root,
+            options,
+        )?),
+        ("route.openshift.io", "Route") | ("", "Route") => {
+            Object::Route(entry::openshift_route(meta(root, true)?, root)?)
+        }
+        ("gateway.networking.k8s.io", "HTTPRoute" | "GRPCRoute" | "TCPRoute" | "TLSRoute") => {
+            Object::Route(entry::gateway_route(meta(root, true)?, kind, root)?)
+        }
+        ("gateway.networking.k8s.io", "Gateway") => Object::Gateway(entry::gateway(meta(root, true)?, root)?),
+        _ => {
+            let name = if group.is_empty() { kind.to_owned() } else { format!("{group}/{kind}") };
+            let policy = FOREIGN_POLICIES.contains(&(group, kind));
+            Object::Other(Other { kind: name, meta: loose_meta(root), policy })
+        }
+    };
+    Ok(object)
+}
+
+/// Metadata of an object that is not analysed: taken where it can be, never refused.
+fn loose_meta(root: &Node<'_>) -> Meta {
+    let metadata = root.get("metadata");
+    let field = |name: &str| metadata.as_ref().and_then(|node| node.text_at(name).ok().flatten());
+    Meta {
+        namespace: field("namespace").unwrap_or_default(),
+        name: field("name").unwrap_or_default(),
+        uid: field("uid"),
+        resource_version: field("resourceVersion"),
+        ..Meta::default()
+    }
+}
+
+fn meta(root: &Node<'_>, namespaced: bool) -> Read<Meta> {
+    let metadata = root.require("metadata")?;
+    let name = match metadata.text_at("name")? {
+        Some(name) => name,
+        None => match metadata.text_at("generateName")? {
+            Some(prefix) => prefix,
+            None => return metadata.require("name").map(|_| Meta::default()),
+        },
+    };
+    if name.is_empty() || name.len() > 253 {
+        return metadata.require("name")?.refuse("must have 1 to 253 characters");
+    }
+    let namespace = metadata.text_at("namespace")?.filter(|namespace| !namespace.is_empty());
+    let mut owners = Vec::new();
+    for owner in metadata.list("ownerReferences")? {
+        owners.push(OwnerRef {
+            kind: owner.text_at("kind")?.unwrap_or_default(),
+            name: owner.text_at("name")?.unwrap_or_default(),
+            controller: owner.flag_at("controller")?,
+        });
+    }
+    Ok(Meta {
+        namespace: if namespaced { namespace.unwrap_or_else(|| "default".into()) } else { String::new() },
+        name,
+        labels: metadata.labels_at("labels")?,
+        uid: metadata.text_at("uid")?,
+        resource_version: metadata.text_at("resourceVersion")?,
+        owners,
+        source: None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(yaml: &str) -> String {
+        parse_documents(yaml.as_bytes(), Format::Yaml).expect_err("must be refused").to_string()
+    }
+
+    fn policy(rule: &str) -> String {
+        format!(
+            "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {{name: p, namespace: ns1}}\nspec:\n  \
+             podSelector: {{}}\n  ingress: [{rule}]\n"
+        )
+    }
+
+    #[test]
+    fn names_the_field_that_kubernetes_refuses() {
+        let cases = [
+            ("{from: [{}]}", "spec.ingress[0].from[0]"),
+            ("{from: [{ipBlock: {cidr: 10.0.0.0/8}, podSelector: {}}]}", "spec.ingress[0].from[0]"),
+            ("{from: [{ipBlock: {cidr: 10.0.0.0/33}}]}", "spec.ingress[0].from[0].ipBlock.cidr"),
+            ("{from: [{ipBlock: {cidr: 10.0.0.0/8, except: [11.0.0.0/16]}}]}", "ipBlock.except[0]"),
+            (
+                "{from: [{podSelector: {matchExpressions: [{key: a, operator: Is}]}}]}",
+                "matchExpressions[0].operator",
+            ),
+            ("{ports: [{port: 0}]}", "spec.ingress[0].ports[0].port"),
+            ("{ports: [{port: web, endPort: 90}]}", "spec.ingress[0].ports[0].endPort"),
+            ("{ports: [{port: 80, endPort: 79}]}", "spec.ingress[0].ports[0].endPort"),
+            ("{ports: [{protocol: ICMP}]}", "spec.ingress[0].ports[0].protocol"),
+        ];
+        for (rule, field) in cases {
+            let message = refused(&policy(rule));
+            assert!(message.contains("NetworkPolicy ns1/p") && message.contains(field), "{rule}: {message}");
+        }
+    }
+
+    #[test]
+    fn flattens_lists_and_documents() {
+        let yaml = "apiVersion: v1\nkind: PodList\nitems:\n- metadata: {name: a}\n- metadata: {name: b}\n---\n\
+                    apiVersion: v1\nkind: List\nitems:\n- {apiVersion: v1, kind: Namespace, metadata: {name: ns1}}\n---\n\
+                    just: values\n";
+        let objects = parse_documents(yaml.as_bytes(), Format::Yaml).expect("valid");
+        let keys: Vec<_> = objects.iter().map(|object| object.key().to_string()).collect();
+        assert_eq!(keys, ["Pod default/a", "Pod default/b", "Namespace ns1"]);
+    }
+
+    #[test]
+    fn policy_types_default() {
+        let yaml = policy("") + "  egress: []\n";
+        let objects = parse_documents(yaml.as_bytes(), Format::Yaml).expect("valid");
+        let Some(Object::NetworkPolicy(read)) = objects.first() else { panic!("a policy") };
+        assert!(read.ingress.as_ref().is_some_and(Vec::is_empty) && read.egress.is_none());
+    }
+}

@@ -1,0 +1,205 @@
+//! Answers for a command line: from directories of manifests to printed text.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::Arc;
+
+use thiserror::Error;
+
+use crate::diff::{Snapshot, diff_snapshots};
+use crate::engine::{Connectivity, Direction, Options, Peer, Warning};
+use crate::entries::ingress_rows;
+use crate::format::{
+    INGRESS_CONTROLLER, OutputFormat, PotentialReport, PrintedRow, is_range, print_connections, print_diff,
+};
+use crate::load::{LoadError, Loaded, load};
+use crate::objects::ParseOptions;
+use crate::potential::potential;
+
+/// Why there is no answer.
+#[derive(Debug, Error)]
+pub enum ReportError {
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    #[error("no workload named {name}")]
+    NoSuchWorkload { name: String },
+}
+
+impl ReportError {
+    /// Stable code.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Load(error) => error.code(),
+            Self::NoSuchWorkload { .. } => "no_such_workload",
+        }
+    }
+}
+
+/// What to print of the connections of a directory.
+#[derive(Debug, Clone, Default)]
+pub struct ConnectionsOptions {
+    /// Reading where Kubernetes leaves it open.
+    pub engine: Options,
+    pub format: OutputFormat,
+    /// Adds the exposure to peers that rules imply.
+    pub exposure: bool,
+    /// Only rows of these workloads: `name`, `namespace/name`, or `ingress-controller`.
+    pub focus: Vec<String>,
+    /// Only rows between these and the workloads in focus.
+    pub focus_peers: Vec<String>,
+    /// Only rows into (ingress) or out of (egress) the workloads in focus.
+    pub focus_direction: Option<Direction>,
+}
+
+/// What to print of the difference of two directories.
+#[derive(Debug, Clone, Default)]
+pub struct DiffOptions {
+    /// Reading where Kubernetes leaves it open.
+    pub engine: Options,
+    pub format: OutputFormat,
+}
+
+/// A printed answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Report {
+    pub text: String,
+    /// True when a difference has rows; for connections, always false.
+    pub differs: bool,
+    /// Lines for standard error.
+    pub warnings: Vec<String>,
+}
+
+fn loaded(directory: &Path, options: &Options) -> Result<Loaded, LoadError> {
+    load(directory, ParseOptions { np_guard: options.np_guard })
+}
+
+fn words(warnings: &[Warning]) -> impl Iterator<Item = String> {
+    warnings.iter().map(|warning| format!("{}: {} ({})", warning.object, warning.message, warning.code))
+}
+
+/// The connections of the manifests below a directory, printed.
+///
+/// # Errors
+/// A directory that cannot be read, an object that Kubernetes would refuse, or a focus on a workload that is not there.
+pub fn connections(directory: &Path, options: &ConnectionsOptions) -> Result<Report, ReportError> {
+    let Loaded { state, mut warnings } = loaded(directory, &options.engine)?;
+    let connectivity = Connectivity::build(&state, &options.engine);
+    warnings.extend(words(connectivity.warnings()));
+    let names: Vec<String> = connectivity.endpoints().iter().map(ToString::to_string).collect();
+    let name = |peer: Peer| match peer {
+        Peer::Workload(index) => names.get(index).cloned().unwrap_or_default(),
+        Peer::Range(range) => format!("{range}[External]"),
+    };
+    let mut rows: Vec<PrintedRow> = connectivity
+        .rows()
+        .iter()
+        .map(|(source, destination, conn)| PrintedRow {
+            src: name(source),
+            dst: name(destination),
+            conn: conn.to_string(),
+        })
+        .collect();
+    let (ingress, blocked) = ingress_rows(&state, &connectivity);
+    for (workload, conn) in &ingress {
+        let dst = name(Peer::Workload(*workload));
+        rows.push(PrintedRow { src: INGRESS_CONTROLLER.into(), dst, conn: conn.to_string() });
+    }
+    for (workload, via) in blocked {
+        let workload = name(Peer::Workload(workload));
+        warnings.push(format!(
+            "{via} names {workload} as a backend, but network policies block it (ingress_blocked)"
+        ));
+    }
+    let mut workloads: Vec<String> = connectivity
+        .endpoints()
+        .iter()
+        .filter(|endpoint| !endpoint.assumed)
+        .map(ToString::to_string)
+        .collect();
+    let mut report = options.exposure.then(|| potential(&state, &connectivity));
+    if !options.focus.is_empty() {
+        let focus = Focus::new(options);
+        for wanted in &options.focus {
+            let known = workloads.iter().any(|workload| matches(workload, wanted));
+            let controller = wanted == "ingress-controller" && !ingress.is_empty();
+            if !known && !controller {
+                return Err(ReportError::NoSuchWorkload { name: wanted.clone() });
+            }
+        }
+        rows.retain(|row| focus.keeps(row));
+        workloads.retain(|workload| focus.is_in(workload));
+        if let Some(report) = &mut report {
+            focus.narrow(report);
+        }
+    }
+    let text = print_connections(&rows, report.as_ref(), &workloads, options.format);
+    Ok(Report { text, differs: false, warnings })
+}
+
+/// `ns/name[Kind]` against `name` or `ns/name`.
+fn matches(peer: &str, wanted: &str) -> bool {
+    if peer == INGRESS_CONTROLLER {
+        return wanted == "ingress-controller";
+    }
+    if is_range(peer) {
+        return false;
+    }
+    let full = peer.rsplit_once('[').map_or(peer, |(full, _)| full);
+    full == wanted || full.split_once('/').is_some_and(|(_, name)| name == wanted)
+}
+
+struct Focus<'a> {
+    workloads: BTreeSet<&'a str>,
+    peers: BTreeSet<&'a str>,
+    direction: Option<Direction>,
+}
+
+impl<'a> Focus<'a> {
+    fn new(options: &'a ConnectionsOptions) -> Self {
+        Self {
+            workloads: options.focus.iter().map(String::as_str).collect(),
+            peers: options.focus_peers.iter().map(String::as_str).collect(),
+            direction: options.focus_direction,
+        }
+    }
+
+    fn is_in(&self, peer: &str) -> bool {
+        self.workloads.iter().any(|wanted| matches(peer, wanted))
+    }
+
+    fn keeps(&self, row: &PrintedRow) -> bool {
+        let peer =
+            |other: &str| self.peers.is_empty() || self.peers.iter().any(|wanted| matches(other, wanted));
+        let out = self.direction != Some(Direction::Ingress) && self.is_in(&row.src) && peer(&row.dst);
+        let into = self.direction != Some(Direction::Egress) && self.is_in(&row.dst) && peer(&row.src);
+        out || into
+    }
+
+    fn narrow(&self, report: &mut PotentialReport) {
+        report.ingress.retain(|row| self.direction != Some(Direction::Egress) && self.is_in(&row.workload));
+        report.egress.retain(|row| self.direction != Some(Direction::Ingress) && self.is_in(&row.workload));
+        report.unprotected.retain(|(workload, direction)| {
+            let shown = match self.direction {
+                None => true,
+                Some(Direction::Ingress) => *direction == "Ingress",
+                Some(Direction::Egress) => *direction == "Egress",
+            };
+            shown && self.is_in(workload)
+        });
+    }
+}
+
+/// The difference of the manifests below two directories, printed.
+///
+/// # Errors
+/// As [`connections`], for either directory.
+pub fn diff_dirs(before: &Path, after: &Path, options: &DiffOptions) -> Result<Report, ReportError> {
+    let (before, after) = (loaded(before, &options.engine)?, loaded(after, &options.engine)?);
+    let mut warnings = before.warnings;
+    warnings.extend(after.warnings);
+    let before = Snapshot::new(Arc::new(before.state), &options.engine);
+    let after = Snapshot::new(Arc::new(after.state), &options.engine);
+    warnings.extend(words(after.connectivity.warnings()));
+    let diff = diff_snapshots(&before, &after, options.format == OutputFormat::Dot);
+    Ok(Report { text: print_diff(&diff, options.format), differs: !diff.is_empty(), warnings })
+}

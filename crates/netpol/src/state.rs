@@ -1,0 +1,195 @@
+//! The objects of one cluster, as far as they are known.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::objects::{Container, Object, ObjectKey, Workload};
+use crate::selector::Labels;
+
+/// Label that names the tool or release which owns an object, for [`Scope::Owner`].
+pub const OWNER_LABEL: &str = "app.kubernetes.io/instance";
+
+/// What a declared replacement speaks for: everything of the scope that it does not name is gone.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Scope {
+    /// Every object of the cluster.
+    Cluster,
+    /// Every object inside the namespace, and the namespace itself.
+    Namespace(String),
+    /// Every object whose [`OWNER_LABEL`] has this value.
+    Owner(String),
+}
+
+impl Scope {
+    fn covers(&self, object: &Object) -> bool {
+        let meta = object.meta();
+        match self {
+            Self::Cluster => true,
+            Self::Namespace(name) => {
+                meta.namespace == *name || matches!(object, Object::Namespace(_)) && meta.name == *name
+            }
+            Self::Owner(value) => meta.labels.get(OWNER_LABEL) == Some(value),
+        }
+    }
+}
+
+/// The objects of one cluster by identity; a value that can be kept and compared.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "Vec<Object>", into = "Vec<Object>")]
+pub struct ClusterState {
+    objects: BTreeMap<ObjectKey, Object>,
+}
+
+impl From<Vec<Object>> for ClusterState {
+    fn from(objects: Vec<Object>) -> Self {
+        Self { objects: objects.into_iter().map(|object| (object.key(), object)).collect() }
+    }
+}
+
+impl From<ClusterState> for Vec<Object> {
+    fn from(state: ClusterState) -> Self {
+        state.objects.into_values().collect()
+    }
+}
+
+/// True when `new` is an older version of the same object.
+fn is_older(new: &Object, known: &Object) -> bool {
+    let (new, known) = (new.meta(), known.meta());
+    if new.uid.is_none() || new.uid != known.uid {
+        return false;
+    }
+    let number = |version: &Option<String>| version.as_ref().and_then(|version| version.parse::<u64>().ok());
+    match (number(&new.resource_version), number(&known.resource_version)) {
+        (Some(new), Some(known)) => new < known,
+        _ => false,
+    }
+}
+
+impl ClusterState {
+    /// An empty cluster.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Takes an object in, created or changed. Gives true when the analysis may change; an older resourceVersion of
+    /// the same uid is ignored.
+    pub fn apply(&mut self, object: Object) -> bool {
+        let key = object.key();
+        match self.objects.get(&key) {
+            Some(known) if is_older(&object, known) => false,
+            Some(known) => {
+                let changed = object.differs_from(known);
+                self.objects.insert(key, object);
+                changed
+            }
+            None => {
+                self.objects.insert(key, object);
+                true
+            }
+        }
+    }
+
+    /// Takes an object out. Gives true when it was there.
+    pub fn delete(&mut self, key: &ObjectKey) -> bool {
+        self.objects.remove(key).is_some()
+    }
+
+    /// Makes the scope consist of `objects`: what it had besides is gone. Objects outside the scope are applied.
+    /// Gives true when anything changed.
+    pub fn replace(&mut self, scope: &Scope, objects: Vec<Object>) -> bool {
+        let keys: std::collections::BTreeSet<_> = objects.iter().map(Object::key).collect();
+        let before = self.objects.len();
+        self.objects.retain(|key, object| keys.contains(key) || !scope.covers(object));
+        let mut changed = self.objects.len() != before;
+        for object in objects {
+            changed |= self.apply(object);
+        }
+        changed
+    }
+
+    /// The object of an identity.
+    pub fn get(&self, key: &ObjectKey) -> Option<&Object> {
+        self.objects.get(key)
+    }
+
+    /// Every object, by identity.
+    pub fn objects(&self) -> impl Iterator<Item = &Object> {
+        self.objects.values()
+    }
+
+    /// Number of objects.
+    pub fn len(&self) -> usize {
+        self.objects.len()
+    }
+
+    /// True when nothing is known.
+    pub fn is_empty(&self) -> bool {
+        self.objects.is_empty()
+    }
+
+    /// Every workload, pods included, with its containers' images.
+    pub fn workloads(&self) -> impl Iterator<Item = &Workload> {
+        self.objects().filter_map(|object| match object {
+            Object::Workload(workload) => Some(workload),
+            _ => None,
+        })
+    }
+
+    /// Images of every workload: the workload, and its container with reference and, where a pod's status tells it,
+    /// the digest that runs.
+    pub fn images(&self) -> impl Iterator<Item = (&Workload, &Container)> {
+        self.workloads()
+            .flat_map(|workload| workload.containers.iter().map(move |container| (workload, container)))
+    }
+
+    /// Labels of a namespace, `kubernetes.io/metadata.name` always among them, and whether its object is known.
+    pub fn namespace_labels(&self, name: &str) -> (Labels, bool) {
+        let key = ObjectKey { kind: "Namespace".into(), namespace: String::new(), name: name.into() };
+        let known = self.objects.get(&key);
+        let mut labels = known.map(|object| object.meta().labels.clone()).unwrap_or_default();
+        labels.entry("kubernetes.io/metadata.name".into()).or_insert_with(|| name.to_owned());
+        (labels, known.is_some())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::objects::{Format, parse_documents};
+
+    fn pod(name: &str, app: &str, version: u32) -> Object {
+        let yaml = format!(
+            "apiVersion: v1\nkind: Pod\nmetadata: {{name: {name}, namespace: shop, uid: u-{name}, resourceVersion: \
+             '{version}', labels: {{app: {app}, {OWNER_LABEL}: {app}}}}}\n"
+        );
+        parse_documents(yaml.as_bytes(), Format::Yaml).expect("valid").remove(0)
+    }
+
+    #[test]
+    fn older_versions_are_ignored_and_no_ops_are_not_changes() {
+        let mut state = ClusterState::new();
+        assert!(state.apply(pod("a", "one", 5)));
+        assert!(!state.apply(pod("a", "two", 4)), "older");
+        assert!(!state.apply(pod("a", "one", 6)), "same content");
+        assert!(state.apply(pod("a", "two", 7)));
+        assert!(!state.apply(pod("a", "one", 6)), "older again");
+        let kept: ClusterState =
+            serde_json::from_str(&serde_json::to_string(&state).expect("json")).expect("state");
+        assert_eq!(kept, state);
+    }
+
+    #[test]
+    fn replace_removes_what_the_scope_no_longer_names() {
+        let mut state = ClusterState::new();
+        state.apply(pod("a", "one", 1));
+        state.apply(pod("b", "two", 1));
+        assert!(state.replace(&Scope::Owner("one".into()), vec![pod("c", "one", 1)]));
+        let names: Vec<_> = state.objects().map(|object| object.meta().name.clone()).collect();
+        assert_eq!(names, ["b", "c"]);
+        assert!(
+            !state.replace(&Scope::Namespace("shop".into()), vec![pod("b", "two", 1), pod("c", "one", 1)])
+        );
+        assert!(state.replace(&Scope::Cluster, Vec::new()) && state.is_empty());
+    }
+}
