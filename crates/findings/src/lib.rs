@@ -1,1 +1,24 @@
-//! The identity and life of a finding, and the plan of actions
+//! The identity and life of a finding, and the plan of actions. Pure: what is there × what should be there -> changes.
+//!
+//! | module | what |
+//! |---|---|
+//! | [`id`] | a finding's key -> its stable id |
+//! | [`mod@desired`] | what a holder has now -> the findings that should be open for it |
+//! | [`mod@transition`] | one finding × what should be -> the finding and its change, if any |
+//! | [`rollup`] | changes of one cause -> messages, and the subjects they are published under |
+//! | [`mod@plan`] | open findings -> the actions that remove most risk first |
+//!
+//! Invariant: the findings that should be open are a function of the present state; how it came about only decides
+//! times, revisions and which changes were told.
+
+pub mod desired;
+pub mod id;
+pub mod plan;
+pub mod rollup;
+pub mod transition;
+
+pub use desired::{Desired, Desires, HeldMatch, HolderView, desired};
+pub use id::finding_id;
+pub use plan::{PlanFinding, RolloutCandidate, plan};
+pub use rollup::{MAX_CHANGES, Part, encode_token, roll_up, subject, subject_of};
+pub use transition::{Gone, Origin, Outcome, Transition, transition};

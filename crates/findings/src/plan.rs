@@ -1,0 +1,207 @@
+//! Open findings -> the actions that remove most risk first.
+//!
+//! Risk is the sum of ranks. An upgrade or a rollout ends findings; a policy lowers the exposure factor of those of one
+//! workload. What an action removes only shrinks as others are taken before it, so the greedy choice can be lazy: a stale
+//! value at the top of the heap is computed again and put back.
+
+use std::cmp::Ordering;
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
+
+use plimsoll_model::exposure::ExposureLevel;
+use plimsoll_model::finding::FindingState;
+use plimsoll_model::{Action, ActionKind, Finding, Holder, PackageKey};
+use plimsoll_risk::assess::exposure_factor;
+
+use crate::desired::natural;
+
+/// An open finding with the repository whose image has it (`registry/repository`), where known.
+#[derive(Debug, Clone, Copy)]
+pub struct PlanFinding<'a> {
+    pub finding: &'a Finding,
+    pub repository: &'a str,
+}
+
+/// A workload whose tag points at another image by now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RolloutCandidate {
+    /// As the workload displays.
+    pub workload: String,
+    /// Ids of the findings of the workload that the newer image does not have.
+    pub ends: Vec<String>,
+}
+
+/// The exposure that a policy which closes the outside leaves.
+const AFTER_POLICY: ExposureLevel = ExposureLevel::Small;
+/// What an action must remove to be listed.
+const LEAST: f64 = 1e-9;
+
+struct Candidate {
+    kind: ActionKind,
+    /// Index of a finding, with the factor that its residual rank is multiplied by.
+    effects: Vec<(usize, f64)>,
+}
+
+#[derive(PartialEq)]
+struct Entry {
+    value: f64,
+    candidate: usize,
+}
+
+impl Eq for Entry {}
+
+impl Ord for Entry {
+    fn cmp(&self, other: &Self) -> Ordering {
+        // Candidates are sorted, so that the lower index wins a tie, always.
+        self.value.total_cmp(&other.value).then(other.candidate.cmp(&self.candidate))
+    }
+}
+
+impl PartialOrd for Entry {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+/// The greedy plan: at most `limit` actions, each with what it removes after those before it. Closed findings in the input are
+/// ignored. The result does not depend on the order of the input.
+pub fn plan(findings: &[PlanFinding<'_>], rollouts: &[RolloutCandidate], limit: usize) -> Vec<Action> {
+    let mut open: Vec<&PlanFinding<'_>> =
+        findings.iter().filter(|f| f.finding.state == FindingState::Open).collect();
+    open.sort_by(|a, b| a.finding.id.cmp(&b.finding.id));
+    let candidates = candidates(&open, rollouts);
+    let mut residual: Vec<f64> = open.iter().map(|f| f.finding.assessment.rank).collect();
+    let total: f64 = residual.iter().sum();
+    let mut heap: BinaryHeap<Entry> = candidates
+        .iter()
+        .enumerate()
+        .map(|(candidate, c)| Entry { value: value(c, &residual), candidate })
+        .collect();
+    let mut actions = Vec::new();
+    while actions.len() < limit {
+        let Some(top) = heap.pop() else { break };
+        let Some(candidate) = candidates.get(top.candidate) else { continue };
+        let now = value(candidate, &residual);
+        if now < LEAST {
+            continue;
+        }
+        let fresh = Entry { value: now, candidate: top.candidate };
+        if heap.peek().is_some_and(|next| *next > fresh) {
+            heap.push(fresh);
+            continue;
+        }
+        let share = if total > 0.0 { now / total } else { 0.0 };
+        actions.push(action(candidate, &open, &residual, now, share));
+        for &(n, factor) in &candidate.effects {
+            if let Some(rank) = residual.get_mut(n) {
+                *rank *= factor;
+            }
+        }
+    }
+    actions
+}
+
+fn value(candidate: &Candidate, residual: &[f64]) -> f64 {
+    candidate.effects.iter().map(|&(n, factor)| residual.get(n).map_or(0.0, |r| r * (1.0 - factor))).sum()
+}
+
+fn candidates(open: &[&PlanFinding<'_>], rollouts: &[RolloutCandidate]) -> Vec<Candidate> {
+    let mut upgrades: BTreeMap<(&PackageKey, &str), (Vec<usize>, &str)> = BTreeMap::new();
+    let mut policies: BTreeMap<String, Vec<(usize, f64)>> = BTreeMap::new();
+    let mut ids: BTreeMap<&str, usize> = BTreeMap::new();
+    for (n, PlanFinding { finding, repository }) in open.iter().enumerate() {
+        ids.insert(&finding.id, n);
+        if let Some(fixed) = &finding.fixed {
+            let (ends, version) =
+                upgrades.entry((&finding.key.package, repository)).or_insert_with(|| (Vec::new(), fixed));
+            ends.push(n);
+            if natural(fixed, version) == Ordering::Greater {
+                *version = fixed;
+            }
+        }
+        let factors = &finding.assessment.factors;
+        // Only a proved exposure can be lowered by a policy: what is missing elsewhere is the proof.
+        if let Holder::Workload { workload, .. } = &finding.key.holder
+            && factors.unproved.is_none()
+            && factors.level > AFTER_POLICY
+        {
+            let factor = exposure_factor(AFTER_POLICY) / exposure_factor(factors.level);
+            policies.entry(workload.to_string()).or_default().push((n, factor));
+        }
+    }
+    let mut candidates: Vec<Candidate> = Vec::new();
+    candidates.extend(upgrades.into_iter().map(|((package, scope), (ends, version))| Candidate {
+        kind: ActionKind::UpgradePackage {
+            package: package.to_string(),
+            version: version.to_owned(),
+            scope: scope.to_owned(),
+        },
+        effects: ends.into_iter().map(|n| (n, 0.0)).collect(),
+    }));
+    candidates.extend(
+        policies
+            .into_iter()
+            .map(|(workload, effects)| Candidate { kind: ActionKind::ApplyPolicy { workload }, effects }),
+    );
+    let mut by_workload: BTreeMap<&str, BTreeSet<usize>> = BTreeMap::new();
+    for rollout in rollouts {
+        let ends = rollout.ends.iter().filter_map(|id| ids.get(id.as_str()).copied());
+        by_workload.entry(&rollout.workload).or_default().extend(ends);
+    }
+    candidates.extend(by_workload.into_iter().map(|(workload, ends)| Candidate {
+        kind: ActionKind::Rollout { workload: workload.to_owned() },
+        effects: ends.into_iter().map(|n| (n, 0.0)).collect(),
+    }));
+    candidates.sort_by(|a, b| a.kind.cmp(&b.kind));
+    candidates
+}
+
+fn action(
+    candidate: &Candidate,
+    open: &[&PlanFinding<'_>],
+    residual: &[f64],
+    removes: f64,
+    share: f64,
+) -> Action {
+    let touched: Vec<&Finding> = candidate
+        .effects
+        .iter()
+        .filter(|(n, _)| residual.get(*n).is_some_and(|r| *r > 0.0))
+        .filter_map(|(n, _)| open.get(*n).map(|f| f.finding))
+        .collect();
+    let holders: BTreeSet<String> = touched.iter().map(|f| holder_name(&f.key.holder)).collect();
+    let count = touched.len();
+    let findings = if count == 1 { "1 finding".to_owned() } else { format!("{count} findings") };
+    let sentence = match &candidate.kind {
+        ActionKind::UpgradePackage { package, version, scope } => {
+            let name = package.split_once('/').map_or(package.as_str(), |(_, name)| name);
+            let place = if scope.is_empty() { String::new() } else { format!(" in {scope}") };
+            format!("Upgrade {name} to {version} or later{place}: ends {findings}.")
+        }
+        ActionKind::RebuildOnBase { base, scope } => format!("Rebuild {scope} on {base}: ends {findings}."),
+        ActionKind::ApplyPolicy { workload } => {
+            format!(
+                "Close {workload} to callers outside its namespace with a network policy: lowers {findings}."
+            )
+        }
+        ActionKind::Rollout { workload } => {
+            format!("Roll {workload} out with the image that its tag points at by now: ends {findings}.")
+        }
+    };
+    let mut ids: Vec<String> = touched.iter().map(|f| f.id.clone()).collect();
+    ids.sort();
+    Action {
+        kind: candidate.kind.clone(),
+        sentence,
+        findings: ids,
+        holders: holders.into_iter().collect(),
+        removes,
+        share,
+    }
+}
+
+fn holder_name(holder: &Holder) -> String {
+    match holder {
+        Holder::Workload { workload, .. } => workload.to_string(),
+        Holder::Repository { registry, repository, .. } => format!("{registry}/{repository}"),
+    }
+}
