@@ -1,0 +1,65 @@
+# Every task a person runs. Without just on PATH: ./justw TASK
+
+set shell := ["bash", "-euo", "pipefail", "-c"]
+
+# the list of tasks
+default:
+    @just --list --unsorted --justfile {{ quote(justfile()) }}
+
+# a registry, a broker and every role in one process, with a push to watch
+demo *args:
+    cargo run --release -p plimsoll -- demo {{ args }}
+
+# every test of the workspace; a filter and cargo's arguments may follow
+test *args:
+    cargo test --workspace {{ args }}
+
+# formatting and lints, as CI runs them
+check:
+    cargo fmt --all --check
+    cargo clippy --workspace --all-targets -- -D warnings
+
+# formats the code
+fmt:
+    cargo fmt --all
+
+# makes the code of proto/ from its .proto files
+gen:
+    cargo run -p plimsoll-proto --example generate
+
+# fails if the committed code of proto/ is not what its .proto files give
+gen-check: gen
+    git diff --exit-code -- proto/src/gen
+    @test -z "$(git status --porcelain -- proto/src/gen)" || { echo "proto/src/gen has files that are not committed" >&2; exit 1; }
+
+# every bench, each against the peer or the limit that it is measured by
+bench *args:
+    cargo run --release -p plimsoll-loadtest -- bench all {{ args }}
+
+# cold images: SBOMs against Syft, and against decompressing and hashing alone
+bench-sbom *args:
+    cargo run --release -p plimsoll-loadtest -- bench sbom {{ args }}
+
+# the vulnerability database: opening, look-ups, matching
+bench-match *args:
+    cargo run --release -p plimsoll-loadtest -- bench match {{ args }}
+
+# the policy engine: a cold build, and one change with its diff
+bench-netpol *args:
+    cargo run --release -p plimsoll-loadtest -- bench netpol {{ args }}
+
+# warm pushes through the whole pipeline
+bench-push *args:
+    cargo run --release -p plimsoll-loadtest -- bench push {{ args }}
+
+# one to four workers against a slow registry
+bench-scale *args:
+    cargo run --release -p plimsoll-loadtest -- bench scale {{ args }}
+
+# kills processes at every labelled point and counts what was lost or published twice
+crash *args:
+    cargo run --release -p plimsoll-loadtest -- crash {{ args }}
+
+# licences, bans, advisories and sources of the dependencies (needs cargo-deny)
+deny:
+    cargo deny check
