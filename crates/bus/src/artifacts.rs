@@ -1,0 +1,114 @@
+//! Content-addressed bytes of any size. Up to 512 KiB (compressed) an artifact is one record of the bucket
+//! `blobs`; above, an object of the object store `artifacts`. Names are `<kind>.<hash>` or chosen by the caller;
+//! a name once given never changes its content.
+
+use async_nats::jetstream::object_store::{GetErrorKind, ObjectMetadata, ObjectStore};
+use bytes::Bytes;
+use tokio::io::AsyncReadExt;
+
+use crate::connection::{Bus, BusError, message_id};
+use crate::records::Records;
+
+const SMALL: usize = 512 << 10;
+/// Largest artifact, decompressed.
+const LIMIT: usize = 1 << 30;
+
+/// The artifacts of a deployment.
+#[derive(Clone)]
+pub struct Artifacts {
+    bus: Bus,
+    small: Records,
+}
+
+impl Artifacts {
+    pub(crate) fn new(bus: Bus) -> Self {
+        let small = bus.records("blobs");
+        Self { bus, small }
+    }
+
+    /// Stores bytes under the name of their content and returns the name.
+    pub async fn put(&self, kind: &str, bytes: &[u8]) -> Result<String, BusError> {
+        let name = format!("{kind}.{}", message_id(&[bytes]));
+        self.put_named(&name, bytes).await?;
+        Ok(name)
+    }
+
+    /// Stores bytes under a name that stands for their content. An artifact that is there already stays.
+    pub async fn put_named(&self, name: &str, bytes: &[u8]) -> Result<(), BusError> {
+        let packed = zstd::bulk::compress(bytes, 1).map_err(BusError::other)?;
+        if packed.len() <= SMALL {
+            self.small.create(name, &packed).await?;
+            return Ok(());
+        }
+        let store = self.objects().await?;
+        if store.info(name).await.is_ok() {
+            return Ok(());
+        }
+        let metadata = ObjectMetadata { name: name.to_owned(), ..Default::default() };
+        store.put(metadata, &mut packed.as_slice()).await.map_err(BusError::other)?;
+        Ok(())
+    }
+
+    /// The bytes of an artifact, or `None` when it is not there.
+    pub async fn get(&self, name: &str) -> Result<Option<Bytes>, BusError> {
+        if let Some(record) = self.small.get(name).await? {
+            return unpack(name, &record.value).map(Some);
+        }
+        let store = self.objects().await?;
+        let mut object = match store.get(name).await {
+            Ok(object) => object,
+            Err(error) if error.kind() == GetErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(BusError::other(error)),
+        };
+        let mut packed = Vec::with_capacity(object.info().size);
+        object.read_to_end(&mut packed).await.map_err(BusError::other)?;
+        unpack(name, &packed).map(Some)
+    }
+
+    /// True when the artifact is there.
+    pub async fn exists(&self, name: &str) -> Result<bool, BusError> {
+        if self.small.get(name).await?.is_some() {
+            return Ok(true);
+        }
+        Ok(self.objects().await?.info(name).await.is_ok())
+    }
+
+    /// Deletes an artifact; one that is not there is deleted already.
+    pub async fn delete(&self, name: &str) -> Result<(), BusError> {
+        if let Some(record) = self.small.get(name).await? {
+            self.small.delete(name, record.revision).await?;
+            return Ok(());
+        }
+        let store = self.objects().await?;
+        if store.info(name).await.is_ok() {
+            store.delete(name).await.map_err(BusError::other)?;
+        }
+        Ok(())
+    }
+
+    /// Names of all artifacts of a kind with the time of their writing, for the collector.
+    pub async fn list(&self, kind: &str) -> Result<Vec<String>, BusError> {
+        let mut names = self.small.keys(kind).await?;
+        let store = self.objects().await?;
+        let mut list = store.list().await.map_err(BusError::other)?;
+        while let Some(object) = futures::StreamExt::next(&mut list).await {
+            let object = object.map_err(BusError::other)?;
+            if object.name.strip_prefix(kind).is_some_and(|rest| rest.starts_with('.')) {
+                names.push(object.name);
+            }
+        }
+        Ok(names)
+    }
+
+    async fn objects(&self) -> Result<ObjectStore, BusError> {
+        self.bus.context().get_object_store("artifacts").await.map_err(BusError::other)
+    }
+}
+
+fn unpack(name: &str, packed: &[u8]) -> Result<Bytes, BusError> {
+    let size =
+        zstd::zstd_safe::get_frame_content_size(packed).ok().flatten().and_then(|n| usize::try_from(n).ok());
+    let bad = |reason: String| BusError::BadArtifact { name: name.to_owned(), reason };
+    let size = size.filter(|&n| n <= LIMIT).ok_or_else(|| bad("no size, or larger than 1 GiB".into()))?;
+    zstd::bulk::decompress(packed, size).map(Bytes::from).map_err(|error| bad(error.to_string()))
+}

@@ -1,0 +1,151 @@
+//! Claims: who does a piece of work, and what came of it.
+//!
+//! A claim has no TTL. It is changed only by compare-and-set, read from the leader, and judged by server time: a
+//! lease ends `lease_ms` after the record was last written. A take-over raises the fence and the attempts.
+
+use plimsoll_model::time::Timestamp;
+use plimsoll_proto::v1;
+use prost::Message;
+
+use crate::connection::{Bus, BusError};
+use crate::records::Records;
+
+/// Identity of a piece of work: made from content digests, the stage's name and revision, limits and Db; never
+/// from time or attempt. As a record key it is one token.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct WorkKey(String);
+
+impl WorkKey {
+    /// The key of the given parts.
+    pub fn of(parts: &[&str]) -> Self {
+        let parts: Vec<&[u8]> = parts.iter().map(|p| p.as_bytes()).collect();
+        Self(crate::connection::message_id(&parts))
+    }
+
+    /// The hexadecimal text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// A claim that this process holds.
+#[derive(Debug, Clone)]
+pub struct Held {
+    pub key: String,
+    pub revision: u64,
+    pub claim: v1::Claim,
+}
+
+/// What an attempt to claim came to.
+#[derive(Debug)]
+pub enum Claimed {
+    /// The work is ours; attempts are counted already.
+    Ours(Held),
+    /// Another process holds it for at most this many milliseconds more.
+    Busy { left_ms: u64 },
+    /// It is done; these outputs were recorded.
+    Done(Vec<v1::ClaimOutput>),
+}
+
+/// The claims of one stage.
+#[derive(Clone)]
+pub struct Claims {
+    records: Records,
+    owner: String,
+    stage: &'static str,
+    lease_ms: u64,
+}
+
+impl Claims {
+    /// The claims of `stage`, leased for `lease_ms` at a time.
+    pub fn new(bus: &Bus, stage: &'static str, lease_ms: u64) -> Self {
+        Self { records: bus.records("claims"), owner: bus.owner().to_owned(), stage, lease_ms }
+    }
+
+    /// The record key of a piece of work.
+    pub fn record_key(&self, key: &WorkKey) -> String {
+        format!("{}.{}", self.stage, key.as_str())
+    }
+
+    /// Claims the work, takes over an expired lease, or says why not.
+    pub async fn claim(&self, key: &WorkKey, trace: &str) -> Result<Claimed, BusError> {
+        let key = self.record_key(key);
+        loop {
+            let Some(record) = self.records.get(&key).await? else {
+                let claim = v1::Claim {
+                    state: "running".into(),
+                    owner: self.owner.clone(),
+                    fence: 1,
+                    attempts: 1,
+                    lease_ms: self.lease_ms,
+                    trace: trace.to_owned(),
+                    ..Default::default()
+                };
+                if let Some(revision) = self.records.create(&key, &claim.encode_to_vec()).await? {
+                    return Ok(Claimed::Ours(Held { key, revision, claim }));
+                }
+                continue;
+            };
+            let mut claim: v1::Claim = record.decode()?;
+            if claim.state == "done" {
+                return Ok(Claimed::Done(claim.outputs));
+            }
+            if claim.lease_ms > 0 {
+                let now = self.records.server_time().await?;
+                let left = lease_left(record.written, claim.lease_ms, now);
+                if left > 0 {
+                    return Ok(Claimed::Busy { left_ms: left });
+                }
+            }
+            claim.owner = self.owner.clone();
+            claim.fence += 1;
+            claim.attempts += 1;
+            claim.lease_ms = self.lease_ms;
+            if let Some(revision) = self.records.update(&key, &claim.encode_to_vec(), record.revision).await?
+            {
+                return Ok(Claimed::Ours(Held { key, revision, claim }));
+            }
+        }
+    }
+
+    /// Writes the held claim again, which starts its lease anew. False when it was taken over.
+    pub async fn renew(&self, held: &mut Held) -> Result<bool, BusError> {
+        self.write(held).await
+    }
+
+    /// Records the outputs: from now on the work is done, whoever asks.
+    pub async fn finish(&self, held: &mut Held, outputs: Vec<v1::ClaimOutput>) -> Result<bool, BusError> {
+        held.claim.state = "done".into();
+        held.claim.outputs = outputs;
+        held.claim.lease_ms = 0;
+        self.write(held).await
+    }
+
+    /// Gives the work back for another attempt, without waiting for the lease to end.
+    pub async fn release(&self, held: &mut Held, code: &str) -> Result<bool, BusError> {
+        held.claim.lease_ms = 0;
+        held.claim.code = code.to_owned();
+        self.write(held).await
+    }
+
+    /// Forgets the work, so that it can be asked for anew.
+    pub async fn forget(&self, held: &Held) -> Result<bool, BusError> {
+        self.records.delete(&held.key, held.revision).await
+    }
+
+    async fn write(&self, held: &mut Held) -> Result<bool, BusError> {
+        match self.records.update(&held.key, &held.claim.encode_to_vec(), held.revision).await? {
+            Some(revision) => {
+                held.revision = revision;
+                Ok(true)
+            }
+            None => Ok(false),
+        }
+    }
+}
+
+/// Milliseconds that are left of a lease, by server time.
+pub(crate) fn lease_left(written: Timestamp, lease_ms: u64, now: Timestamp) -> u64 {
+    let age = u64::try_from(now.since(written)).unwrap_or(0);
+    lease_ms.saturating_sub(age)
+}

@@ -1,0 +1,335 @@
+//! The connection to the broker.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_nats::header::{HeaderMap, HeaderName, HeaderValue};
+use async_nats::jetstream::context::{CreateStreamError, PublishError};
+use async_nats::jetstream::{self, Context};
+use async_nats::{Client, ConnectOptions, Event};
+use bytes::Bytes;
+use plimsoll_telemetry::{Health, Metrics, trace};
+
+use crate::artifacts::Artifacts;
+use crate::records::Records;
+use crate::topology::{self, Durability};
+
+/// Largest payload that travels in a message; what is larger becomes an artifact.
+pub const INLINE_LIMIT: usize = 48 << 10;
+/// Header that names the artifact which holds the payload.
+pub(crate) const ARTIFACT_HEADER: &str = "Plimsoll-Artifact";
+
+/// How to reach the broker.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Comma-separated server URLs.
+    pub url: String,
+    /// Credentials file, where the server asks for one.
+    pub credentials: Option<std::path::PathBuf>,
+    /// Name of this process for logs, leases and the server's monitoring.
+    pub name: String,
+    pub durability: Durability,
+    /// Time after which an un-acknowledged message is delivered again; heartbeats come at a third of it.
+    pub ack_wait: Duration,
+}
+
+impl Settings {
+    /// The settings for one server, with an `ack_wait` of 30 s.
+    pub fn new(url: impl Into<String>, name: impl Into<String>) -> Self {
+        Self {
+            url: url.into(),
+            credentials: None,
+            name: name.into(),
+            durability: Durability::default(),
+            ack_wait: Duration::from_secs(30),
+        }
+    }
+}
+
+/// Why the broker did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum BusError {
+    #[error("cannot connect to {url}: {source}")]
+    Connect { url: String, source: async_nats::ConnectError },
+    #[error("cannot read the credentials: {0}")]
+    Credentials(std::io::Error),
+    #[error("cannot create a stream: {0}")]
+    CreateStream(#[from] CreateStreamError),
+    #[error("cannot publish to {subject}: {source}")]
+    Publish { subject: String, source: PublishError },
+    /// The server took the message for one that it has already, though this publisher sent none with that id.
+    #[error("the message id of {subject} is taken")]
+    Duplicate { subject: String },
+    #[error("artifact {0} is missing")]
+    MissingArtifact(String),
+    #[error("artifact {name} is not what its name says: {reason}")]
+    BadArtifact { name: String, reason: String },
+    #[error("a header has a character that headers may not have")]
+    Header,
+    #[error("no answer from {subject}: {reason}")]
+    Request { subject: String, reason: String },
+    #[error("the broker failed: {0}")]
+    Other(String),
+}
+
+impl BusError {
+    pub(crate) fn other(error: impl std::fmt::Display) -> Self {
+        Self::Other(error.to_string())
+    }
+
+    /// Stable code.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Connect { .. } | Self::Request { .. } => "broker_unavailable",
+            Self::Credentials(_) => "broker_credentials",
+            Self::CreateStream(_) => "broker_topology",
+            Self::Publish { .. } | Self::Duplicate { .. } | Self::Other(_) => "broker_failed",
+            Self::MissingArtifact(_) => "artifact_missing",
+            Self::BadArtifact { .. } => "artifact_corrupt",
+            Self::Header => "bad_header",
+        }
+    }
+}
+
+/// A message to publish.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outgoing {
+    pub subject: String,
+    pub payload: Vec<u8>,
+}
+
+/// The connection; clones share it.
+#[derive(Clone)]
+pub struct Bus {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    client: Client,
+    context: Context,
+    settings: Settings,
+    owner: String,
+    metrics: Metrics,
+    health: Health,
+}
+
+impl Bus {
+    /// Connects, and creates the streams and buckets that are missing.
+    pub async fn connect(settings: Settings, metrics: Metrics, health: Health) -> Result<Self, BusError> {
+        let (events, state) = (metrics.clone(), health.clone());
+        state.starting("broker");
+        let mut options = ConnectOptions::new()
+            .name(&settings.name)
+            .retry_on_initial_connect()
+            .max_reconnects(None)
+            .request_timeout(Some(Duration::from_secs(10)))
+            .event_callback(move |event| {
+                let (events, state) = (events.clone(), state.clone());
+                async move {
+                    match event {
+                        Event::SlowConsumer(_) => events.broker_event("slow_consumer"),
+                        Event::Connected => {
+                            events.broker_event("connected");
+                            state.ready("broker");
+                        }
+                        Event::Disconnected => {
+                            events.broker_event("disconnected");
+                            state.failing("broker", "disconnected");
+                        }
+                        Event::ClientError(error) => {
+                            events.broker_event("client_error");
+                            tracing::warn!(%error, "broker client error");
+                        }
+                        Event::ServerError(error) => {
+                            events.broker_event("server_error");
+                            tracing::warn!(%error, "broker server error");
+                        }
+                        _ => {}
+                    }
+                }
+            });
+        if let Some(file) = &settings.credentials {
+            options = options.credentials_file(file).await.map_err(BusError::Credentials)?;
+        }
+        let servers: Vec<String> = settings.url.split(',').map(|s| s.trim().to_owned()).collect();
+        let client = options
+            .connect(servers)
+            .await
+            .map_err(|source| BusError::Connect { url: settings.url.clone(), source })?;
+        let context = jetstream::context::ContextBuilder::new()
+            .timeout(Duration::from_secs(10))
+            .ack_timeout(Duration::from_secs(10))
+            .build(client.clone());
+        let owner = format!("{}-{}", settings.name, client.new_inbox().rsplit('.').next().unwrap_or("0"));
+        topology::ensure(&context, settings.durability).await?;
+        health.ready("broker");
+        Ok(Self { inner: Arc::new(Inner { client, context, settings, owner, metrics, health }) })
+    }
+
+    /// JetStream's context.
+    pub(crate) fn context(&self) -> &Context {
+        &self.inner.context
+    }
+
+    pub(crate) fn client(&self) -> &Client {
+        &self.inner.client
+    }
+
+    /// How this connection was made.
+    pub fn settings(&self) -> &Settings {
+        &self.inner.settings
+    }
+
+    /// Unique name of this process, as leases know it.
+    pub fn owner(&self) -> &str {
+        &self.inner.owner
+    }
+
+    /// Metrics of the process.
+    pub fn metrics(&self) -> &Metrics {
+        &self.inner.metrics
+    }
+
+    /// Readiness of the process.
+    pub fn health(&self) -> &Health {
+        &self.inner.health
+    }
+
+    /// Records of a bucket: `scans`, `layers`, `claims`, `clusters` or `control`.
+    pub fn records(&self, bucket: &'static str) -> Records {
+        Records::new(self.clone(), bucket)
+    }
+
+    /// The artifacts.
+    pub fn artifacts(&self) -> Artifacts {
+        Artifacts::new(self.clone())
+    }
+
+    /// True when JetStream answers.
+    pub async fn available(&self) -> bool {
+        self.context().query_account().await.is_ok()
+    }
+
+    /// Publishes with a message id and waits for the server's acknowledgement. `headers` are added as they are;
+    /// the trace context of the current span is added by itself. Returns the stream sequence, or
+    /// [`BusError::Duplicate`] when the id was seen before.
+    pub async fn publish(
+        &self,
+        message: &Outgoing,
+        id: &str,
+        headers: &[(&str, &str)],
+    ) -> Result<u64, BusError> {
+        self.publish_traced(message, id, headers, &trace::current()).await
+    }
+
+    /// [`Bus::publish`] with a given trace context.
+    pub async fn publish_traced(
+        &self,
+        message: &Outgoing,
+        id: &str,
+        headers: &[(&str, &str)],
+        traceparent: &str,
+    ) -> Result<u64, BusError> {
+        let mut map = HeaderMap::new();
+        put(&mut map, "Nats-Msg-Id", id)?;
+        for (name, value) in headers {
+            put(&mut map, name, value)?;
+        }
+        if !traceparent.is_empty() {
+            put(&mut map, trace::HEADER, traceparent)?;
+        }
+        let payload = if message.payload.len() > INLINE_LIMIT {
+            let name = self.artifacts().put("spill", &message.payload).await?;
+            put(&mut map, ARTIFACT_HEADER, &name)?;
+            Bytes::new()
+        } else {
+            Bytes::copy_from_slice(&message.payload)
+        };
+        let failed = |source| BusError::Publish { subject: message.subject.clone(), source };
+        let ack = self
+            .context()
+            .publish_with_headers(message.subject.clone(), map, payload)
+            .await
+            .map_err(failed)?
+            .await
+            .map_err(failed)?;
+        if ack.duplicate {
+            self.metrics().broker_event("duplicate");
+            return Err(BusError::Duplicate { subject: message.subject.clone() });
+        }
+        Ok(ack.sequence)
+    }
+
+    /// The payload of a received message, fetched from its artifact where it was too large.
+    pub(crate) async fn payload(
+        &self,
+        headers: Option<&HeaderMap>,
+        payload: &Bytes,
+    ) -> Result<Bytes, BusError> {
+        match headers.and_then(|h| h.get(ARTIFACT_HEADER)) {
+            Some(name) => self
+                .artifacts()
+                .get(name.as_str())
+                .await?
+                .ok_or_else(|| BusError::MissingArtifact(name.to_string())),
+            None => Ok(payload.clone()),
+        }
+    }
+
+    /// The last message of a stream, with its headers, if there is one.
+    pub async fn last_message(
+        &self,
+        stream: &str,
+        subject: &str,
+    ) -> Result<Option<(HashMap<String, String>, Bytes)>, BusError> {
+        use async_nats::jetstream::stream::LastRawMessageErrorKind as Kind;
+        let stream = self.context().get_stream_no_info(stream).await.map_err(BusError::other)?;
+        match stream.get_last_raw_message_by_subject(subject).await {
+            Ok(message) => {
+                let mut headers = HashMap::new();
+                for (name, values) in message.headers.iter() {
+                    if let Some(value) = values.first() {
+                        headers.insert(name.to_string(), value.to_string());
+                    }
+                }
+                Ok(Some((headers, message.payload)))
+            }
+            Err(error) if error.kind() == Kind::NoMessageFound => Ok(None),
+            Err(error) => Err(BusError::other(error)),
+        }
+    }
+
+    /// The last sequence of a stream.
+    pub async fn last_sequence(&self, stream: &str) -> Result<u64, BusError> {
+        let stream = self.context().get_stream(stream).await.map_err(BusError::other)?;
+        Ok(stream.cached_info().state.last_sequence)
+    }
+
+    /// Sends what is buffered; for a clean stop.
+    pub async fn flush(&self) {
+        // The connection may be gone already, and then there is nothing to flush to.
+        let _ = self.client().flush().await;
+    }
+}
+
+/// Adds a header; hostile text (line breaks) is an error and never a second header.
+pub(crate) fn put(map: &mut HeaderMap, name: &str, value: &str) -> Result<(), BusError> {
+    let name: HeaderName = name.parse().map_err(|_| BusError::Header)?;
+    let value: HeaderValue = value.parse().map_err(|_| BusError::Header)?;
+    map.insert(name, value);
+    Ok(())
+}
+
+/// A message id: 128 bits of SHA-256 over the parts, each with its length.
+pub fn message_id(parts: &[&[u8]]) -> String {
+    let mut context = aws_lc_rs::digest::Context::new(&aws_lc_rs::digest::SHA256);
+    for part in parts {
+        context.update(&(part.len() as u64).to_le_bytes());
+        context.update(part);
+    }
+    let digest = context.finish();
+    let mut text = String::with_capacity(32);
+    plimsoll_model::digest::push_hex(&mut text, digest.as_ref().get(..16).unwrap_or_default());
+    text
+}
