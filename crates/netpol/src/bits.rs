@@ -9,6 +9,7 @@ impl Bits {
         Self(vec![0; len.div_ceil(64)].into_boxed_slice())
     }
 
+    #[cfg(test)]
     pub(crate) fn full(len: usize) -> Self {
         let mut bits = Self::empty(len);
         bits.fill(0, len);
@@ -43,6 +44,7 @@ impl Bits {
         self.0.iter().all(|&word| word == 0)
     }
 
+    #[cfg(test)]
     pub(crate) fn count(&self) -> usize {
         self.0.iter().map(|word| word.count_ones() as usize).sum()
     }

@@ -5,6 +5,7 @@ pub mod conn;
 pub mod diff;
 pub mod engine;
 pub mod entries;
+pub mod exposure;
 pub mod format;
 pub mod ip;
 pub mod load;

@@ -143,9 +143,18 @@ pub(super) fn build(state: &ClusterState, options: &Options) -> Connectivity {
     }
     warnings.sort();
     warnings.dedup();
+    let mut members: Vec<Vec<u32>> = vec![Vec::new(); classes.len()];
+    for (index, endpoint) in endpoints.iter().enumerate().filter(|(_, endpoint)| !endpoint.assumed) {
+        for class in &endpoint.classes {
+            if let Some(list) = members.get_mut(*class as usize) {
+                list.push(index as u32);
+            }
+        }
+    }
     Connectivity {
         options: options.clone(),
         conns,
+        members,
         endpoints,
         classes,
         port_sets,

@@ -133,7 +133,10 @@ fn np_guard_identity(workload: &Workload) -> Option<Identity> {
         return None;
     }
     Some(match meta.controller() {
-        Some(owner) => (meta.namespace.clone(), owner.name.clone(), owner.kind.clone()),
+        Some(owner) => {
+            let kind = if owner.kind.is_empty() { "Pod" } else { owner.kind.as_str() };
+            (meta.namespace.clone(), owner.name.clone(), kind.to_owned())
+        }
         None => (meta.namespace.clone(), meta.name.clone(), "Pod".to_owned()),
     })
 }

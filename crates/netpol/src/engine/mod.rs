@@ -121,6 +121,8 @@ pub struct Connectivity {
     conns: ConnTable,
     endpoints: Vec<Endpoint>,
     classes: Vec<Class>,
+    /// Workloads of each class; assumed peers are left out.
+    members: Vec<Vec<u32>>,
     port_sets: Vec<Vec<endpoints::NamedPort>>,
     /// Rows of ingress profiles and of egress profiles.
     rows: Vec<Row>,

@@ -253,17 +253,8 @@ impl Connectivity {
     pub fn rows(&self) -> Rows {
         let mut conns = self.conns.clone();
         let mut rows = Vec::new();
-        // Workloads of each class, assumed peers left out.
-        let mut members: Vec<Vec<u32>> = vec![Vec::new(); self.classes.len()];
-        let mut simple = true;
-        for (index, endpoint) in self.endpoints.iter().enumerate().filter(|(_, endpoint)| !endpoint.assumed) {
-            simple &= endpoint.classes.len() <= 1;
-            for class in &endpoint.classes {
-                if let Some(list) = members.get_mut(*class as usize) {
-                    list.push(index as u32);
-                }
-            }
-        }
+        let members = &self.members;
+        let simple = self.endpoints.iter().all(|endpoint| endpoint.classes.len() <= 1);
         let mut merged: FxHashMap<(Peer, Peer), ConnId> = FxHashMap::default();
         let mut push = |conns: &mut ConnTable, source: Peer, destination: Peer, conn: ConnId| {
             if simple {
@@ -321,25 +312,68 @@ impl Connectivity {
         Rows { conns, rows }
     }
 
-    /// Number of other workloads that the workload can reach on any port.
-    pub fn reach(&self, workload: usize) -> usize {
-        let mut reached = std::collections::BTreeSet::new();
-        for &source in self.classes_of(Peer::Workload(workload)) {
-            let Some(class) = self.class(source) else { continue };
-            for (index, endpoint) in self.endpoints.iter().enumerate() {
-                if endpoint.assumed || index == workload || reached.contains(&index) {
-                    continue;
+    /// For each endpoint, the number of other workloads that it can reach on some port; assumed peers reach none.
+    pub fn reach(&self) -> Vec<u32> {
+        let mut reached = vec![0; self.endpoints.len()];
+        let mut stamps = vec![u32::MAX; self.endpoints.len()];
+        let mut seen = vec![ConnId::NONE; self.rows.len()];
+        let mut meets = Meets { connectivity: self, memo: FxHashMap::default() };
+        let mut known: FxHashMap<&[u32], u32> = FxHashMap::default();
+        for (index, endpoint) in self.endpoints.iter().enumerate().filter(|(_, endpoint)| !endpoint.assumed) {
+            let key = endpoint.classes.as_slice();
+            // Workloads of the same classes see the same, each without itself.
+            let count = match known.get(key) {
+                Some(count) => *count,
+                None => {
+                    let mut count = 0;
+                    for &class in key {
+                        for (row, at) in self.rows.iter().zip(&mut seen) {
+                            *at = row.at(class as usize);
+                        }
+                        let Some(row) = self.class(class).map(|class| self.row(class.egress)) else { continue };
+                        for (out, columns) in &row.0 {
+                            for column in columns.iter().take_while(|column| *column < self.classes.len()) {
+                                let admitted = self.classes.get(column).and_then(|class| seen.get(class.ingress as usize));
+                                if !admitted.is_some_and(|admitted| meets.check(*out, *admitted)) {
+                                    continue;
+                                }
+                                for member in self.members.get(column).into_iter().flatten() {
+                                    if let Some(stamp) = stamps.get_mut(*member as usize)
+                                        && *stamp != index as u32
+                                    {
+                                        *stamp = index as u32;
+                                        count += 1;
+                                    }
+                                }
+                            }
+                        }
+                    }
+                    known.insert(key, count);
+                    count
                 }
-                let hit = endpoint.classes.iter().any(|&destination| {
-                    self.row(class.egress).at(destination as usize) != ConnId::NONE
-                        && !self.between_classes(source, destination).is_empty()
-                });
-                if hit {
-                    reached.insert(index);
-                }
+            };
+            let own = !self.between(Peer::Workload(index), Peer::Workload(index)).is_empty();
+            if let Some(slot) = reached.get_mut(index) {
+                *slot = count - u32::from(own);
             }
         }
-        reached.len()
+        reached
+    }
+
+    /// Workloads that may connect to this one, without itself, and on what; the order is that of classes.
+    pub fn callers(&self, workload: usize) -> impl Iterator<Item = (usize, ConnSet)> {
+        self.classes_at(workload).iter().flat_map(move |&class| {
+            let row = self.class(class).map(|class| self.row(class.ingress));
+            row.into_iter().flat_map(|row| &row.0).flat_map(move |(conn, columns)| {
+                columns.iter().take_while(|column| *column < self.classes.len()).flat_map(move |column| {
+                    let out = self.classes.get(column).map(|source| self.row(source.egress).at(class as usize));
+                    let open = self.conns.get(*conn).intersect(self.conns.get(out.unwrap_or_default()));
+                    let members = self.members.get(column).filter(|_| !open.is_empty());
+                    let others = members.into_iter().flatten().map(|member| *member as usize);
+                    others.filter(move |member| *member != workload).map(move |member| (member, open.clone()))
+                })
+            })
+        })
     }
 
     /// Why `source` may connect to `destination`: both sides, with the rules that match. For a workload with several
@@ -462,5 +496,24 @@ impl Connectivity {
             dense
         };
         rows.iter().map(expand).collect()
+    }
+}
+
+/// Remembers whether two interned sets have anything in common.
+struct Meets<'a> {
+    connectivity: &'a Connectivity,
+    memo: FxHashMap<(ConnId, ConnId), bool>,
+}
+
+impl Meets<'_> {
+    fn check(&mut self, a: ConnId, b: ConnId) -> bool {
+        match (a, b) {
+            (ConnId::NONE, _) | (_, ConnId::NONE) => false,
+            (ConnId::ALL, _) | (_, ConnId::ALL) => true,
+            _ => *self.memo.entry((a, b)).or_insert_with(|| {
+                let conns = &self.connectivity.conns;
+                !conns.get(a).intersect(conns.get(b)).is_empty()
+            }),
+        }
     }
 }

@@ -40,8 +40,9 @@ pub struct PotentialReport {
 
 #[derive(Serialize)]
 struct Exposures<'a> {
-    egress_exposure: &'a [PrintedRow],
-    ingress_exposure: &'a [PrintedRow],
+    /// An empty section is null, as Go writes a list that was never made.
+    egress_exposure: Option<&'a [PrintedRow]>,
+    ingress_exposure: Option<&'a [PrintedRow]>,
 }
 
 #[derive(Serialize)]
@@ -75,7 +76,10 @@ pub fn print_connections(
         OutputFormat::Md => md_exposure(&rows, &egress, &ingress),
         OutputFormat::Json => json(&WithExposure {
             connlist_results: &rows,
-            exposure_results: Exposures { egress_exposure: &egress, ingress_exposure: &ingress },
+            exposure_results: Exposures {
+                egress_exposure: (!egress.is_empty()).then_some(&egress),
+                ingress_exposure: (!ingress.is_empty()).then_some(&ingress),
+            },
         }),
         OutputFormat::Dot => dot(&rows, Some(report), workloads),
     }

@@ -35,7 +35,7 @@ fn info(row: &DiffRow) -> String {
         ChangeKind::Changed | ChangeKind::Unchanged => return String::new(),
     };
     match (row.source_differs, row.destination_differs) {
-        (true, true) => format!("workloads {} and {} {word}", row.source, row.destination),
+        (true, true) => format!("workload {} and {} {word}", row.source, row.destination),
         (true, false) => format!("workload {} {word}", row.source),
         (false, true) => format!("workload {} {word}", row.destination),
         (false, false) => String::new(),

@@ -174,7 +174,7 @@ const FOREIGN_POLICIES: [(&str, &str); 9] = [
 fn read(root: &Node<'_>, version: &str, kind: &str, options: ParseOptions) -> Read<Object> {
     let group = version.split_once('/').map_or("", |(group, _)| group);
     if let Some(workload_kind) = WorkloadKind::of(group, kind) {
-        return Ok(Object::Workload(workload::read(meta(root, true)?, workload_kind, root)?));
+        return Ok(Object::Workload(workload::read(meta(root, true)?, workload_kind, root, options)?));
     }
     let object = match (group, kind) {
         ("", "Namespace") => Object::Namespace(Namespace { meta: meta(root, false)? }),

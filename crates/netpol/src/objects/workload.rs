@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Meta;
 use super::node::{Node, Read};
+use super::parse::ParseOptions;
 use super::policy;
 use crate::conn::Protocol;
 use crate::selector::Labels;
@@ -107,7 +108,7 @@ impl Workload {
     }
 }
 
-pub(super) fn read(meta: Meta, kind: WorkloadKind, root: &Node<'_>) -> Read<Workload> {
+pub(super) fn read(meta: Meta, kind: WorkloadKind, root: &Node<'_>, options: ParseOptions) -> Read<Workload> {
     let spec = root.get("spec");
     let template = match (kind, &spec) {
         (WorkloadKind::Pod, _) => Some(root.clone()),
@@ -127,7 +128,7 @@ pub(super) fn read(meta: Meta, kind: WorkloadKind, root: &Node<'_>) -> Read<Work
     if let Some(pod) = &pod {
         for (field, init) in [("initContainers", true), ("containers", false)] {
             for node in pod.list(field)? {
-                containers.push(container(&node, init, status.as_ref())?);
+                containers.push(container(&node, init, status.as_ref(), options)?);
             }
         }
     }
@@ -160,11 +161,15 @@ fn addresses(status: &Node<'_>) -> Read<Vec<IpAddr>> {
     Ok(found)
 }
 
-fn container(node: &Node<'_>, init: bool, status: Option<&Node<'_>>) -> Read<Container> {
+fn container(node: &Node<'_>, init: bool, status: Option<&Node<'_>>, options: ParseOptions) -> Read<Container> {
     let name = node.text_at("name")?.unwrap_or_default();
     let restarts = node.text_at("restartPolicy")?.as_deref() == Some("Always");
     let mut ports = Vec::new();
     for entry in node.list("ports")? {
+        // np-guard reads a port without a number as none.
+        if options.np_guard && entry.get("containerPort").is_none() {
+            continue;
+        }
         ports.push(ContainerPort {
             name: entry.text_at("name")?,
             protocol: policy::protocol(entry.get("protocol"))?,

@@ -1,0 +1,8 @@
+//! Tests of the crate from outside.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod cluster_policies;
+mod conformance;
+mod exposure;
+mod oracle;
+mod semantics;

@@ -1,0 +1,493 @@
+//! A brute-force judge of single packets, written from the text of the APIs and sharing nothing with the engine but
+//! the parsed objects; random small clusters must get the same verdicts from both.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use ipnet::IpNet;
+use plimsoll_netpol::conn::Protocol;
+use plimsoll_netpol::diff::{ChangeKind, DiffPeer, Snapshot, diff_snapshots};
+use plimsoll_netpol::engine::{BlockPods, Connectivity, Direction, Options, Peer};
+use plimsoll_netpol::objects::{
+    Action, AdminFlavor, AdminPeer, AdminPolicy, AdminPort, AdminRule, Container, ContainerPort, IpBlock, Meta, Namespace,
+    NetworkPolicy, Object, PolicyPeer, PolicyPort, PolicyRule, PortRef, Subject, Tier, Workload, WorkloadKind,
+};
+use plimsoll_netpol::selector::{Labels, Operator, Requirement, Selector};
+use plimsoll_netpol::state::ClusterState;
+use proptest::prelude::*;
+
+/// One end of a packet.
+#[derive(Clone, Copy)]
+enum End<'a> {
+    Pod(&'a Workload),
+    Address(IpAddr),
+}
+
+struct Judge<'a> {
+    state: &'a ClusterState,
+    match_pods: bool,
+}
+
+impl Judge<'_> {
+    fn allows(&self, source: End<'_>, destination: End<'_>, protocol: Protocol, port: u16) -> bool {
+        let out = match source {
+            End::Pod(pod) => self.side(pod, destination, destination, protocol, port, false),
+            End::Address(_) => true,
+        };
+        let into = match destination {
+            End::Pod(pod) => self.side(pod, source, destination, protocol, port, true),
+            End::Address(_) => true,
+        };
+        out && into
+    }
+
+    fn namespace_labels(&self, name: &str) -> Labels {
+        let mut labels = Labels::new();
+        for object in self.state.objects() {
+            if let Object::Namespace(namespace) = object
+                && namespace.meta.name == name
+            {
+                labels = namespace.meta.labels.clone();
+            }
+        }
+        labels.insert("kubernetes.io/metadata.name".into(), name.into());
+        labels
+    }
+
+    fn side(&self, pod: &Workload, peer: End<'_>, destination: End<'_>, protocol: Protocol, port: u16, ingress: bool) -> bool {
+        let mut admin: Vec<&AdminPolicy> = Vec::new();
+        let mut policies: Vec<&NetworkPolicy> = Vec::new();
+        for object in self.state.objects() {
+            match object {
+                Object::NetworkPolicy(policy) => {
+                    if policy.meta.namespace == pod.meta.namespace && selects(&policy.pods, &pod.pod_labels) {
+                        policies.push(policy);
+                    }
+                }
+                Object::AdminNetworkPolicy(policy)
+                | Object::BaselineAdminNetworkPolicy(policy)
+                | Object::ClusterNetworkPolicy(policy) => {
+                    let subject = &policy.subject;
+                    let of_node = policy.flavor == AdminFlavor::Cluster && pod.host_network;
+                    if !of_node
+                        && selects(&subject.namespaces, &self.namespace_labels(&pod.meta.namespace))
+                        && subject.pods.as_ref().is_none_or(|pods| selects(pods, &pod.pod_labels))
+                    {
+                        admin.push(policy);
+                    }
+                }
+                _ => {}
+            }
+        }
+        let first = |tier: Tier| {
+            let mut of_tier: Vec<_> = admin.iter().filter(|policy| policy.tier == tier).collect();
+            of_tier.sort_by_key(|policy| (policy.priority, policy.meta.name.clone()));
+            for policy in of_tier {
+                for rule in if ingress { &policy.ingress } else { &policy.egress } {
+                    if self.admin_matches(policy, rule, peer, destination, protocol, port) {
+                        return Some(rule.action);
+                    }
+                }
+            }
+            None
+        };
+        match first(Tier::Admin) {
+            Some(Action::Allow) => return true,
+            Some(Action::Deny) => return false,
+            Some(Action::Pass) | None => {}
+        }
+        let mut isolated = false;
+        for policy in policies {
+            let Some(rules) = (if ingress { &policy.ingress } else { &policy.egress }) else { continue };
+            isolated = true;
+            for rule in rules {
+                if self.rule_matches(policy, rule, peer, destination, protocol, port) {
+                    return true;
+                }
+            }
+        }
+        if isolated {
+            return false;
+        }
+        first(Tier::Baseline) != Some(Action::Deny)
+    }
+
+    fn in_block(&self, block: &IpBlock, peer: End<'_>, match_pods: bool) -> bool {
+        let holds = |address: &IpAddr| {
+            block.cidr.contains(address) && !block.except.iter().any(|hole| hole.contains(address))
+        };
+        match peer {
+            End::Address(address) => holds(&address),
+            End::Pod(pod) => match_pods && pod.pod_ips.iter().any(holds),
+        }
+    }
+
+    fn rule_matches(&self, policy: &NetworkPolicy, rule: &PolicyRule, peer: End<'_>, destination: End<'_>, protocol: Protocol, port: u16) -> bool {
+        let peers = rule.peers.is_empty()
+            || rule.peers.iter().any(|entry| match (entry, peer) {
+                (PolicyPeer::Block(block), peer) => self.in_block(block, peer, self.match_pods),
+                (PolicyPeer::Pods { .. }, End::Address(_)) => false,
+                (PolicyPeer::Pods { namespaces, pods }, End::Pod(pod)) => {
+                    let namespace = match namespaces {
+                        None => pod.meta.namespace == policy.meta.namespace,
+                        Some(selector) => selects(selector, &self.namespace_labels(&pod.meta.namespace)),
+                    };
+                    namespace && pods.as_ref().is_none_or(|pods| selects(pods, &pod.pod_labels))
+                }
+            });
+        let ports = rule.ports.is_empty()
+            || rule.ports.iter().any(|entry| {
+                entry.protocol == protocol
+                    && match &entry.port {
+                        None => true,
+                        Some(PortRef::Range(low, high)) => (*low..=*high).contains(&port),
+                        Some(PortRef::Name(name)) => has_named(destination, name, Some(protocol), protocol, port),
+                    }
+            });
+        peers && ports
+    }
+
+    fn admin_matches(&self, policy: &AdminPolicy, rule: &AdminRule, peer: End<'_>, destination: End<'_>, protocol: Protocol, port: u16) -> bool {
+        let cluster = policy.flavor == AdminFlavor::Cluster;
+        let peers = rule.peers.iter().any(|entry| match (entry, peer) {
+            (AdminPeer::Networks(networks), peer) => networks.iter().any(|net| {
+                self.in_block(&IpBlock { cidr: *net, except: Vec::new() }, peer, cluster)
+            }),
+            (AdminPeer::Pods { namespaces, pods }, End::Pod(pod)) => {
+                !(cluster && pod.host_network)
+                    && selects(namespaces, &self.namespace_labels(&pod.meta.namespace))
+                    && pods.as_ref().is_none_or(|pods| selects(pods, &pod.pod_labels))
+            }
+            _ => false,
+        });
+        let ports = rule.ports.as_ref().is_none_or(|ports| {
+            ports.iter().any(|entry| match entry {
+                AdminPort::Range { protocol: of, low, high } => *of == protocol && (*low..=*high).contains(&port),
+                AdminPort::Protocol(of) => *of == protocol,
+                AdminPort::Named(name) => has_named(destination, name, None, protocol, port),
+            })
+        });
+        peers && ports
+    }
+}
+
+fn has_named(destination: End<'_>, name: &str, want: Option<Protocol>, protocol: Protocol, port: u16) -> bool {
+    let End::Pod(pod) = destination else { return false };
+    pod.containers.iter().filter(|container| container.serves).flat_map(|container| &container.ports).any(|known| {
+        known.name.as_deref() == Some(name)
+            && known.port == port
+            && known.protocol == protocol
+            && want.is_none_or(|want| want == known.protocol)
+    })
+}
+
+fn selects(selector: &Selector, labels: &Labels) -> bool {
+    for (key, value) in &selector.match_labels {
+        if labels.get(key) != Some(value) {
+            return false;
+        }
+    }
+    for requirement in &selector.match_expressions {
+        let value = labels.get(&requirement.key);
+        let holds = match &requirement.operator {
+            Operator::Exists => value.is_some(),
+            Operator::DoesNotExist => value.is_none(),
+            Operator::In(values) => values.iter().any(|listed| Some(listed) == value),
+            Operator::NotIn(values) => !values.iter().any(|listed| Some(listed) == value),
+        };
+        if !holds {
+            return false;
+        }
+    }
+    true
+}
+
+const KEYS: [&str; 3] = ["app", "tier", "env"];
+const VALUES: [&str; 3] = ["a", "b", "c"];
+const SPACES: [&str; 3] = ["red", "green", "blue"];
+const BLOCKS: [&str; 7] =
+    ["10.0.0.0/8", "10.0.0.0/30", "10.0.0.2/32", "0.0.0.0/0", "192.0.2.0/24", "2001:db8::/32", "::/0"];
+const ADDRESSES: [&str; 6] = ["10.0.0.1", "10.0.0.9", "192.0.2.77", "8.8.8.8", "2001:db8::1", "2606:4700::1"];
+const PORTS: [u16; 5] = [79, 80, 81, 443, 8080];
+const NAMES: [&str; 2] = ["web", "dns"];
+
+fn labels() -> impl Strategy<Value = Labels> {
+    proptest::collection::btree_map(
+        proptest::sample::select(KEYS.as_slice()).prop_map(str::to_owned),
+        proptest::sample::select(VALUES.as_slice()).prop_map(str::to_owned),
+        0..3,
+    )
+}
+
+fn selector() -> impl Strategy<Value = Selector> {
+    let values = || proptest::collection::vec(proptest::sample::select(VALUES.as_slice()).prop_map(str::to_owned), 1..3);
+    let operator = prop_oneof![
+        values().prop_map(Operator::In),
+        values().prop_map(Operator::NotIn),
+        Just(Operator::Exists),
+        Just(Operator::DoesNotExist),
+    ];
+    let requirement = (proptest::sample::select(KEYS.as_slice()), operator)
+        .prop_map(|(key, operator)| Requirement { key: key.into(), operator });
+    (labels(), proptest::collection::vec(requirement, 0..2))
+        .prop_map(|(match_labels, match_expressions)| Selector { match_labels, match_expressions })
+}
+
+fn namespace_selector() -> impl Strategy<Value = Selector> {
+    prop_oneof![
+        3 => selector(),
+        1 => proptest::sample::select(SPACES.as_slice()).prop_map(|name| {
+            Selector::of_labels([("kubernetes.io/metadata.name".to_owned(), name.to_owned())].into())
+        }),
+    ]
+}
+
+fn protocol() -> impl Strategy<Value = Protocol> {
+    proptest::sample::select(Protocol::ALL.as_slice())
+}
+
+fn block() -> impl Strategy<Value = IpBlock> {
+    (proptest::sample::select(BLOCKS.as_slice()), any::<bool>()).prop_map(|(cidr, hole)| {
+        let cidr: IpNet = cidr.parse().unwrap();
+        let except = match cidr {
+            IpNet::V4(net) if hole && net.prefix_len() < 32 => {
+                vec![format!("{}/32", net.broadcast()).parse().unwrap(), format!("{}/31", net.network()).parse().unwrap()]
+            }
+            _ => Vec::new(),
+        };
+        let except = except.into_iter().filter(|hole: &IpNet| hole.prefix_len() > cidr.prefix_len()).collect();
+        IpBlock { cidr, except }
+    })
+}
+
+fn policy_rule() -> impl Strategy<Value = PolicyRule> {
+    let peer = prop_oneof![
+        3 => (proptest::option::of(namespace_selector()), selector()).prop_map(|(namespaces, pods)| PolicyPeer::Pods { namespaces, pods: Some(pods) }),
+        1 => namespace_selector().prop_map(|namespaces| PolicyPeer::Pods { namespaces: Some(namespaces), pods: None }),
+        1 => block().prop_map(PolicyPeer::Block),
+    ];
+    let port = (
+        protocol(),
+        proptest::option::of(prop_oneof![
+            (proptest::sample::select(PORTS.as_slice()), 0u16..3).prop_map(|(port, more)| PortRef::Range(port, port + more)),
+            proptest::sample::select(NAMES.as_slice()).prop_map(|name| PortRef::Name(name.into())),
+        ]),
+    )
+        .prop_map(|(protocol, port)| PolicyPort { protocol, port });
+    (proptest::collection::vec(peer, 0..3), proptest::collection::vec(port, 0..3))
+        .prop_map(|(peers, ports)| PolicyRule { peers, ports })
+}
+
+fn network_policy(index: usize) -> impl Strategy<Value = Object> {
+    let rules = || proptest::option::weighted(0.7, proptest::collection::vec(policy_rule(), 0..3));
+    (proptest::sample::select(SPACES.as_slice()), selector(), rules(), rules()).prop_map(
+        move |(namespace, pods, ingress, egress)| {
+            Object::NetworkPolicy(NetworkPolicy {
+                meta: Meta { namespace: namespace.into(), name: format!("np{index}"), ..Meta::default() },
+                pods,
+                ingress,
+                egress,
+            })
+        },
+    )
+}
+
+fn admin_policy(index: usize) -> impl Strategy<Value = Object> {
+    let peer = prop_oneof![
+        3 => (namespace_selector(), proptest::option::of(selector())).prop_map(|(namespaces, pods)| AdminPeer::Pods { namespaces, pods }),
+        1 => proptest::collection::vec(block().prop_map(|block| block.cidr), 1..3).prop_map(AdminPeer::Networks),
+    ];
+    let port = prop_oneof![
+        (protocol(), proptest::sample::select(PORTS.as_slice()), 0u16..3)
+            .prop_map(|(protocol, low, more)| AdminPort::Range { protocol, low, high: low + more }),
+        proptest::sample::select(NAMES.as_slice()).prop_map(|name| AdminPort::Named(name.into())),
+        protocol().prop_map(AdminPort::Protocol),
+    ];
+    let rule = (
+        proptest::sample::select([Action::Allow, Action::Deny, Action::Pass].as_slice()),
+        proptest::collection::vec(peer, 1..3),
+        proptest::option::of(proptest::collection::vec(port, 1..3)),
+    )
+        .prop_map(|(action, peers, ports)| AdminRule { name: String::new(), action, peers, ports });
+    let rules = || proptest::collection::vec(rule.clone(), 0..4);
+    let flavor = proptest::sample::select(
+        [
+            (AdminFlavor::Admin, Tier::Admin),
+            (AdminFlavor::Cluster, Tier::Admin),
+            (AdminFlavor::Cluster, Tier::Baseline),
+            (AdminFlavor::Baseline, Tier::Baseline),
+        ]
+        .as_slice(),
+    );
+    (flavor, 0u16..6, namespace_selector(), proptest::option::of(selector()), rules(), rules()).prop_map(
+        move |((flavor, tier), priority, namespaces, pods, ingress, egress)| {
+            let policy = AdminPolicy {
+                meta: Meta { name: format!("p{index}"), ..Meta::default() },
+                flavor,
+                tier,
+                priority,
+                subject: Subject { namespaces, pods },
+                ingress,
+                egress,
+            };
+            match flavor {
+                AdminFlavor::Admin => Object::AdminNetworkPolicy(policy),
+                AdminFlavor::Baseline => Object::BaselineAdminNetworkPolicy(policy),
+                AdminFlavor::Cluster => Object::ClusterNetworkPolicy(policy),
+            }
+        },
+    )
+}
+
+fn pod(index: usize) -> impl Strategy<Value = Object> {
+    let port = (proptest::option::of(proptest::sample::select(NAMES.as_slice())), protocol(), proptest::sample::select(PORTS.as_slice()))
+        .prop_map(|(name, protocol, port)| ContainerPort { name: name.map(str::to_owned), protocol, port, host_port: None });
+    let ports = proptest::collection::vec(port, 0..3);
+    (proptest::sample::select(SPACES.as_slice()), labels(), ports, proptest::bool::weighted(0.1)).prop_map(
+        move |(namespace, pod_labels, ports, host_network)| {
+            let container = Container {
+                name: "main".into(),
+                image: "registry.test/app:1".into(),
+                digest: None,
+                ports,
+                init: false,
+                serves: true,
+                privileged: false,
+            };
+            Object::Workload(Workload {
+                meta: Meta { namespace: namespace.into(), name: format!("pod{index}"), ..Meta::default() },
+                kind: WorkloadKind::Pod,
+                pod_labels,
+                containers: vec![container],
+                host_network,
+                service_account: None,
+                pod_ips: vec![format!("10.0.0.{index}").parse().unwrap()],
+                node: None,
+                host_ip: None,
+                replicas: None,
+            })
+        },
+    )
+}
+
+fn namespace(name: &'static str) -> impl Strategy<Value = Object> {
+    labels().prop_map(move |labels| {
+        Object::Namespace(Namespace { meta: Meta { name: name.into(), labels, ..Meta::default() } })
+    })
+}
+
+fn cluster() -> impl Strategy<Value = ClusterState> {
+    let namespaces = (namespace("red"), namespace("green")).prop_map(|(a, b)| vec![a, b]);
+    let pods = (pod(1), pod(2), pod(3), pod(4)).prop_map(|(a, b, c, d)| vec![a, b, c, d]);
+    let policies = (0usize..4).prop_flat_map(|count| (0..count).map(network_policy).collect::<Vec<_>>());
+    let admin = (0usize..4).prop_flat_map(|count| (0..count).map(admin_policy).collect::<Vec<_>>());
+    (namespaces, pods, policies, admin)
+        .prop_map(|(a, b, c, d)| ClusterState::from([a, b, c, d].into_iter().flatten().collect::<Vec<Object>>()))
+}
+
+fn compare(state: &ClusterState, options: &Options) -> Result<(), TestCaseError> {
+    let connectivity = Connectivity::build(state, options);
+    let judge = Judge { state, match_pods: options.block_pods == BlockPods::Match };
+    let pods: Vec<(usize, &Workload)> = state
+        .workloads()
+        .map(|pod| {
+            let name = format!("{}/{}[Pod]", pod.meta.namespace, pod.meta.name);
+            (connectivity.endpoints().iter().position(|endpoint| endpoint.to_string() == name).unwrap(), pod)
+        })
+        .collect();
+    let addresses: Vec<IpAddr> = ADDRESSES.iter().map(|address| address.parse().unwrap()).collect();
+    let check = |source: (Peer, End<'_>), destination: (Peer, End<'_>)| {
+        let open = connectivity.between(source.0, destination.0);
+        for protocol in Protocol::ALL {
+            for port in PORTS.iter().flat_map(|port| [*port, port + 1, port + 2, 1, 65535]) {
+                let expected = judge.allows(source.1, destination.1, protocol, port);
+                prop_assert_eq!(
+                    open.contains(protocol, port),
+                    expected,
+                    "{:?} -> {:?} {:?} {}: {:#?}",
+                    source.0,
+                    destination.0,
+                    protocol,
+                    port,
+                    connectivity.explain(source.0, destination.0)
+                );
+            }
+        }
+        Ok(())
+    };
+    for &(s, source) in &pods {
+        for &(d, destination) in &pods {
+            if s != d {
+                check((Peer::Workload(s), End::Pod(source)), (Peer::Workload(d), End::Pod(destination)))?;
+            }
+        }
+        for address in &addresses {
+            if let Some(range) = connectivity.range_of(*address, Direction::Egress) {
+                check((Peer::Workload(s), End::Pod(source)), (Peer::Range(range), End::Address(*address)))?;
+            }
+            if let Some(range) = connectivity.range_of(*address, Direction::Ingress) {
+                check((Peer::Range(range), End::Address(*address)), (Peer::Workload(s), End::Pod(source)))?;
+            }
+        }
+    }
+    // Rows are the same answers, without the empty ones.
+    let rows = connectivity.rows();
+    for (source, destination, conn) in rows.iter() {
+        prop_assert_eq!(conn, &connectivity.between(source, destination));
+        prop_assert!(!conn.is_empty());
+    }
+    let pairs = pods.iter().flat_map(|(s, _)| pods.iter().map(move |(d, _)| (*s, *d)));
+    let open = pairs.filter(|(s, d)| s != d && !connectivity.between(Peer::Workload(*s), Peer::Workload(*d)).is_empty());
+    let listed = rows.iter().filter(|(s, d, _)| matches!((s, d), (Peer::Workload(_), Peer::Workload(_)))).count();
+    prop_assert_eq!(open.count(), listed);
+    let reach = connectivity.reach();
+    for (s, _) in &pods {
+        let targets = pods.iter().filter(|(d, _)| d != s && !connectivity.between(Peer::Workload(*s), Peer::Workload(*d)).is_empty());
+        prop_assert_eq!(reach[*s] as usize, targets.count());
+        let callers = connectivity.callers(*s).map(|(caller, _)| caller).collect::<std::collections::BTreeSet<_>>();
+        let sources = pods.iter().filter(|(d, _)| d != s && !connectivity.between(Peer::Workload(*d), Peer::Workload(*s)).is_empty());
+        prop_assert_eq!(callers, sources.map(|(d, _)| *d).collect());
+    }
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
+
+    #[test]
+    fn engine_agrees_with_single_packets(state in cluster(), matching in any::<bool>()) {
+        let block_pods = if matching { BlockPods::Match } else { BlockPods::Never };
+        compare(&state, &Options { block_pods, ..Options::default() })?;
+    }
+
+    #[test]
+    fn difference_is_that_of_the_rows(before in cluster(), after in cluster()) {
+        let (before, after) = (Arc::new(before), Arc::new(after));
+        let options = Options::default();
+        let (b, a) = (Snapshot::new(before, &options), Snapshot::new(after, &options));
+        let narrow = diff_snapshots(&b, &a, false);
+        let mut whole = diff_snapshots(&b, &a, true);
+        // Looking only where rows differ finds what looking everywhere finds.
+        whole.rows.retain(|row| row.kind != ChangeKind::Unchanged);
+        prop_assert_eq!(&narrow.rows, &whole.rows);
+        let named = |snapshot: &Snapshot, name: &str| {
+            snapshot.connectivity.endpoints().iter().position(|endpoint| endpoint.to_string() == name)
+        };
+        for row in &narrow.rows {
+            if let (DiffPeer::Workload(s), DiffPeer::Workload(d)) = (&row.source, &row.destination) {
+                for (snapshot, conn) in [(&b, &row.before), (&a, &row.after)] {
+                    if let (Some(s), Some(d)) = (named(snapshot, s), named(snapshot, d)) {
+                        prop_assert_eq!(conn, &snapshot.connectivity.between(Peer::Workload(s), Peer::Workload(d)));
+                    }
+                }
+            }
+        }
+        prop_assert!(diff_snapshots(&b, &b, false).rows.is_empty());
+    }
+
+    #[test]
+    fn a_kept_state_is_the_same_state(state in cluster()) {
+        let text = serde_json::to_string(&state).unwrap();
+        prop_assert_eq!(serde_json::from_str::<ClusterState>(&text).unwrap(), state);
+    }
+}
