@@ -2,6 +2,23 @@
 //!
 //! Both announce pushes as CNCF Distribution does: envelopes of media type
 //! `application/vnd.docker.distribution.events.v1+json`, POSTed to the configured endpoints.
+//!
+//! ```
+//! use plimsoll_testkit::image::{Compression, ImageBuilder, Layer};
+//! use plimsoll_testkit::registry::{Behaviour, FakeRegistry, Fault, Options};
+//!
+//! # tokio::runtime::Runtime::new()?.block_on(async {
+//! let image = ImageBuilder::new().layer(Layer::new().file("a", "b"), Compression::Gzip).build()?;
+//! let registry = FakeRegistry::start(Options::default()).await?;
+//! registry.put_image("shop/web", "1", &image);
+//! let layer = &image.layers()[0].digest;
+//! registry.behave(Behaviour::blob(layer, Fault::TooManyRequests { retry_after: Some("1".into()) }).times(2));
+//! // … something pulls `registry.host()/shop/web:1`, and then:
+//! assert!(registry.blob_gets(layer) <= 1);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! # })?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 mod fake;
 mod push;

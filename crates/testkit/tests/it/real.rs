@@ -57,7 +57,8 @@ async fn story(base: String, sink: &WebhookSink) -> Vec<Value> {
     }
     pusher.delete("team/app", both.digest()).await.unwrap();
     until("the delete to be told", BOUND, || async {
-        sink.events().iter().any(|event| event["action"] == "delete")
+        // The manifest's, and that of the tag that went with it.
+        sink.events().iter().filter(|event| event["action"] == "delete").count() == 2
     })
     .await
     .unwrap();

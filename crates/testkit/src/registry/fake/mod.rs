@@ -201,7 +201,7 @@ impl FakeRegistry {
 
     /// Forgets a tag, or a manifest by digest; says whether there was one. Nobody is told.
     pub fn remove(&self, repository: &str, reference: &str) -> bool {
-        lock(&self.shared.store).delete_manifest(repository, reference)
+        lock(&self.shared.store).delete_manifest(repository, reference).is_some()
     }
 
     /// Tags of a repository, in order.

@@ -102,6 +102,7 @@ async fn deliver(
 pub(super) struct Happened<'a> {
     pub(super) action: &'a str,
     pub(super) repository: &'a str,
+    /// Empty for a tag that was deleted.
     pub(super) digest: &'a str,
     pub(super) media_type: &'a str,
     /// Bytes; absent for a delete.
@@ -121,8 +122,11 @@ pub(super) struct Happened<'a> {
 impl Happened<'_> {
     pub(super) fn event(&self) -> Value {
         let part = if is_manifest(self.media_type) { "manifests" } else { "blobs" };
-        let mut target = json!({"digest": self.digest, "repository": self.repository});
+        let mut target = json!({"repository": self.repository});
         if let Some(fields) = target.as_object_mut() {
+            if !self.digest.is_empty() {
+                fields.insert("digest".to_owned(), json!(self.digest));
+            }
             if let Some(size) = self.size {
                 fields.insert("mediaType".to_owned(), json!(self.media_type));
                 fields.insert("size".to_owned(), json!(size));

@@ -290,10 +290,16 @@ fn manifest(asked: &Asked<'_>, body: Bytes) -> Answer {
         }
         Method::PUT => put_manifest(asked, body),
         Method::DELETE => {
-            if !lock(&asked.shared.store).delete_manifest(repository, reference) {
+            let Some(deleted) = lock(&asked.shared.store).delete_manifest(repository, reference) else {
                 return Answer::unknown("MANIFEST_UNKNOWN");
+            };
+            if let Some(digest) = &deleted.digest {
+                asked.tell("delete", digest, MANIFEST, None, More::default());
             }
-            asked.tell("delete", reference, MANIFEST, None, More::default());
+            // Then each tag that went with it, which has no digest.
+            for tag in &deleted.tags {
+                asked.tell("delete", "", MANIFEST, None, More { tag: Some(tag), from: None });
+            }
             Answer::new(StatusCode::ACCEPTED)
         }
         _ => Answer::error(StatusCode::METHOD_NOT_ALLOWED, "UNSUPPORTED", "method not allowed"),

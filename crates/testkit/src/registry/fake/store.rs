@@ -28,6 +28,15 @@ pub(super) struct Manifest {
     pub(super) bytes: Bytes,
 }
 
+/// What a deletion took.
+#[derive(Debug)]
+pub(super) struct Deleted {
+    /// The manifest, unless only a tag was deleted.
+    pub(super) digest: Option<String>,
+    /// Tags that went.
+    pub(super) tags: Vec<String>,
+}
+
 impl Store {
     pub(super) fn catalog(&self) -> Vec<String> {
         self.repositories.keys().cloned().collect()
@@ -76,14 +85,16 @@ impl Store {
         repository.manifests.insert(manifest.digest.clone(), manifest);
     }
 
-    /// Removes a tag, or a manifest with every tag on it.
-    pub(super) fn delete_manifest(&mut self, repository: &str, reference: &str) -> bool {
-        let Some(repository) = self.repositories.get_mut(repository) else { return false };
+    /// Removes a tag, or a manifest with every tag on it; `None` when there is no such thing.
+    pub(super) fn delete_manifest(&mut self, repository: &str, reference: &str) -> Option<Deleted> {
+        let repository = self.repositories.get_mut(repository)?;
         if repository.tags.remove(reference).is_some() {
-            return true;
+            return Some(Deleted { digest: None, tags: vec![reference.to_owned()] });
         }
-        repository.tags.retain(|_, digest| digest != reference);
-        repository.manifests.remove(reference).is_some()
+        let manifest = repository.manifests.remove(reference)?;
+        let tags = repository.tags.extract_if(.., |_, digest| *digest == manifest.digest);
+        let tags = tags.map(|(tag, _)| tag).collect();
+        Some(Deleted { digest: Some(manifest.digest), tags })
     }
 
     /// Digests that a manifest names and the repository lacks.
