@@ -1,0 +1,360 @@
+//! From tar entries to an Extract.
+
+use std::collections::{BTreeMap, HashMap};
+use std::io::Read;
+
+use plimsoll_model::Digest;
+use plimsoll_model::extract::{Anomaly, Entry, EntryKind, Extract, Partial, Selected};
+
+use super::decode::Stop;
+use super::limits::Limits;
+use super::path::{self, Cleaned, Mark};
+use super::tar::Tar;
+use super::{Hooks, Permit};
+use crate::select::{File, InRange, Range, Table, Want};
+
+/// Enough to know an executable by.
+const SNIFF: u64 = 16;
+/// Enough for the headers of an executable that is read only in part.
+const HEADERS: u64 = 64 << 10;
+/// More than this of one file is reserved with the caller first.
+const RESERVE: u64 = 1 << 20;
+
+/// An entry with its place in the archive.
+#[derive(Debug)]
+pub(super) struct Placed {
+    pub(super) entry: Entry,
+    pub(super) sequence: u32,
+}
+
+/// What a selector kept of the entry at `sequence`.
+pub(super) struct Kept {
+    pub(super) sequence: u32,
+    pub(super) selector: usize,
+    pub(super) size: u64,
+    pub(super) bytes: Vec<u8>,
+}
+
+/// Whether all that was wanted of a file could be looked at.
+#[derive(PartialEq, Eq)]
+enum Fit {
+    Whole,
+    TooLarge,
+}
+
+/// Collects until [`Collector::finish`].
+pub(super) struct Collector<'a> {
+    pub(super) limits: &'a Limits,
+    pub(super) table: &'a Table,
+    hooks: &'a dyn Hooks,
+    pub(super) placed: Vec<Placed>,
+    pub(super) kept: Vec<Kept>,
+    seen: u32,
+    name_bytes: u64,
+    kept_bytes: u64,
+    anomalies: Vec<Anomaly>,
+    omitted: u64,
+    /// By code: how often, and the first detail.
+    partial: BTreeMap<String, (u64, String)>,
+    wants: Vec<(usize, Want)>,
+    buffer: Vec<u8>,
+}
+
+impl<'a> Collector<'a> {
+    pub(super) fn new(limits: &'a Limits, table: &'a Table, hooks: &'a dyn Hooks) -> Self {
+        Self {
+            limits,
+            table,
+            hooks,
+            placed: Vec::new(),
+            kept: Vec::new(),
+            seen: 0,
+            name_bytes: 0,
+            kept_bytes: 0,
+            anomalies: Vec::new(),
+            omitted: 0,
+            partial: BTreeMap::new(),
+            wants: Vec::new(),
+            buffer: Vec::new(),
+        }
+    }
+
+    /// Entries seen.
+    pub(super) fn entries(&self) -> u64 {
+        u64::from(self.seen)
+    }
+
+    pub(super) fn anomaly(&mut self, code: &str, path: &str, detail: String) {
+        if self.anomalies.len() < self.limits.anomalies {
+            let path = truncate(path, 512);
+            self.anomalies.push(Anomaly { code: code.to_owned(), path, detail });
+        } else {
+            self.omitted += 1;
+        }
+    }
+
+    pub(super) fn partial(&mut self, code: &str, detail: String) {
+        if let Some((count, _)) = self.partial.get_mut(code) {
+            *count += 1;
+        } else {
+            self.partial.insert(code.to_owned(), (1, detail));
+        }
+    }
+
+    /// Takes the current entry of `tar`, and of its content what selectors want.
+    pub(super) fn entry<R: Read>(&mut self, tar: &mut Tar<'_, R>) -> Result<(), Stop> {
+        if self.seen >= self.limits.entries {
+            return Err(Stop::Limit {
+                code: "entries",
+                detail: format!("more than {} entries", self.limits.entries),
+            });
+        }
+        self.seen += 1;
+        let header = tar.header();
+        let (typeflag, size, mode) = (header.typeflag, header.size, header.mode);
+        if header.name.len() > self.limits.path_bytes || header.link.len() > self.limits.path_bytes {
+            let shown = truncate(&path::text(&header.name), 128);
+            self.partial("path_length", format!("{shown}…"));
+            return Ok(());
+        }
+        let Cleaned { path, oddities } = path::clean(&header.name);
+        for code in oddities.codes() {
+            let detail = format!("written as {:?}", truncate(&path::text(&header.name), 512));
+            self.anomaly(code, &path, detail);
+        }
+        let (path, kind) = match path::mark(&path) {
+            Mark::Aufs => return Ok(()),
+            Mark::Invalid => {
+                self.anomaly("invalid_whiteout", &path, "hides nothing".to_owned());
+                return Ok(());
+            }
+            Mark::Whiteout(hidden) => (hidden, EntryKind::Whiteout),
+            Mark::Opaque(directory) => (directory.to_owned(), EntryKind::Opaque),
+            Mark::None if path.is_empty() => return Ok(()), // the root itself
+            Mark::None => {
+                let kind = match typeflag {
+                    b'0' => EntryKind::File,
+                    b'5' => EntryKind::Directory,
+                    b'2' => EntryKind::Symlink(path::text(&header.link).into_owned()),
+                    b'1' => EntryKind::Hardlink(path::clean(&header.link).path.into_owned()),
+                    b'3' | b'4' | b'6' => EntryKind::Other,
+                    other => {
+                        let detail = format!("type {:?}", char::from(other));
+                        self.anomaly("unhandled_type", &path, detail);
+                        if matches!(other, b'7' | b'S') { EntryKind::File } else { EntryKind::Other }
+                    }
+                };
+                (path.into_owned(), kind)
+            }
+        };
+        let target = match &kind {
+            EntryKind::Symlink(target) | EntryKind::Hardlink(target) => target.len(),
+            _ => 0,
+        };
+        self.name_bytes += (path.len() + target) as u64;
+        if self.name_bytes > self.limits.name_bytes {
+            return Err(Stop::Limit {
+                code: "names",
+                detail: format!("more than {} bytes of names", self.limits.name_bytes),
+            });
+        }
+        let sequence = self.seen;
+        let outcome = if kind == EntryKind::File && size > 0 {
+            let file = File { path: &path, size, mode: u32::try_from(mode & 0o7777).unwrap_or(0) };
+            self.content(tar, &file, sequence)
+        } else {
+            Ok(())
+        };
+        self.placed.push(Placed { entry: Entry { path, kind }, sequence });
+        outcome
+    }
+
+    /// Reads as much of the current file as selectors want, and keeps what they reduce it to.
+    fn content<R: Read>(&mut self, tar: &mut Tar<'_, R>, file: &File<'_>, sequence: u32) -> Result<(), Stop> {
+        let mut wants = std::mem::take(&mut self.wants);
+        let mut buffer = std::mem::take(&mut self.buffer);
+        wants.clear();
+        buffer.clear();
+        let mut reduced = Vec::new();
+        let outcome = self.reduce(tar, file, &mut wants, &mut buffer, &mut reduced);
+        if buffer.capacity() as u64 > RESERVE {
+            buffer = Vec::new(); // what was reserved is given back
+        }
+        self.wants = wants;
+        self.buffer = buffer;
+        for (selector, bytes) in reduced {
+            self.keep(Kept { sequence, selector, size: file.size, bytes });
+        }
+        if outcome? == Fit::TooLarge {
+            self.partial("entry_bytes", format!("{} has {} bytes", file.path, file.size));
+        }
+        Ok(())
+    }
+
+    fn reduce<R: Read>(
+        &self,
+        tar: &mut Tar<'_, R>,
+        file: &File<'_>,
+        wants: &mut Vec<(usize, Want)>,
+        buffer: &mut Vec<u8>,
+        reduced: &mut Vec<(usize, Vec<u8>)>,
+    ) -> Result<Fit, Stop> {
+        let size = file.size;
+        self.table.by_path(file, |index, want| wants.push((index, want)));
+        tar.append(buffer, SNIFF)?;
+        self.table.by_content(file, buffer, |index, want| wants.push((index, want)));
+        if wants.is_empty() {
+            return Ok(Fit::Whole);
+        }
+        let most = self.limits.entry_bytes;
+        let (mut need, mut fit, mut ranged) = (0, Fit::Whole, None);
+        wants.retain(|(index, want)| {
+            match want {
+                Want::Head { max } => need = need.max(size.min(*max).min(most)),
+                Want::Whole { max } | Want::WholeOrRange { max } if size <= *max && size <= most => {
+                    need = size;
+                }
+                Want::WholeOrRange { .. } => {
+                    ranged = Some(*index);
+                    return false;
+                }
+                Want::Whole { .. } => {
+                    fit = Fit::TooLarge;
+                    return false;
+                }
+                Want::No => return false,
+            }
+            true
+        });
+        if ranged.is_some() {
+            need = need.max(HEADERS.min(size));
+        }
+        let _permit: Option<Permit> = if need > RESERVE { self.hooks.reserve(need) } else { None };
+        tar.append(buffer, need.saturating_sub(buffer.len() as u64))?;
+        for (index, want) in wants.iter() {
+            let Some(selector) = self.table.get(*index) else { continue };
+            let end = match want {
+                Want::Head { max } => usize::try_from(*max).unwrap_or(usize::MAX).min(buffer.len()),
+                _ => buffer.len(),
+            };
+            let bytes = buffer.get(..end).unwrap_or(&[]);
+            if let Some(bytes) = selector.reduce(file, bytes) {
+                reduced.push((*index, bytes));
+            }
+        }
+        if let Some(index) = ranged {
+            match self.range(tar, file, buffer, index)? {
+                InRange::Kept(bytes) => reduced.push((index, bytes)),
+                InRange::Nothing => {}
+                InRange::Elsewhere => fit = Fit::TooLarge,
+            }
+        }
+        Ok(fit)
+    }
+
+    /// Reads and reduces the part of a large file that the selector asks for.
+    fn range<R: Read>(
+        &self,
+        tar: &mut Tar<'_, R>,
+        file: &File<'_>,
+        head: &[u8],
+        index: usize,
+    ) -> Result<InRange, Stop> {
+        let Some(selector) = self.table.get(index) else { return Ok(InRange::Nothing) };
+        let Some(range) = selector.range(head).filter(|range| range.offset < file.size) else {
+            return Ok(InRange::Nothing);
+        };
+        let Some(skip) = range.offset.checked_sub(head.len() as u64) else { return Ok(InRange::Elsewhere) };
+        if !tar.skip_content(skip)? {
+            return Ok(InRange::Elsewhere);
+        }
+        let range = Range { length: range.length.min(self.limits.entry_bytes), ..range };
+        let _permit = if range.length > RESERVE { self.hooks.reserve(range.length) } else { None };
+        let mut bytes = Vec::new();
+        tar.append(&mut bytes, range.length)?;
+        Ok(selector.reduce_range(file, head, range, &bytes))
+    }
+
+    pub(super) fn keep(&mut self, mut kept: Kept) {
+        let total = self.kept_bytes + kept.bytes.len() as u64;
+        if total > self.limits.kept_bytes {
+            let selector = self.table.get(kept.selector).map_or("", |selector| selector.name());
+            self.partial("kept_bytes", format!("no room for {} bytes of {selector}", kept.bytes.len()));
+            return;
+        }
+        self.kept_bytes = total;
+        kept.bytes.shrink_to_fit();
+        self.kept.push(kept);
+    }
+
+    /// Settles duplicates and links, and sorts.
+    pub(super) fn finish(mut self, layer: Digest, compressed_size: u64, uncompressed_size: u64) -> Extract {
+        self.placed.sort_by(|a, b| {
+            (&a.entry.path, class(&a.entry.kind), a.sequence).cmp(&(
+                &b.entry.path,
+                class(&b.entry.kind),
+                b.sequence,
+            ))
+        });
+        let linked = self.follow_links();
+        let standing = self.settle();
+        let by_sequence: HashMap<u32, usize> =
+            standing.iter().enumerate().map(|(at, placed)| (placed.sequence, at)).collect();
+        let mut selected: Vec<Selected> = self
+            .kept
+            .drain(..)
+            .chain(linked)
+            .filter_map(|kept| {
+                let placed = standing.get(*by_sequence.get(&kept.sequence)?)?;
+                Some(Selected {
+                    path: placed.entry.path.clone(),
+                    selector: self.table.get(kept.selector)?.name().to_owned(),
+                    size: kept.size,
+                    bytes: kept.bytes,
+                })
+            })
+            .collect();
+        selected.sort_by(|a, b| (&a.path, &a.selector).cmp(&(&b.path, &b.selector)));
+        if self.omitted > 0 {
+            let detail = format!("{} more", self.omitted);
+            self.anomalies.push(Anomaly {
+                code: "anomalies_omitted".to_owned(),
+                path: String::new(),
+                detail,
+            });
+        }
+        self.anomalies.sort();
+        let partial = std::mem::take(&mut self.partial).into_iter().map(|(code, (count, detail))| {
+            let detail = if count > 1 { format!("{detail} (and {} more)", count - 1) } else { detail };
+            Partial { code, detail }
+        });
+        Extract {
+            layer,
+            profile: self.limits.profile.clone(),
+            selectors: self.table.revisions(),
+            selected,
+            partial: partial.collect(),
+            anomalies: self.anomalies,
+            entries: standing.into_iter().map(|placed| placed.entry).collect(),
+            compressed_size,
+            uncompressed_size,
+        }
+    }
+}
+
+/// Files of any kind are one class: of them one stands for a path. Whiteouts and opaque marks stand beside.
+pub(super) fn class(kind: &EntryKind) -> u8 {
+    match kind {
+        EntryKind::Whiteout => 1,
+        EntryKind::Opaque => 2,
+        _ => 0,
+    }
+}
+
+fn truncate(text: &str, bytes: usize) -> String {
+    let mut end = bytes.min(text.len());
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    text.get(..end).unwrap_or("").to_owned()
+}

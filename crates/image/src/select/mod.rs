@@ -1,0 +1,295 @@
+//! Selectors: which files of a layer are kept, and reduced to what.
+//!
+//! A cataloger is two halves with a revision each: *select*, here, and *interpret*, which turns the kept bytes
+//! into components. [`SELECTORS`] is the one table; each selector is a file of its own. Raise a selector's
+//! revision whenever the same layer would give other bytes.
+//!
+//! | selector | files | kept |
+//! |---|---|---|
+//! | `os-release` | `etc/os-release`, `usr/lib/os-release`, `etc/*-release`, `etc/debian_version` | the file |
+//! | `dpkg` | `lib/dpkg/status`, `lib/dpkg/status.d/*` anywhere | stanzas with the fields in [`dpkg::FIELDS`], in order |
+//! | `dpkg-files` | `lib/dpkg/info/*.list`, `lib/dpkg/status.d/*.md5sums` | relative paths, one a line, of files that matter to other selectors |
+//! | `apk` | `lib/apk/db/installed` anywhere | the file |
+//! | `npm` | `package.json` | a JSON object with the members in [`npm::MEMBERS`] |
+//! | `python` | `*.dist-info/METADATA`, `*.egg-info/PKG-INFO`, `*.egg-info`, `EGG-INFO/PKG-INFO`, `direct_url.json` | the header fields up to the first empty line; `direct_url.json` whole |
+//! | `go-binary` | ELF, PE, Mach-O executables with Go build information | the Go version, a newline, the module information |
+
+pub mod apk;
+pub mod dpkg;
+pub mod dpkg_files;
+pub mod executable;
+pub mod go_binary;
+pub mod npm;
+pub mod os_release;
+pub mod python;
+
+use std::sync::LazyLock;
+
+use plimsoll_model::extract::SelectorRevision;
+use rustc_hash::FxHashMap;
+
+/// Every selector, by name.
+pub static SELECTORS: &[&dyn Selector] = &[
+    &apk::Apk,
+    &dpkg::Dpkg,
+    &dpkg_files::DpkgFiles,
+    &go_binary::GoBinary,
+    &npm::Npm,
+    &os_release::OsRelease,
+    &python::Python,
+];
+
+/// A regular file of a layer.
+#[derive(Debug, Clone, Copy)]
+pub struct File<'a> {
+    /// As in [`Entry::path`](plimsoll_model::extract::Entry::path).
+    pub path: &'a str,
+    /// Bytes, holes included.
+    pub size: u64,
+    /// Permission bits.
+    pub mode: u32,
+}
+
+impl<'a> File<'a> {
+    /// The last part of the path.
+    pub fn name(&self) -> &'a str {
+        self.path.rsplit_once('/').map_or(self.path, |(_, name)| name)
+    }
+
+    /// The name of the directory that holds the file; empty at the root.
+    pub fn parent(&self) -> &'a str {
+        let directory = self.path.rsplit_once('/').map_or("", |(directory, _)| directory);
+        directory.rsplit_once('/').map_or(directory, |(_, name)| name)
+    }
+
+    /// Whether the path is `suffix` or ends with `/suffix`.
+    pub fn is(&self, suffix: &str) -> bool {
+        self.path.strip_suffix(suffix).is_some_and(|before| before.is_empty() || before.ends_with('/'))
+    }
+}
+
+/// What makes the table ask a selector at all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trigger {
+    /// The file's name.
+    Name(&'static str),
+    /// The text after the last dot of the file's name.
+    Extension(&'static str),
+    /// The name of the file's directory.
+    Parent(&'static str),
+    /// The first bytes of the file: an ELF, PE or Mach-O executable.
+    Executable,
+}
+
+/// How much of a file a selector needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Want {
+    No,
+    /// All of it. A file of more than `max` bytes is left out and the Extract is partial.
+    Whole {
+        max: u64,
+    },
+    /// The first bytes of it; more is not missed.
+    Head {
+        max: u64,
+    },
+    /// All of it up to `max` bytes; of a larger file what [`Selector::range`] asks for.
+    WholeOrRange {
+        max: u64,
+    },
+}
+
+/// A part of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Range {
+    pub offset: u64,
+    pub length: u64,
+}
+
+/// What a selector finds in a range of a large file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum InRange {
+    /// To be kept.
+    Kept(Vec<u8>),
+    /// Nothing in this range, so nothing in the file.
+    Nothing,
+    /// The answer lies outside of the range: the Extract is partial.
+    Elsewhere,
+}
+
+/// The *select* half of a cataloger. Pure; content is hostile.
+pub trait Selector: Sync {
+    /// Name, as it stands in Extracts.
+    fn name(&self) -> &'static str;
+    /// Revision of the rules.
+    fn revision(&self) -> u32;
+    /// When to ask [`Selector::wants`].
+    fn triggers(&self) -> &'static [Trigger];
+    /// Whether this file is wanted, and how much of it. Asked for files that a trigger fits.
+    fn wants(&self, file: &File<'_>) -> Want;
+    /// For a file that is larger than [`Want::WholeOrRange`] allows: the part to read, from its first bytes.
+    fn range(&self, _head: &[u8]) -> Option<Range> {
+        None
+    }
+    /// What is kept of the file, or of its beginning for [`Want::Head`]; `None` drops it.
+    fn reduce(&self, file: &File<'_>, bytes: &[u8]) -> Option<Vec<u8>>;
+    /// What is kept of a file of which only the beginning and a range were read; the range is shorter than asked
+    /// for where a limit is below it.
+    fn reduce_range(&self, _file: &File<'_>, _head: &[u8], _range: Range, _bytes: &[u8]) -> InRange {
+        InRange::Elsewhere
+    }
+}
+
+/// Selectors, indexed by their triggers.
+pub struct Table {
+    selectors: Vec<&'static dyn Selector>,
+    by_name: FxHashMap<&'static [u8], Vec<usize>>,
+    by_extension: FxHashMap<&'static [u8], Vec<usize>>,
+    by_parent: FxHashMap<&'static [u8], Vec<usize>>,
+    executable: Vec<usize>,
+}
+
+impl Table {
+    /// An index over `selectors`.
+    pub fn new(selectors: &[&'static dyn Selector]) -> Self {
+        let mut table = Self {
+            selectors: selectors.to_vec(),
+            by_name: FxHashMap::default(),
+            by_extension: FxHashMap::default(),
+            by_parent: FxHashMap::default(),
+            executable: Vec::new(),
+        };
+        table.selectors.sort_by_key(|selector| selector.name());
+        for (index, selector) in table.selectors.iter().enumerate() {
+            for trigger in selector.triggers() {
+                match trigger {
+                    Trigger::Name(text) => table.by_name.entry(text.as_bytes()).or_default(),
+                    Trigger::Extension(text) => table.by_extension.entry(text.as_bytes()).or_default(),
+                    Trigger::Parent(text) => table.by_parent.entry(text.as_bytes()).or_default(),
+                    Trigger::Executable => &mut table.executable,
+                }
+                .push(index);
+            }
+        }
+        table
+    }
+
+    /// The table of [`SELECTORS`].
+    pub fn all() -> &'static Self {
+        static ALL: LazyLock<Table> = LazyLock::new(|| Table::new(SELECTORS));
+        &ALL
+    }
+
+    /// Names and revisions, sorted by name.
+    pub fn revisions(&self) -> Vec<SelectorRevision> {
+        let revision = |selector: &&dyn Selector| SelectorRevision {
+            name: selector.name().to_owned(),
+            revision: selector.revision(),
+        };
+        self.selectors.iter().map(revision).collect()
+    }
+
+    /// The selector at an index that [`Table::by_path`] gave.
+    pub fn get(&self, index: usize) -> Option<&'static dyn Selector> {
+        self.selectors.get(index).copied()
+    }
+
+    /// Calls `found` for each selector that wants the file by its path. Some nanoseconds where none does.
+    pub fn by_path(&self, file: &File<'_>, mut found: impl FnMut(usize, Want)) {
+        let bytes = file.path.as_bytes();
+        let slash = bytes.iter().rposition(|byte| *byte == b'/');
+        let name = slash.and_then(|at| bytes.get(at + 1..)).unwrap_or(bytes);
+        let directory = slash.and_then(|at| bytes.get(..at)).unwrap_or(&[]);
+        let parent = directory
+            .iter()
+            .rposition(|byte| *byte == b'/')
+            .and_then(|at| directory.get(at + 1..))
+            .unwrap_or(directory);
+        let extension = name.iter().rposition(|byte| *byte == b'.').and_then(|at| name.get(at + 1..));
+        let lists = [
+            self.by_name.get(name),
+            extension.and_then(|text| self.by_extension.get(text)),
+            self.by_parent.get(parent),
+        ];
+        let mut asked: u64 = 0; // a selector with two fitting triggers is asked once
+        for index in lists.into_iter().flatten().flatten().copied() {
+            let bit = 1_u64.checked_shl(u32::try_from(index).unwrap_or(u32::MAX)).unwrap_or(0);
+            if bit != 0 && asked & bit != 0 {
+                continue;
+            }
+            asked |= bit;
+            match self.get(index).map_or(Want::No, |selector| selector.wants(file)) {
+                Want::No => {}
+                want => found(index, want),
+            }
+        }
+    }
+
+    /// Calls `found` for each selector of executables, if `head` is the beginning of one.
+    pub fn by_content(&self, file: &File<'_>, head: &[u8], mut found: impl FnMut(usize, Want)) {
+        if self.executable.is_empty() || !executable::is_executable(head) {
+            return;
+        }
+        for index in &self.executable {
+            match self.get(*index).map_or(Want::No, |selector| selector.wants(file)) {
+                Want::No => {}
+                want => found(*index, want),
+            }
+        }
+    }
+
+    /// Whether a selector looks at content rather than paths.
+    pub fn looks_at_content(&self, index: usize) -> bool {
+        self.executable.contains(&index)
+    }
+
+    /// Whether the named selector could want a file with this path: what a back-fill asks of a shadow set.
+    /// Content is unknown, so a selector of executables could want any file.
+    pub fn could_select(&self, selector: &str, path: &str) -> bool {
+        let Some(wanted) = self.selectors.iter().position(|known| known.name() == selector) else {
+            return false;
+        };
+        let mut could = self.looks_at_content(wanted);
+        self.by_path(&File { path, size: 1, mode: 0o644 }, |index, _| could |= index == wanted);
+        could
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_unique_and_the_table_finds_by_every_trigger() {
+        let table = Table::all();
+        let names: Vec<String> = table.revisions().into_iter().map(|revision| revision.name).collect();
+        let mut unique = names.clone();
+        unique.dedup();
+        assert_eq!(names, unique);
+        assert!(SELECTORS.len() <= 64);
+        for (path, expected) in [
+            ("var/lib/dpkg/status", &["dpkg"][..]),
+            ("var/lib/dpkg/status.d/base", &["dpkg"]),
+            ("var/lib/dpkg/status.d/base.md5sums", &["dpkg-files"]),
+            ("var/lib/dpkg/info/base:amd64.list", &["dpkg-files"]),
+            ("etc/os-release", &["os-release"]),
+            ("srv/etc/os-release", &[]),
+            ("app/node_modules/x/package.json", &["npm"]),
+            ("package.json", &["npm"]),
+            ("a/Foo-1.dist-info/METADATA", &["python"]),
+            ("a/Foo-1.egg-info/PKG-INFO", &["python"]),
+            ("a/Foo-1.egg-info", &["python"]),
+            ("a/METADATA", &[]),
+            ("lib/apk/db/installed", &["apk"]),
+            ("usr/bin/python3", &[]),
+        ] {
+            let mut found = Vec::new();
+            table.by_path(&File { path, size: 10, mode: 0o644 }, |index, _| {
+                found.push(table.get(index).unwrap().name());
+            });
+            assert_eq!(found, expected, "{path}");
+        }
+        assert!(table.could_select("go-binary", "any/thing"));
+        assert!(!table.could_select("npm", "any/thing"));
+    }
+}
