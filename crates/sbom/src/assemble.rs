@@ -1,0 +1,71 @@
+//! Extracts → Sbom.
+
+use std::borrow::Borrow;
+
+use plimsoll_model::extract::{Extract, Partial};
+use plimsoll_model::sbom::LayerInfo;
+use plimsoll_model::{Digest, Platform, Sbom};
+
+use crate::catalog::{self, os_release};
+use crate::merge;
+
+/// What is known of an image beside its layers' content.
+#[derive(Debug, Clone, Default)]
+pub struct ImageMeta {
+    /// Digest of the image manifest; `None` for a directory.
+    pub image: Option<Digest>,
+    /// A name for people: reference or path.
+    pub name: String,
+    pub platform: Option<Platform>,
+    /// Every layer, oldest first, those included that could not be read. Empty where layers mean nothing (a
+    /// directory): then components have no layer.
+    pub layers: Vec<LayerInfo>,
+    /// Labels and annotations of interest.
+    pub labels: Vec<(String, String)>,
+    /// Why layers are missing: one for each that failed, with its code.
+    pub partial: Vec<Partial>,
+}
+
+/// Merges the layers that could be read, oldest first, and catalogs what they show.
+///
+/// Equal input gives an equal Sbom, whatever the order of labels, partials and anomalies. What the layers' reading
+/// lacked is in [`Sbom::partial`], what was strange in [`Sbom::anomalies`].
+pub fn build<E: Borrow<Extract>>(image: ImageMeta, extracts: &[E]) -> Sbom {
+    let merged = merge::merge(extracts);
+    let distribution = os_release::distribution(&merged);
+    let reported: Vec<Option<Digest>> = extracts
+        .iter()
+        .map(|extract| {
+            let digest = &extract.borrow().layer;
+            image.layers.iter().any(|layer| layer.digest == *digest).then(|| digest.clone())
+        })
+        .collect();
+    let catalog = catalog::run(&merged, &reported, distribution.as_ref());
+
+    let mut anomalies = merged.anomalies;
+    anomalies.extend(catalog.anomalies);
+    let mut partial = image.partial;
+    for extract in extracts {
+        let extract = extract.borrow();
+        anomalies.extend(extract.anomalies.iter().cloned());
+        partial.extend(extract.partial.iter().cloned());
+    }
+    anomalies.sort();
+    anomalies.dedup();
+    partial.sort();
+    partial.dedup();
+    let mut labels = image.labels;
+    labels.sort();
+    labels.dedup();
+    Sbom {
+        image: image.image,
+        name: image.name,
+        platform: image.platform,
+        distribution,
+        layers: image.layers,
+        components: catalog.components,
+        anomalies,
+        partial,
+        labels,
+    }
+}

@@ -1,0 +1,269 @@
+//! Catalogers: from selected bytes to components, and to which paths a distribution package owns.
+//!
+//! A cataloger is two halves. The first, *select*, runs while a layer is read and says which files are kept, and
+//! what of them; the second, here, *interprets* what was kept, after the layers are merged. [`CATALOGERS`] is the
+//! one table: to add a cataloger is to add a file and a row. Whoever changes what a cataloger makes of the same
+//! bytes raises its revision, so that stored Sboms can be told from what would be made today.
+//!
+//! What each selector keeps:
+//!
+//! | selector | bytes |
+//! |---|---|
+//! | `os-release` | the file |
+//! | `dpkg` | the stanzas of `var/lib/dpkg/status`, `status.d/*` |
+//! | `dpkg-files` | the paths that a package owns, one a line, of `info/NAME[:ARCH].list`, `status.d/NAME.md5sums` |
+//! | `apk` | `lib/apk/db/installed` |
+//! | `npm` | a JSON object with the fields of interest of a `package.json` |
+//! | `python` | the headers of `METADATA` and `PKG-INFO` |
+//! | `go-binary` | the Go version on the first line, then the module text of the build information |
+
+mod apk;
+mod dpkg;
+mod golang;
+mod headers;
+mod npm;
+pub(crate) mod os_release;
+mod python;
+
+use plimsoll_model::extract::Anomaly;
+use plimsoll_model::sbom::{Component, Confidence, Distribution, Location};
+use plimsoll_model::{ComponentKey, Digest};
+use rustc_hash::{FxHashMap, FxHashSet};
+
+use crate::identity;
+use crate::merge::Merged;
+
+/// A source of components.
+#[derive(Debug, Clone, Copy)]
+pub struct Cataloger {
+    /// Names the cataloger in [`Component::found_by`].
+    pub name: &'static str,
+    /// Raised with every change of what the same bytes become.
+    pub revision: u32,
+    /// The selectors whose bytes it reads.
+    pub selectors: &'static [&'static str],
+    interpret: fn(&Context<'_>, &[File<'_>]) -> Interpreted,
+}
+
+/// Every cataloger.
+pub const CATALOGERS: &[Cataloger] = &[
+    Cataloger { name: "dpkg", revision: 1, selectors: &["dpkg", "dpkg-files"], interpret: dpkg::interpret },
+    Cataloger { name: "apk", revision: 1, selectors: &["apk"], interpret: apk::interpret },
+    Cataloger { name: "npm", revision: 1, selectors: &["npm"], interpret: npm::interpret },
+    Cataloger { name: "python", revision: 1, selectors: &["python"], interpret: python::interpret },
+    Cataloger { name: "go-binary", revision: 1, selectors: &["go-binary"], interpret: golang::interpret },
+];
+
+/// Selectors whose bytes say what they are, whatever the file's name.
+const BY_CONTENT: &[&str] = &["go-binary"];
+
+/// A visible file, as a cataloger sees it.
+struct File<'a> {
+    path: &'a str,
+    /// Other names of the file under which it counts.
+    links: Vec<&'a str>,
+    selector: &'a str,
+    bytes: &'a [u8],
+    /// Digest of the layer that holds it, where layers are known.
+    layer: Option<&'a Digest>,
+}
+
+impl File<'_> {
+    /// The bytes as text; what is not UTF-8 is replaced.
+    fn text(&self) -> std::borrow::Cow<'_, str> {
+        String::from_utf8_lossy(self.bytes)
+    }
+
+    fn names(&self) -> impl Iterator<Item = &str> {
+        std::iter::once(self.path).chain(self.links.iter().copied())
+    }
+
+    fn locations(&self) -> Vec<Location> {
+        self.names().map(|path| Location { path: path.to_owned(), layer: self.layer.cloned() }).collect()
+    }
+}
+
+/// What catalogers may look at beside their files.
+struct Context<'a> {
+    distribution: Option<&'a Distribution>,
+    merged: &'a Merged<'a>,
+    /// Paths of the files that other catalogers read: whose of them a distribution package owns is of interest.
+    wanted: FxHashSet<&'a str>,
+    /// The last segments of `wanted`.
+    wanted_names: FxHashSet<&'a str>,
+}
+
+impl Context<'_> {
+    /// The file of interest that a path of a package's file list leads to.
+    fn wanted(&self, path: &str) -> Option<String> {
+        let path = path.trim_start_matches("./").trim_matches('/');
+        let name = path.rsplit('/').next().unwrap_or(path);
+        if !self.wanted_names.contains(name) {
+            return None;
+        }
+        if self.wanted.contains(path) {
+            return Some(path.to_owned());
+        }
+        self.merged.resolve(path).filter(|real| self.wanted.contains(real.as_str()))
+    }
+}
+
+/// What a cataloger found.
+#[derive(Default)]
+struct Interpreted {
+    components: Vec<Component>,
+    /// Paths (resolved) and the purl of the distribution package that owns them.
+    owned: Vec<(String, String)>,
+    /// What could not be read.
+    anomalies: Vec<Anomaly>,
+}
+
+impl Interpreted {
+    fn unreadable(&mut self, code: &str, file: &File<'_>, why: impl std::fmt::Display) {
+        self.anomalies.push(Anomaly {
+            code: code.to_owned(),
+            path: file.path.to_owned(),
+            detail: why.to_string().chars().take(200).collect(),
+        });
+    }
+}
+
+/// A component of which only the identity and the places are known.
+fn component(key: ComponentKey, display_name: &str, file: &File<'_>, found_by: &str) -> Component {
+    Component {
+        purl: identity::purl(&key).to_string(),
+        key,
+        display_name: display_name.to_owned(),
+        locations: file.locations(),
+        licenses: Vec::new(),
+        owned_by: None,
+        confidence: Confidence::High,
+        supplier: String::new(),
+        found_by: found_by.to_owned(),
+        depends_on: Vec::new(),
+    }
+}
+
+/// What the catalogers make of an image.
+pub(crate) struct Catalog {
+    /// Sorted by (purl, first location); one for one key.
+    pub(crate) components: Vec<Component>,
+    pub(crate) anomalies: Vec<Anomaly>,
+}
+
+/// Runs every cataloger. `layers` has the digest to report for each layer that was merged.
+pub(crate) fn run<'a>(
+    merged: &'a Merged<'a>,
+    layers: &'a [Option<Digest>],
+    distribution: Option<&'a Distribution>,
+) -> Catalog {
+    let mut by_selector: FxHashMap<&str, Vec<File<'a>>> = FxHashMap::default();
+    for visible in &merged.files {
+        let selected = visible.selected;
+        let name = last(&selected.path);
+        let counts = |path: &&str| last(path) == name || BY_CONTENT.contains(&selected.selector.as_str());
+        let mut names = std::iter::once(visible.path.as_str())
+            .chain(visible.links.iter().map(String::as_str))
+            .filter(counts);
+        let Some(path) = names.next() else { continue };
+        by_selector.entry(&selected.selector).or_default().push(File {
+            path,
+            links: names.collect(),
+            selector: &selected.selector,
+            bytes: &selected.bytes,
+            layer: layers.get(visible.layer).and_then(Option::as_ref),
+        });
+    }
+    let wanted: FxHashSet<&str> = by_selector
+        .iter()
+        .filter(|(selector, _)| !matches!(**selector, "dpkg" | "dpkg-files" | "apk" | "os-release"))
+        .flat_map(|(_, files)| {
+            files.iter().flat_map(|file| std::iter::once(file.path).chain(file.links.clone()))
+        })
+        .collect();
+    let wanted_names = wanted.iter().map(|path| last(path)).collect();
+    let context = Context { distribution, merged, wanted, wanted_names };
+
+    let mut found = Interpreted::default();
+    for cataloger in CATALOGERS {
+        let files: Vec<File<'_>> = cataloger
+            .selectors
+            .iter()
+            .flat_map(|selector| by_selector.remove(selector).unwrap_or_default())
+            .collect();
+        if files.is_empty() {
+            continue;
+        }
+        let mut one = (cataloger.interpret)(&context, &files);
+        found.components.append(&mut one.components);
+        found.owned.append(&mut one.owned);
+        found.anomalies.append(&mut one.anomalies);
+    }
+    let mut components = unite(found.components);
+    mark_owned(&mut components, found.owned);
+    found.anomalies.sort();
+    found.anomalies.dedup();
+    Catalog { components, anomalies: found.anomalies }
+}
+
+fn last(path: &str) -> &str {
+    path.rsplit('/').next().unwrap_or(path)
+}
+
+/// One component for one key, with every place.
+fn unite(found: Vec<Component>) -> Vec<Component> {
+    let mut index: FxHashMap<ComponentKey, usize> = FxHashMap::default();
+    let mut united: Vec<Component> = Vec::new();
+    for mut component in found {
+        match index.get(&component.key).and_then(|&at| united.get_mut(at)) {
+            Some(known) => {
+                known.locations.append(&mut component.locations);
+                known.licenses.append(&mut component.licenses);
+                known.depends_on.append(&mut component.depends_on);
+                known.confidence = known.confidence.max(component.confidence);
+                // Which file comes first must not depend on the order of reading: the least text stands.
+                if known.supplier.is_empty()
+                    || (!component.supplier.is_empty() && component.supplier < known.supplier)
+                {
+                    known.supplier = component.supplier;
+                }
+                known.display_name =
+                    std::cmp::min(std::mem::take(&mut known.display_name), component.display_name);
+                known.found_by = std::cmp::min(std::mem::take(&mut known.found_by), component.found_by);
+            }
+            None => {
+                index.insert(component.key.clone(), united.len());
+                united.push(component);
+            }
+        }
+    }
+    for component in &mut united {
+        component.locations.sort();
+        component.locations.dedup();
+        component.licenses.sort();
+        component.licenses.dedup();
+        component.depends_on.sort();
+        component.depends_on.dedup();
+        component.depends_on.retain(|purl| *purl != component.purl);
+    }
+    united.sort_by(|a, b| (&a.purl, &a.locations, &a.key).cmp(&(&b.purl, &b.locations, &b.key)));
+    united
+}
+
+/// A language package is owned by a distribution package if that owns every place where it was found: one copy that
+/// came another way is patched by nobody.
+fn mark_owned(components: &mut [Component], owned: Vec<(String, String)>) {
+    let mut owners: FxHashMap<String, String> = FxHashMap::default();
+    for (path, purl) in owned {
+        let owner = owners.entry(path).or_insert_with(|| purl.clone());
+        if purl < *owner {
+            *owner = purl;
+        }
+    }
+    for component in
+        components.iter_mut().filter(|component| !component.key.package.ecosystem.is_distribution())
+    {
+        let all = component.locations.iter().map(|location| owners.get(&location.path));
+        component.owned_by = all.collect::<Option<Vec<_>>>().and_then(|all| all.into_iter().min().cloned());
+    }
+}

@@ -1,0 +1,273 @@
+//! Documents written and read back, and those of other tools.
+
+use std::io::Write as _;
+use std::process::{Command, Stdio};
+
+use plimsoll_model::extract::{Anomaly, Partial};
+use plimsoll_model::package::SourcePackage;
+use plimsoll_model::sbom::{Component, Confidence, Distribution, LayerInfo, Location};
+use plimsoll_model::{ComponentKey, Digest, Ecosystem, PackageKey, Platform, Release, Sbom, Timestamp};
+use plimsoll_sbom::cyclonedx::{self, Options, SpecVersion};
+use plimsoll_sbom::{diff, document, purl_of_component, spdx, syft};
+use proptest::prelude::*;
+
+use crate::images::image;
+
+const VERSIONS: [SpecVersion; 3] = [SpecVersion::V1_5, SpecVersion::V1_6, SpecVersion::V1_7];
+
+fn a_key() -> impl Strategy<Value = ComponentKey> {
+    let version = "[0-9][0-9a-z.+~:-]{0,6}";
+    prop_oneof![
+        ("[a-z][a-z0-9+.-]{0,6}", version, "[a-z][a-z0-9+.-]{0,6}", version, "[a-z0-9]{0,3}").prop_map(
+            |(name, version, source, source_version, arch)| ComponentKey {
+                package: PackageKey {
+                    ecosystem: Ecosystem::Deb,
+                    release: Some(Release { id: "debian".into(), version: "12".into() }),
+                    name,
+                },
+                version,
+                source: Some(SourcePackage { name: source, version: source_version }),
+                arch,
+            }
+        ),
+        ("(@[a-z]{1,3}/)?[a-z]{1,4}", version).prop_map(|(name, version)| ComponentKey {
+            package: PackageKey { ecosystem: Ecosystem::Npm, release: None, name },
+            version,
+            source: None,
+            arch: String::new(),
+        }),
+    ]
+}
+
+fn a_component() -> impl Strategy<Value = Component> {
+    let location = ("[a-z/]{1,8}", proptest::option::of(0u8..3));
+    (
+        a_key(),
+        ".{0,8}",
+        proptest::collection::btree_set(location, 0..4),
+        proptest::collection::btree_set(
+            prop_oneof![Just("MIT".to_owned()), Just("MIT OR Apache-2.0".to_owned()), "[A-Za-z ]{1,6}"],
+            0..3,
+        ),
+        proptest::option::of("pkg:deb/[a-z]{1,4}"),
+        any::<bool>(),
+        "[^\u{0}]{0,6}",
+    )
+        .prop_map(|(key, name, locations, licenses, owned_by, low, supplier)| Component {
+            purl: purl_of_component(&key).to_string(),
+            display_name: if name.is_empty() { key.package.name.clone() } else { name },
+            key,
+            locations: locations
+                .into_iter()
+                .map(|(path, layer)| Location { path, layer: layer.map(digest) })
+                .collect(),
+            licenses: licenses.into_iter().collect(),
+            owned_by,
+            confidence: if low { Confidence::Low } else { Confidence::High },
+            supplier,
+            found_by: "dpkg".to_owned(),
+            depends_on: Vec::new(),
+        })
+}
+
+fn digest(n: u8) -> Digest {
+    Digest::from_sha256(&[n; 32])
+}
+
+prop_compose! {
+    fn an_sbom()(components in proptest::collection::vec(a_component(), 0..6), links in proptest::collection::vec((0usize..6, 0usize..6), 0..6),
+                 image in proptest::option::of(0u8..3), layers in proptest::collection::vec(".{0,5}", 0..12), name in ".{0,6}",
+                 texts in proptest::collection::vec((".{0,4}", ".{0,4}", ".{0,4}"), 0..4), distribution in any::<bool>()) -> Sbom {
+        let mut components: Vec<Component> = components;
+        components.sort_by(|a, b| a.key.cmp(&b.key));
+        components.dedup_by(|a, b| a.key == b.key);
+        components.sort_by(|a, b| (&a.purl, &a.locations, &a.key).cmp(&(&b.purl, &b.locations, &b.key)));
+        for (from, to) in links {
+            if from < components.len() && to < components.len() && from != to {
+                let purl = components[to].purl.clone();
+                components[from].depends_on.push(purl);
+            }
+        }
+        for component in &mut components {
+            component.locations.sort();
+            component.depends_on.sort();
+            component.depends_on.dedup();
+        }
+        let mut sbom = Sbom {
+            image: image.map(digest),
+            name,
+            platform: Some(Platform { os: "linux".into(), architecture: "arm".into(), variant: Some("v7".into()) }),
+            distribution: distribution.then(|| Distribution {
+                release: Release { id: "debian".into(), version: "12".into() }, codename: "bookworm".into(), pretty_name: "Debian".into(), like: vec!["a".into(), "b".into()],
+            }),
+            layers: layers.into_iter().enumerate().map(|(n, created_by)| LayerInfo { digest: digest(n as u8), created_by }).collect(),
+            components,
+            anomalies: texts.iter().cloned().map(|(code, path, detail)| Anomaly { code, path, detail }).collect(),
+            partial: texts.iter().cloned().map(|(code, _, detail)| Partial { code, detail }).collect(),
+            labels: texts.into_iter().map(|(name, value, _)| (name, value)).collect(),
+        };
+        sbom.anomalies.sort();
+        sbom.anomalies.dedup();
+        sbom.partial.sort();
+        sbom.partial.dedup();
+        sbom.labels.sort();
+        sbom
+    }
+}
+
+proptest! {
+    #[test]
+    fn cyclonedx_reads_back_equal(sbom in an_sbom(), pretty in any::<bool>()) {
+        for version in VERSIONS {
+            let written = cyclonedx::write(&sbom, &Options { version, pretty, timestamp: None });
+            prop_assert_eq!(&cyclonedx::read(&written).unwrap(), &sbom);
+            prop_assert_eq!(&document::read(&written).unwrap(), &sbom);
+        }
+    }
+
+    #[test]
+    fn spdx_keeps_identities(sbom in an_sbom()) {
+        let read = document::read(&spdx::write(&sbom, None, false)).unwrap();
+        let keys = |sbom: &Sbom| sbom.components.iter().map(|c| (c.key.clone(), c.depends_on.clone())).collect::<Vec<_>>();
+        prop_assert_eq!(keys(&read), keys(&sbom));
+        prop_assert_eq!(read.image, sbom.image);
+    }
+
+    #[test]
+    fn own_json_reads_back_equal(sbom in an_sbom()) {
+        prop_assert_eq!(document::read(&serde_json::to_vec(&sbom).unwrap()).unwrap(), sbom);
+    }
+
+    #[test]
+    fn any_json_is_read_or_refused(text in r#"\{"(bomFormat|spdxVersion|artifacts)":"(CycloneDX|SPDX-2.3)","(specVersion|packages|schema)":("1.6"|\[\{"externalRefs":\[1\]\}\]|null),"components":(\[\{"purl":"[a-z:/@%]{0,9}"\}\]|1)\}"#) {
+        let _ = document::read(text.as_bytes());
+    }
+}
+
+#[test]
+fn an_image_survives_cyclonedx() {
+    let sbom = image();
+    let options = Options { pretty: true, ..Options::default() };
+    let written = cyclonedx::write(&sbom, &options);
+    assert_eq!(cyclonedx::read(&written).unwrap(), sbom);
+    assert_eq!(cyclonedx::write(&sbom, &options), written);
+    insta::with_settings!({prepend_module_to_snapshot => false}, {
+        insta::assert_snapshot!("cyclonedx-1.6", String::from_utf8(written).unwrap());
+        insta::assert_snapshot!("spdx-2.3", String::from_utf8(spdx::write(&sbom, Some(Timestamp(1_700_000_000_123)), true)).unwrap());
+    });
+}
+
+#[test]
+fn serial_numbers_name_the_content() {
+    let serial = |sbom: &Sbom, timestamp| {
+        let options = Options { timestamp, ..Options::default() };
+        let bom: serde_json::Value = serde_json::from_slice(&cyclonedx::write(sbom, &options)).unwrap();
+        bom["serialNumber"].as_str().unwrap().to_owned()
+    };
+    let mut sbom = image();
+    let first = serial(&sbom, None);
+    assert_eq!(serial(&sbom, Some(Timestamp(5))), first);
+    assert_eq!(first.as_bytes()["urn:uuid:xxxxxxxx-xxxx-".len()], b'8');
+    sbom.components.pop();
+    assert_ne!(serial(&sbom, None), first);
+}
+
+#[test]
+fn documents_of_trivy_and_syft() {
+    let trivy = br#"{"bomFormat":"CycloneDX","specVersion":"1.6","metadata":{"component":{"type":"container","name":"debian:12"}},
+      "components":[{"type":"operating-system","name":"debian","version":"12.5","bom-ref":"os"},
+        {"type":"library","bom-ref":"a","name":"libc6","version":"2.36-9+b1","purl":"pkg:deb/debian/libc6@2.36-9%2Bb1?arch=amd64&distro=debian-12.5",
+         "supplier":{"name":"M"},"licenses":[{"license":{"name":"GPL"}}],
+         "properties":[{"name":"aquasecurity:trivy:SrcName","value":"glibc"},{"name":"aquasecurity:trivy:SrcVersion","value":"2.36"},{"name":"aquasecurity:trivy:SrcRelease","value":"9"},
+           {"name":"aquasecurity:trivy:LayerDigest","value":"sha256:0101010101010101010101010101010101010101010101010101010101010101"}]},
+        {"type":"application","name":"app/package-lock.json","components":[{"type":"library","bom-ref":"b","group":"@babel","name":"core","version":"7.0.0","purl":"pkg:npm/%40babel/core@7.0.0",
+           "properties":[{"name":"aquasecurity:trivy:FilePath","value":"app/x/package.json"}]}]},
+        {"type":"library","name":"nameless"}],
+      "dependencies":[{"ref":"b","dependsOn":["a","os"]}]}"#;
+    let sbom = document::read(trivy).unwrap();
+    let ids: Vec<String> = sbom.components.iter().map(|component| component.key.id()).collect();
+    assert_eq!(ids, ["deb|debian|12|libc6|2.36-9+b1|glibc|2.36-9|amd64", "npm|||@babel/core|7.0.0|||"]);
+    assert_eq!(sbom.components[1].depends_on, [sbom.components[0].purl.clone()]);
+    assert_eq!(sbom.components[1].locations[0].path, "app/x/package.json");
+    assert_eq!(sbom.components[1].display_name, "@babel/core");
+    assert_eq!(sbom.partial[0].code, "component_without_purl");
+    assert_eq!(sbom.distribution.unwrap().release.to_string(), "debian:12");
+
+    let syft_json = br#"{"artifacts":[{"id":"1","name":"libc6","version":"2.36","purl":"pkg:deb/debian/libc6@2.36?arch=amd64&distro=debian-12&upstream=glibc","foundBy":"dpkg-db-cataloger","locations":[{"path":"/var/lib/dpkg/status"}],"licenses":[{"value":"GPL","spdxExpression":""}],"metadata":{"maintainer":"M"}},
+      {"id":"2","name":"six","version":"1.16.0","purl":"pkg:pypi/six@1.16.0","locations":[]}],
+      "artifactRelationships":[{"parent":"1","child":"2","type":"ownership-by-file-overlap"},{"parent":"1","child":"2","type":"dependency-of"}],
+      "source":{"type":"image","metadata":{"userInput":"x:1","manifestDigest":"sha256:0101010101010101010101010101010101010101010101010101010101010101"}},
+      "distro":{"id":"debian","versionID":"12","idLike":[]},"schema":{"version":"16.0.0"}}"#;
+    let sbom = document::read(syft_json).unwrap();
+    assert_eq!(sbom, syft::read(syft_json).unwrap());
+    assert_eq!(sbom.name, "x:1");
+    assert_eq!(sbom.components[0].key.id(), "deb|debian|12|libc6|2.36|glibc|2.36|amd64");
+    assert_eq!(sbom.components[1].owned_by.as_ref(), Some(&sbom.components[0].purl));
+    assert_eq!(sbom.components[1].depends_on, [sbom.components[0].purl.clone()]);
+}
+
+#[test]
+fn refused_documents() {
+    for (text, code) in [
+        ("", "sbom_not_json"),
+        ("[]", "sbom_unknown_format"),
+        ("{}", "sbom_unknown_format"),
+        (r#"{"bomFormat":"x","specVersion":"1.6"}"#, "sbom_unknown_format"),
+        (r#"{"bomFormat":"CycloneDX","specVersion":"9"}"#, "sbom_unknown_version"),
+        (r#"{"spdxVersion":"SPDX-3.0"}"#, "sbom_unknown_version"),
+        (r#"{"components":[],"layers":[]}"#, "sbom_not_json"),
+    ] {
+        assert_eq!(document::read(text.as_bytes()).unwrap_err().code(), code, "{text}");
+    }
+}
+
+#[test]
+fn differences() {
+    let before = image();
+    assert!(diff(&before, &before).is_empty());
+    let mut after = before.clone();
+    let six = after.components.iter_mut().find(|component| component.key.version == "1.17.0").unwrap();
+    six.key.version = "1.18.0".to_owned();
+    let gone = after.components.remove(0);
+    let found = diff(&before, &after);
+    assert_eq!(found.removed, std::slice::from_ref(&gone.key));
+    assert_eq!(found.changed.len(), 1);
+    assert_eq!(found.changed[0].before[0].version, "1.17.0");
+    assert_eq!(found.changed[0].after[0].version, "1.18.0");
+    assert_eq!(diff(&after, &before).added, [gone.key]);
+}
+
+/// Validates against the official schemas, where Python's `cyclonedx-python-lib[json-validation]` is installed for
+/// `$PLIMSOLL_PYTHON` (default `python3`).
+#[test]
+fn documents_are_valid_by_the_official_schemas() {
+    const CHECK: &str = "
+import sys
+from cyclonedx.schema import SchemaVersion
+from cyclonedx.validation.json import JsonStrictValidator
+problem = JsonStrictValidator(SchemaVersion.from_version(sys.argv[1])).validate_str(sys.stdin.read())
+sys.exit(str(problem)[:2000] if problem else 0)
+";
+    let python = std::env::var("PLIMSOLL_PYTHON").unwrap_or_else(|_| "python3".to_owned());
+    let probe = "import cyclonedx.validation.json, jsonschema";
+    let present = Command::new(&python).args(["-c", probe]).stderr(Stdio::null()).status();
+    if !present.is_ok_and(|status| status.success()) {
+        eprintln!("skipped: {python} has no cyclonedx-python-lib[json-validation]");
+        return;
+    }
+    let mut empty = image();
+    empty.components.clear();
+    empty.image = None;
+    for sbom in [image(), empty] {
+        for version in VERSIONS {
+            let options = Options { version, pretty: false, timestamp: Some(Timestamp(1_700_000_000_000)) };
+            let mut child = Command::new(&python)
+                .args(["-c", CHECK, version.as_str()])
+                .stdin(Stdio::piped())
+                .spawn()
+                .unwrap();
+            child.stdin.take().unwrap().write_all(&cyclonedx::write(&sbom, &options)).unwrap();
+            assert!(child.wait().unwrap().success(), "{}", version.as_str());
+        }
+    }
+}

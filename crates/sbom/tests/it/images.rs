@@ -1,0 +1,246 @@
+//! Images, as the Extracts of their layers, to Sboms.
+
+use plimsoll_model::extract::{EntryKind, Extract, Partial};
+use plimsoll_model::sbom::{Confidence, LayerInfo};
+use plimsoll_model::{Component, Sbom};
+use plimsoll_sbom::{ImageMeta, build};
+
+use crate::layers::layer;
+
+const OS_RELEASE: &[u8] =
+    b"PRETTY_NAME=\"Debian GNU/Linux 12 (bookworm)\"\nVERSION_ID=\"12\"\nVERSION_CODENAME=bookworm\nID=debian\n";
+
+const STATUS: &[u8] = b"Package: libc6
+Status: install ok installed
+Maintainer: GNU Libc Maintainers <debian-glibc@lists.debian.org>
+Architecture: amd64
+Source: glibc
+Version: 2.36-9+deb12u4
+Depends: libgcc-s1, libnothere (>= 1)
+
+Package: libgcc-s1
+Status: install ok installed
+Architecture: amd64
+Source: gcc-12 (12.2.0-14)
+Version: 12.2.0-14+b1
+Depends: gcc-12-base (= 12.2.0-14), libc6 (>= 2.35) | musl
+
+Package: gone
+Status: deinstall ok config-files
+Architecture: amd64
+Version: 1
+
+Package: python3-six
+Status: install ok installed
+Architecture: all
+Source: six
+Version: 1.16.0-4
+Depends: python3:any, awk
+
+Package: mawk
+Status: install ok half-configured
+Architecture: amd64
+Version: 1:1.3
+Provides: awk
+";
+
+fn file(path: &str) -> (String, EntryKind) {
+    (path.to_owned(), EntryKind::File)
+}
+
+/// A Debian base, an application above it, and a layer that takes something away.
+pub(crate) fn layers() -> Vec<Extract> {
+    let base: Vec<(&str, &str, &[u8])> = vec![
+        ("usr/lib/os-release", "os-release", OS_RELEASE),
+        ("var/lib/dpkg/status", "dpkg", STATUS),
+        (
+            "var/lib/dpkg/info/python3-six.list",
+            "dpkg-files",
+            b"lib/python3/dist-packages/six-1.16.0.egg-info\n",
+        ),
+        (
+            "usr/lib/python3/dist-packages/six-1.16.0.egg-info",
+            "python",
+            b"Metadata-Version: 1.2\nName: six\nVersion: 1.16.0\nAuthor: Benjamin Peterson\nLicense: MIT\n",
+        ),
+    ];
+    let app: Vec<(&str, &str, &[u8])> = vec![
+        ("app/package.json", "npm", br#"{"name":"app","version":"1.0.0","dependencies":{"@s/a":"1","b":"*"}}"#),
+        ("app/node_modules/@s/a/package.json", "npm", br#"{"name":"@s/a","version":"1.2.3","license":"(MIT OR Apache-2.0)","author":{"name":"A","email":"a@b.c"},"dependencies":{"b":"^1"}}"#),
+        ("app/node_modules/@s/a/node_modules/b/package.json", "npm", br#"{"name":"b","version":"1.0.0","licenses":[{"type":"BSD-3-Clause"},{"type":"Beerware-ish"}]}"#),
+        ("app/node_modules/b/package.json", "npm", br#"{"name":"b","version":"2.0.0"}"#),
+        ("app/node_modules/c/package.json", "npm", br#"{"name":"b","version":"2.0.0"}"#),
+        ("app/node_modules/t/package.json", "npm", br#"{"name":"<%= name %>","version":"2.0.0"}"#),
+        ("app/node_modules/u/package.json", "npm", b"{\"name\":"),
+        ("opt/v/lib/python3.11/site-packages/Zope.Interface-5.0.dist-info/METADATA", "python", b"Name: Zope.Interface\nVersion: 5.0\nClassifier: License :: OSI Approved :: Zope Public License\nAuthor-email: z@z.org\nRequires-Dist: six>=1\nRequires-Dist: nose; extra == 'test'\n\nName: body\n"),
+        ("opt/v/lib/python3.11/site-packages/six-1.17.0.dist-info/METADATA", "python", b"Name: six\nVersion: 1.17.0\nLicense: UNKNOWN\n"),
+        ("usr/bin/tool", "go-binary", b"go1.22.3\npath\texample.com/tool/cmd\nmod\texample.com/tool\t(devel)\t\ndep\tgithub.com/Masterminds/semver/v3\tv3.2.0\th1:x\ndep\texample.com/a\tv1.0.0\n=>\texample.com/b\tv1.1.0\th1:y\ndep\texample.com/l\tv0.1.0\n=>\t./l\t(devel)\t\nbuild\t-ldflags=\"-X main.version=4.5.6\"\n"),
+    ];
+    let mut entries: Vec<_> = app.iter().map(|(path, _, _)| file(path)).collect();
+    entries.push(("usr/bin/tool2".to_owned(), EntryKind::Hardlink("usr/bin/tool".to_owned())));
+    let mut first: Vec<_> = base.iter().map(|(path, _, _)| file(path)).collect();
+    first.push(("lib".to_owned(), EntryKind::Symlink("usr/lib".to_owned())));
+    let upper = vec![("app/node_modules/@s/a/node_modules/b".to_owned(), EntryKind::Whiteout)];
+    vec![layer(1, first, base), layer(2, entries, app), layer(3, upper, Vec::new())]
+}
+
+pub(crate) fn image() -> Sbom {
+    let layers = layers();
+    let meta = ImageMeta {
+        image: Some(format!("sha256:{}", "aa".repeat(32)).parse().unwrap()),
+        name: "registry.example/shop/web:1".to_owned(),
+        platform: Some(plimsoll_model::Platform::default()),
+        layers: layers
+            .iter()
+            .enumerate()
+            .map(|(n, layer)| LayerInfo { digest: layer.layer.clone(), created_by: format!("RUN step {n}") })
+            .collect(),
+        labels: vec![("org.opencontainers.image.source".to_owned(), "https://example.com".to_owned())],
+        partial: vec![Partial { code: "corrupt".to_owned(), detail: "layer 4: unexpected end".to_owned() }],
+    };
+    build(meta, &layers)
+}
+
+fn find<'s>(sbom: &'s Sbom, purl: &str) -> &'s Component {
+    sbom.components.iter().find(|component| component.purl == purl).unwrap_or_else(|| panic!("no {purl}"))
+}
+
+#[test]
+fn every_package_once_with_its_places() {
+    let sbom = image();
+    let purls: Vec<&str> = sbom.components.iter().map(|component| component.purl.as_str()).collect();
+    assert_eq!(
+        purls,
+        [
+            "pkg:deb/debian/libc6@2.36-9%2Bdeb12u4?arch=amd64&distro=debian-12&upstream=glibc",
+            "pkg:deb/debian/libgcc-s1@12.2.0-14%2Bb1?arch=amd64&distro=debian-12&upstream=gcc-12%4012.2.0-14",
+            "pkg:deb/debian/mawk@1:1.3?arch=amd64&distro=debian-12",
+            "pkg:deb/debian/python3-six@1.16.0-4?arch=all&distro=debian-12&upstream=six",
+            "pkg:golang/example.com/b@v1.1.0",
+            "pkg:golang/example.com/l@v0.1.0",
+            "pkg:golang/example.com/tool@v4.5.6",
+            "pkg:golang/github.com/Masterminds/semver/v3@v3.2.0",
+            "pkg:golang/stdlib@1.22.3",
+            "pkg:npm/%40s/a@1.2.3",
+            "pkg:npm/app@1.0.0",
+            "pkg:npm/b@2.0.0",
+            "pkg:pypi/six@1.16.0",
+            "pkg:pypi/six@1.17.0",
+            "pkg:pypi/zope-interface@5.0",
+        ]
+    );
+    let b = find(&sbom, "pkg:npm/b@2.0.0");
+    let places: Vec<&str> = b.locations.iter().map(|location| location.path.as_str()).collect();
+    assert_eq!(places, ["app/node_modules/b/package.json", "app/node_modules/c/package.json"]);
+    assert_eq!(b.locations[0].layer.as_ref(), Some(&sbom.layers[1].digest));
+    let tool = find(&sbom, "pkg:golang/example.com/tool@v4.5.6");
+    assert_eq!(
+        tool.locations.iter().map(|l| l.path.as_str()).collect::<Vec<_>>(),
+        ["usr/bin/tool", "usr/bin/tool2"]
+    );
+    assert_eq!(tool.depends_on.len(), 4);
+    assert_eq!(find(&sbom, "pkg:golang/example.com/l@v0.1.0").confidence, Confidence::Low);
+    assert_eq!(sbom.distribution.as_ref().unwrap().release.to_string(), "debian:12");
+    let codes: Vec<&str> = sbom.anomalies.iter().map(|anomaly| anomaly.code.as_str()).collect();
+    assert_eq!(codes, ["npm_manifest_unreadable"]);
+    assert_eq!(sbom.partial[0].code, "corrupt");
+}
+
+#[test]
+fn sources_owners_dependencies_licences() {
+    let sbom = image();
+    let gcc = find(
+        &sbom,
+        "pkg:deb/debian/libgcc-s1@12.2.0-14%2Bb1?arch=amd64&distro=debian-12&upstream=gcc-12%4012.2.0-14",
+    );
+    let source = gcc.key.source.as_ref().unwrap();
+    assert_eq!((source.name.as_str(), source.version.as_str()), ("gcc-12", "12.2.0-14"));
+    let libc = "pkg:deb/debian/libc6@2.36-9%2Bdeb12u4?arch=amd64&distro=debian-12&upstream=glibc";
+    assert_eq!(gcc.depends_on, [libc]);
+    assert_eq!(find(&sbom, libc).key.source.as_ref().unwrap().version, "2.36-9+deb12u4");
+    let owner = "pkg:deb/debian/python3-six@1.16.0-4?arch=all&distro=debian-12&upstream=six";
+    assert_eq!(find(&sbom, owner).depends_on, ["pkg:deb/debian/mawk@1:1.3?arch=amd64&distro=debian-12"]);
+    // The list names it by way of the symlink `lib`.
+    assert_eq!(find(&sbom, "pkg:pypi/six@1.16.0").owned_by.as_deref(), Some(owner));
+    assert_eq!(find(&sbom, "pkg:pypi/six@1.17.0").owned_by, None);
+    let zope = find(&sbom, "pkg:pypi/zope-interface@5.0");
+    assert_eq!((zope.display_name.as_str(), zope.supplier.as_str()), ("Zope.Interface", "z@z.org"));
+    assert_eq!(zope.depends_on, ["pkg:pypi/six@1.17.0"]);
+    assert_eq!(zope.licenses, ["Zope Public License"]);
+    let a = find(&sbom, "pkg:npm/%40s/a@1.2.3");
+    // The copy of `b` inside `a` is gone: Node then finds the one beside it.
+    assert_eq!(a.depends_on, ["pkg:npm/b@2.0.0"]);
+    assert_eq!((a.licenses[0].as_str(), a.supplier.as_str()), ("(MIT OR Apache-2.0)", "A <a@b.c>"));
+}
+
+#[test]
+fn one_unowned_copy_makes_a_package_unowned() {
+    let mut layers = layers();
+    let path = "usr/local/lib/six-1.16.0.egg-info/PKG-INFO";
+    layers.push(layer(4, vec![file(path)], vec![(path, "python", b"Name: six\nVersion: 1.16.0\n")]));
+    let sbom = build(ImageMeta::default(), &layers);
+    let six = find(&sbom, "pkg:pypi/six@1.16.0");
+    assert_eq!(six.locations.len(), 2);
+    assert_eq!(six.owned_by, None);
+    assert!(six.locations.iter().all(|location| location.layer.is_none()));
+}
+
+#[test]
+fn the_order_of_selected_bytes_does_not_matter() {
+    let layers = layers();
+    let expected = build(ImageMeta::default(), &layers);
+    let mut turned = layers.clone();
+    for layer in &mut turned {
+        layer.entries.reverse();
+    }
+    for layer in &mut turned {
+        layer.entries.sort();
+    }
+    assert_eq!(build(ImageMeta::default(), &turned), expected);
+    // References and owned values alike.
+    let borrowed: Vec<&Extract> = layers.iter().collect();
+    assert_eq!(build(ImageMeta::default(), &borrowed), expected);
+}
+
+#[test]
+fn distroless_packages_and_apk() {
+    let layers = vec![layer(
+        1,
+        vec![
+            file("etc/os-release"),
+            file("var/lib/dpkg/status.d/libssl3"),
+            file("var/lib/dpkg/status.d/libssl3.md5sums"),
+            file("usr/bin/t"),
+        ],
+        vec![
+            ("etc/os-release", "os-release", OS_RELEASE),
+            (
+                "var/lib/dpkg/status.d/libssl3",
+                "dpkg",
+                b"Package: libssl3\nVersion: 3.0.11-1\nSource: openssl\nArchitecture: amd64\n",
+            ),
+            ("var/lib/dpkg/status.d/libssl3.md5sums", "dpkg-files", b"usr/bin/t\n"),
+            ("usr/bin/t", "go-binary", b"go1.20\n"),
+        ],
+    )];
+    let sbom = build(ImageMeta::default(), &layers);
+    let owner = "pkg:deb/debian/libssl3@3.0.11-1?arch=amd64&distro=debian-12&upstream=openssl";
+    assert_eq!(find(&sbom, "pkg:golang/stdlib@1.20").owned_by.as_deref(), Some(owner));
+
+    let installed = b"C:Q1x=\nP:musl\nV:1.2.4-r2\nA:x86_64\no:musl\nL:MIT\np:so:libc.musl-x86_64.so.1=1\nF:lib\nR:x\n\nP:libssl3\nV:3.1.4-r5\nA:x86_64\no:openssl\nm:A <a@b>\nD:so:libc.musl-x86_64.so.1 musl>=1\nF:usr/bin\nR:t\n\n";
+    let layers = vec![layer(
+        1,
+        vec![],
+        vec![
+            ("etc/os-release", "os-release", b"ID=alpine\nVERSION_ID=3.19.1\n"),
+            ("lib/apk/db/installed", "apk", installed),
+            ("usr/bin/t", "go-binary", b"go1.20\n"),
+        ],
+    )];
+    let sbom = build(ImageMeta::default(), &layers);
+    let musl = "pkg:apk/alpine/musl@1.2.4-r2?arch=x86_64&distro=alpine-3.19.1";
+    let ssl = "pkg:apk/alpine/libssl3@3.1.4-r5?arch=x86_64&distro=alpine-3.19.1&upstream=openssl";
+    assert_eq!(find(&sbom, ssl).depends_on, [musl]);
+    assert_eq!(find(&sbom, musl).licenses, ["MIT"]);
+    assert_eq!(find(&sbom, "pkg:golang/stdlib@1.20").owned_by.as_deref(), Some(ssl));
+}
