@@ -53,7 +53,11 @@ enum Admitted {
 /// The exposure of every workload, by printed name.
 ///
 /// `options` are those that `connectivity` was built with.
-pub fn exposures(state: &ClusterState, connectivity: &Connectivity, options: &Options) -> Vec<WorkloadExposure> {
+pub fn exposures(
+    state: &ClusterState,
+    connectivity: &Connectivity,
+    options: &Options,
+) -> Vec<WorkloadExposure> {
     let mut ways: BTreeMap<usize, Vec<Entry>> = BTreeMap::new();
     for entry in entries(state, connectivity) {
         ways.entry(entry.workload).or_default().push(entry);
@@ -136,12 +140,16 @@ impl Context<'_> {
         if paths.is_empty() {
             let policies = self.connectivity.selected_by(index, Direction::Ingress);
             let named: Vec<String> = policies.iter().take(3).map(ToString::to_string).collect();
-            paths.push((ExposureLevel::Isolated, format!("no workload in view may reach it: {}", named.join(", "))));
+            paths.push((
+                ExposureLevel::Isolated,
+                format!("no workload in view may reach it: {}", named.join(", ")),
+            ));
         } else if best < Some(ExposureLevel::Open) && ways.is_empty() {
             caveats.insert("no way in from outside the cluster is in view".into());
         }
         let internet = self.connectivity.ranges(Direction::Egress).iter().any(|range| {
-            !range.is_private() && !self.connectivity.between(Peer::Workload(index), Peer::Range(*range)).is_empty()
+            !range.is_private()
+                && !self.connectivity.between(Peer::Workload(index), Peer::Range(*range)).is_empty()
         });
         WorkloadExposure {
             namespace: endpoint.namespace.clone(),
@@ -172,20 +180,21 @@ impl Context<'_> {
             return Admitted::Yes(way.ports.clone());
         }
         match way.source {
-            Source::Client => found(self.from_outside(index, way.internet)).unwrap_or(Admitted::No),
+            Source::Client => found(self.outside_sends(index, way.internet)).unwrap_or(Admitted::No),
             Source::Node => {
                 if !self.connectivity.is_selected(index, Direction::Ingress) {
                     return Admitted::Yes(way.ports.clone());
                 }
                 // The client's address may be kept (provider, same node); a node's own may match a block or not.
-                if let Some(yes) = found(self.from_outside(index, way.internet)) {
+                if let Some(yes) = found(self.outside_sends(index, way.internet)) {
                     return yes;
                 }
-                if let Some(yes) = found(self.from_outside(index, false)) {
+                if let Some(yes) = found(self.outside_sends(index, false)) {
                     return yes;
                 }
                 Admitted::Unknown(
-                    "packets carry a node's address, and traffic from a pod's own node may pass its policies".into(),
+                    "packets carry a node's address, and traffic from a pod's own node may pass its policies"
+                        .into(),
                 )
             }
             Source::Controller => {
@@ -204,7 +213,7 @@ impl Context<'_> {
     }
 
     /// What the outside may send; with `internet`, public addresses only.
-    fn from_outside(&self, index: usize, internet: bool) -> ConnSet {
+    fn outside_sends(&self, index: usize, internet: bool) -> ConnSet {
         self.connectivity
             .ranges(Direction::Ingress)
             .iter()
@@ -222,7 +231,9 @@ impl Context<'_> {
         paths: &mut Vec<(ExposureLevel, String)>,
         ports: &mut ConnSet,
     ) {
-        let name = |caller: usize| self.connectivity.endpoints().get(caller).map(ToString::to_string).unwrap_or_default();
+        let name = |caller: usize| {
+            self.connectivity.endpoints().get(caller).map(ToString::to_string).unwrap_or_default()
+        };
         if !self.connectivity.is_selected(index, Direction::Ingress) {
             let path = format!("every pod of the cluster: no policy selects {} for ingress", endpoint);
             paths.push((ExposureLevel::Controlled, path));
@@ -231,7 +242,10 @@ impl Context<'_> {
         }
         let callers = callers(self.connectivity, index, endpoint);
         if let Some((caller, conn)) = &callers.far {
-            paths.push((ExposureLevel::Controlled, format!("{} from another namespace to {conn}", name(*caller))));
+            paths.push((
+                ExposureLevel::Controlled,
+                format!("{} from another namespace to {conn}", name(*caller)),
+            ));
             *ports = ports.union(conn);
         }
         // A pod without labels in a namespace that is not there stands for "any pod".
@@ -241,7 +255,8 @@ impl Context<'_> {
             *ports = ports.union(&anyone);
         }
         if let Some((caller, conn)) = &callers.near {
-            paths.push((ExposureLevel::Small, format!("{} from the same namespace to {conn}", name(*caller))));
+            paths
+                .push((ExposureLevel::Small, format!("{} from the same namespace to {conn}", name(*caller))));
             *ports = ports.union(conn);
         }
         let replicas = self.connectivity.between(Peer::Workload(index), Peer::Workload(index));
@@ -253,13 +268,12 @@ impl Context<'_> {
     fn any_pod(&self, index: usize) -> ConnSet {
         let (namespace, name) = crate::engine::ASSUMED_CONTROLLER;
         let endpoints = self.connectivity.endpoints();
-        let stranger = endpoints
-            .iter()
-            .position(|endpoint| endpoint.assumed && endpoint.namespace == namespace && endpoint.name == name);
-        stranger
-            .map_or_else(ConnSet::none, |stranger| {
-                self.connectivity.between(Peer::Workload(stranger), Peer::Workload(index))
-            })
+        let stranger = endpoints.iter().position(|endpoint| {
+            endpoint.assumed && endpoint.namespace == namespace && endpoint.name == name
+        });
+        stranger.map_or_else(ConnSet::none, |stranger| {
+            self.connectivity.between(Peer::Workload(stranger), Peer::Workload(index))
+        })
     }
 
     /// What keeps the answer from being certain, and the level that it allows.
@@ -273,7 +287,8 @@ impl Context<'_> {
         if selected {
             caveats.insert("traffic from the pod's own node is always allowed".into());
             if self.options.block_pods != BlockPods::Match && self.blocks_admit(index) {
-                caveats.insert("whether an ipBlock matches pods and nodes depends on the network plugin".into());
+                caveats
+                    .insert("whether an ipBlock matches pods and nodes depends on the network plugin".into());
                 most = most.max(ExposureLevel::Controlled);
             }
         }
@@ -297,6 +312,6 @@ impl Context<'_> {
 
     /// True when policies admit some address block: its addresses may be pods' or nodes'.
     fn blocks_admit(&self, index: usize) -> bool {
-        !self.from_outside(index, false).is_empty()
+        !self.outside_sends(index, false).is_empty()
     }
 }

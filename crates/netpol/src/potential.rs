@@ -11,8 +11,8 @@ use crate::conn::{ConnSet, Protocol};
 use crate::engine::{Connectivity, Endpoint};
 use crate::format::{ExposedRow, PotentialReport};
 use crate::objects::{
-    Action, AdminPeer, AdminPolicy, AdminPort, AdminRule, NetworkPolicy, Object, PolicyPeer, PolicyPort, PolicyRule, PortRef,
-    Tier,
+    Action, AdminPeer, AdminPolicy, AdminPort, AdminRule, NetworkPolicy, Object, PolicyPeer, PolicyPort,
+    PolicyRule, PortRef, Tier,
 };
 use crate::selector::{Labels, Requirement, Selector};
 use crate::state::ClusterState;
@@ -43,12 +43,14 @@ impl Conn {
         let has = |one: &Self, name: &(Protocol, String)| {
             one.named.contains(name) || one.set.ports(name.0).is_full()
         };
-        let named = self.named.union(&other.named).filter(|name| has(self, name) && has(other, name)).cloned();
+        let named =
+            self.named.union(&other.named).filter(|name| has(self, name) && has(other, name)).cloned();
         Self { set: self.set.intersect(&other.set), named: named.collect() }.reduced()
     }
 
     fn subtract(&self, other: &Self) -> Self {
-        let kept = self.named.difference(&other.named).filter(|(protocol, _)| !other.set.ports(*protocol).is_full());
+        let kept =
+            self.named.difference(&other.named).filter(|(protocol, _)| !other.set.ports(*protocol).is_full());
         Self { set: self.set.subtract(&other.set), named: kept.cloned().collect() }.reduced()
     }
 
@@ -68,7 +70,8 @@ impl fmt::Display for Conn {
         let mut parts = Vec::new();
         for protocol in Protocol::ALL {
             let ranges = self.set.ports(protocol).ranges().iter();
-            let ports = ranges.map(|(low, high)| if low == high { low.to_string() } else { format!("{low}-{high}") });
+            let ports =
+                ranges.map(|(low, high)| if low == high { low.to_string() } else { format!("{low}-{high}") });
             let names = self.named.iter().filter(|(of, _)| *of == protocol).map(|(_, name)| name.clone());
             let all: Vec<String> = ports.chain(names).collect();
             if !all.is_empty() {
@@ -97,16 +100,20 @@ impl Representative {
     fn name(&self) -> (String, String) {
         let by_name = self.namespaces.match_labels.get(NAME_LABEL);
         let namespaces = match by_name {
-            Some(name) if self.canonical.0.len() == 1 && self.namespaces.match_expressions.is_empty() => name.clone(),
+            Some(name) if self.canonical.0.len() == 1 && self.namespaces.match_expressions.is_empty() => {
+                name.clone()
+            }
             _ if self.namespaces.is_empty() => "all namespaces".to_owned(),
             _ => format!("namespace with {{{}}}", self.namespaces),
         };
-        let pods = if self.pods.is_empty() { "all pods".to_owned() } else { format!("pod with {{{}}}", self.pods) };
+        let pods =
+            if self.pods.is_empty() { "all pods".to_owned() } else { format!("pod with {{{}}}", self.pods) };
         (namespaces, pods)
     }
 
     fn selected_by(&self, namespaces: &[Requirement], pods: &[Requirement]) -> bool {
-        (namespaces.is_empty() || namespaces == self.canonical.0) && (pods.is_empty() || pods == self.canonical.1)
+        (namespaces.is_empty() || namespaces == self.canonical.0)
+            && (pods.is_empty() || pods == self.canonical.1)
     }
 }
 
@@ -135,7 +142,11 @@ impl Rule {
                     conn.named.insert((protocol.unwrap_or(Protocol::Tcp), name.clone()));
                 }
                 Some(endpoint) => {
-                    let ports = endpoint.containers.iter().filter(|container| container.serves).flat_map(|c| &c.ports);
+                    let ports = endpoint
+                        .containers
+                        .iter()
+                        .filter(|container| container.serves)
+                        .flat_map(|c| &c.ports);
                     for port in ports.filter(|port| port.name.as_ref() == Some(name)) {
                         if protocol.is_none_or(|protocol| protocol == port.protocol) {
                             conn.set = conn.set.union(&ConnSet::range(port.protocol, port.port, port.port));
@@ -148,7 +159,8 @@ impl Rule {
     }
 
     fn selects(&self, representative: &Representative) -> bool {
-        self.everyone || self.pairs.iter().any(|(namespaces, pods)| representative.selected_by(namespaces, pods))
+        self.everyone
+            || self.pairs.iter().any(|(namespaces, pods)| representative.selected_by(namespaces, pods))
     }
 }
 
@@ -175,7 +187,8 @@ impl Governing {
     }
 
     fn governs_representative(&self, representative: &Representative) -> bool {
-        self.tier.is_some() && representative.selected_by(&self.namespaces.canonical(), &self.pods.canonical())
+        self.tier.is_some()
+            && representative.selected_by(&self.namespaces.canonical(), &self.pods.canonical())
     }
 }
 
@@ -207,7 +220,8 @@ pub fn potential(state: &ClusterState, connectivity: &Connectivity) -> Potential
         .collect();
     let empty = Labels::new();
     let labels_of = |namespace: &str| namespaces.get(namespace).unwrap_or(&empty);
-    let endpoints: Vec<&Endpoint> = connectivity.endpoints().iter().filter(|endpoint| !endpoint.assumed).collect();
+    let endpoints: Vec<&Endpoint> =
+        connectivity.endpoints().iter().filter(|endpoint| !endpoint.assumed).collect();
     let plain = |selector: &Selector| !selector.is_empty() && selector.match_expressions.is_empty();
     representatives.retain(|_, representative| {
         let real = plain(&representative.namespaces)
@@ -233,7 +247,15 @@ pub fn potential(state: &ClusterState, connectivity: &Connectivity) -> Potential
                     governing.iter().filter(governs).collect()
                 })
                 .collect();
-            exposures(endpoint, labels_of(&endpoint.namespace), ingress, &selecting, &governing, &representatives, &mut report);
+            exposures(
+                endpoint,
+                labels_of(&endpoint.namespace),
+                ingress,
+                &selecting,
+                &governing,
+                &representatives,
+                &mut report,
+            );
         }
     }
     report
@@ -257,7 +279,9 @@ fn exposures(
     }
     let destination = ingress.then_some(endpoint);
     let of_variants = |keep: &dyn Fn(&Rule) -> bool| {
-        selecting.iter().fold(Conn::default(), |all, policies| all.union(&fold(policies, ingress, destination, keep)))
+        selecting
+            .iter()
+            .fold(Conn::default(), |all, policies| all.union(&fold(policies, ingress, destination, keep)))
     };
     let cluster = of_variants(&|rule| rule.everyone);
     if !cluster.is_empty() {
@@ -268,12 +292,20 @@ fn exposures(
         // The other end: administrators' policies may govern it, by the same comparison of selectors.
         let theirs: Vec<&Governing> = governing
             .iter()
-            .filter(|policy| policy.rules(!ingress).is_some() && policy.governs_representative(representative))
+            .filter(|policy| {
+                policy.rules(!ingress).is_some() && policy.governs_representative(representative)
+            })
             .collect();
-        let back = fold(&theirs, !ingress, destination, &|rule| rule.everyone || faces(rule, endpoint, namespace_labels));
+        let back = fold(&theirs, !ingress, destination, &|rule| {
+            rule.everyone || faces(rule, endpoint, namespace_labels)
+        });
         let conn = ours.intersect(&back);
         if conn != cluster && !(cluster.is_empty() && conn.is_empty()) {
-            rows.push(ExposedRow { workload: workload.clone(), peer: Some(representative.name()), conn: conn.to_string() });
+            rows.push(ExposedRow {
+                workload: workload.clone(),
+                peer: Some(representative.name()),
+                conn: conn.to_string(),
+            });
         }
     }
 }
@@ -282,12 +314,20 @@ fn exposures(
 fn faces(rule: &Rule, endpoint: &Endpoint, namespace_labels: &Labels) -> bool {
     rule.pairs.iter().any(|(namespaces, pods)| {
         namespaces.iter().all(|requirement| requirement.matches(namespace_labels))
-            && endpoint.pod_labels.iter().any(|labels| pods.iter().all(|requirement| requirement.matches(labels)))
+            && endpoint
+                .pod_labels
+                .iter()
+                .any(|labels| pods.iter().all(|requirement| requirement.matches(labels)))
     })
 }
 
 /// Folds the tiers over the rules kept; nothing that selects: everything.
-fn fold(policies: &[&Governing], ingress: bool, destination: Option<&Endpoint>, keep: &dyn Fn(&Rule) -> bool) -> Conn {
+fn fold(
+    policies: &[&Governing],
+    ingress: bool,
+    destination: Option<&Endpoint>,
+    keep: &dyn Fn(&Rule) -> bool,
+) -> Conn {
     let tier = |tier: Tier| {
         let (mut allowed, mut denied, mut passed) = (Conn::default(), Conn::default(), Conn::default());
         let rules = policies.iter().filter_map(|policy| policy.rules(ingress)).flatten();
@@ -340,7 +380,8 @@ fn policy_rule(rule: &PolicyRule, own: &Selector, note: &mut impl FnMut(Selector
             seen.push(pair);
         }
     }
-    let everyone = rule.peers.is_empty() || pairs.iter().any(|(namespaces, pods)| namespaces.is_empty() && pods.is_empty());
+    let everyone = rule.peers.is_empty()
+        || pairs.iter().any(|(namespaces, pods)| namespaces.is_empty() && pods.is_empty());
     if !everyone {
         seen.into_iter().for_each(|(namespaces, pods)| note(namespaces, pods));
     }
@@ -356,7 +397,9 @@ fn policy_ports(ports: &[PolicyPort]) -> (ConnSet, Vec<(Option<Protocol>, String
     for port in ports {
         match &port.port {
             None => fixed = fixed.union(&ConnSet::range(port.protocol, 1, u16::MAX)),
-            Some(PortRef::Range(low, high)) => fixed = fixed.union(&ConnSet::range(port.protocol, *low, *high)),
+            Some(PortRef::Range(low, high)) => {
+                fixed = fixed.union(&ConnSet::range(port.protocol, *low, *high))
+            }
             Some(PortRef::Name(name)) => named.push((Some(port.protocol), name.clone())),
         }
     }
@@ -396,8 +439,12 @@ fn admin_rule(rule: &AdminRule, tier: Tier, note: &mut impl FnMut(Selector, Sele
         Some(ports) => {
             for port in ports {
                 match port {
-                    AdminPort::Range { protocol, low, high } => fixed = fixed.union(&ConnSet::range(*protocol, *low, *high)),
-                    AdminPort::Protocol(protocol) => fixed = fixed.union(&ConnSet::range(*protocol, 1, u16::MAX)),
+                    AdminPort::Range { protocol, low, high } => {
+                        fixed = fixed.union(&ConnSet::range(*protocol, *low, *high))
+                    }
+                    AdminPort::Protocol(protocol) => {
+                        fixed = fixed.union(&ConnSet::range(*protocol, 1, u16::MAX))
+                    }
                     AdminPort::Named(name) => named.push((None, name.clone())),
                 }
             }

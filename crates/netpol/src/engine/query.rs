@@ -330,10 +330,15 @@ impl Connectivity {
                         for (row, at) in self.rows.iter().zip(&mut seen) {
                             *at = row.at(class as usize);
                         }
-                        let Some(row) = self.class(class).map(|class| self.row(class.egress)) else { continue };
+                        let Some(row) = self.class(class).map(|class| self.row(class.egress)) else {
+                            continue;
+                        };
                         for (out, columns) in &row.0 {
                             for column in columns.iter().take_while(|column| *column < self.classes.len()) {
-                                let admitted = self.classes.get(column).and_then(|class| seen.get(class.ingress as usize));
+                                let admitted = self
+                                    .classes
+                                    .get(column)
+                                    .and_then(|class| seen.get(class.ingress as usize));
                                 if !admitted.is_some_and(|admitted| meets.check(*out, *admitted)) {
                                     continue;
                                 }
@@ -366,7 +371,8 @@ impl Connectivity {
             let row = self.class(class).map(|class| self.row(class.ingress));
             row.into_iter().flat_map(|row| &row.0).flat_map(move |(conn, columns)| {
                 columns.iter().take_while(|column| *column < self.classes.len()).flat_map(move |column| {
-                    let out = self.classes.get(column).map(|source| self.row(source.egress).at(class as usize));
+                    let out =
+                        self.classes.get(column).map(|source| self.row(source.egress).at(class as usize));
                     let open = self.conns.get(*conn).intersect(self.conns.get(out.unwrap_or_default()));
                     let members = self.members.get(column).filter(|_| !open.is_empty());
                     let others = members.into_iter().flatten().map(|member| *member as usize);

@@ -72,10 +72,10 @@ pub fn print_diff(diff: &ConnDiff, format: OutputFormat) -> String {
         (entry, line.row.kind, line.fields.join(";"))
     });
     match format {
-        OutputFormat::Csv => table(&lines, csv_line(&HEADS), |fields| csv_line(fields)),
+        OutputFormat::Csv => table(&lines, csv_line(&HEADS), csv_line),
         OutputFormat::Md => {
             let rule = "|-----------|--------|-------------|------|------|---------------------|\n";
-            table(&lines, md_line(&HEADS) + rule, |fields| md_line(fields))
+            table(&lines, md_line(&HEADS) + rule, md_line)
         }
         OutputFormat::Json => json(&lines),
         OutputFormat::Txt | OutputFormat::Dot => txt(&lines),

@@ -161,7 +161,12 @@ fn addresses(status: &Node<'_>) -> Read<Vec<IpAddr>> {
     Ok(found)
 }
 
-fn container(node: &Node<'_>, init: bool, status: Option<&Node<'_>>, options: ParseOptions) -> Read<Container> {
+fn container(
+    node: &Node<'_>,
+    init: bool,
+    status: Option<&Node<'_>>,
+    options: ParseOptions,
+) -> Read<Container> {
     let name = node.text_at("name")?.unwrap_or_default();
     let restarts = node.text_at("restartPolicy")?.as_deref() == Some("Always");
     let mut ports = Vec::new();

@@ -13,10 +13,9 @@ use serde_json::Value;
 fn endpoint(connectivity: &Connectivity, pod: &str) -> Option<Peer> {
     let (namespace, name) = pod.split_once('/')?;
     let set = name.rsplit_once('-').map_or(name, |(set, _)| set);
-    let found = connectivity
-        .endpoints()
-        .iter()
-        .position(|endpoint| endpoint.namespace == namespace && (endpoint.name == name || endpoint.name == set));
+    let found = connectivity.endpoints().iter().position(|endpoint| {
+        endpoint.namespace == namespace && (endpoint.name == name || endpoint.name == set)
+    });
     found.map(Peer::Workload)
 }
 
@@ -29,14 +28,19 @@ fn probes_without_mutation() {
     for test in tests.as_array().unwrap() {
         let mut objects = Vec::new();
         let mut files = vec!["base/manifests.yaml".to_owned()];
-        files.extend(test["manifests"].as_array().unwrap().iter().filter_map(|file| file.as_str().map(str::to_owned)));
-        let readable = files.iter().all(|file| {
-            let yaml = fs::read(root.join(file)).unwrap();
-            parse_documents(&yaml, Format::Yaml).map(|parsed| objects.extend(parsed)).is_ok()
-        });
-        // Files with unfilled templates cannot be read.
-        if !readable {
-            continue;
+        files.extend(
+            test["manifests"].as_array().unwrap().iter().filter_map(|file| file.as_str().map(str::to_owned)),
+        );
+        for file in files {
+            let mut yaml = fs::read_to_string(root.join(&file)).unwrap();
+            // The suite fills ports of its host-network pods in.
+            for index in 0..10 {
+                yaml = yaml.replace(
+                    &format!("{{{{ index .HostNetworkPorts {index} }}}}"),
+                    &(34345 + index).to_string(),
+                );
+            }
+            objects.extend(parse_documents(yaml.as_bytes(), Format::Yaml).expect(&file));
         }
         let state = ClusterState::from(objects);
         let connectivity = Connectivity::build(&state, &Options::default());
@@ -59,5 +63,5 @@ fn probes_without_mutation() {
         }
     }
     assert!(failed.is_empty(), "{} of {checked}: {failed:#?}", failed.len());
-    assert!(checked > 0);
+    assert!(checked >= 20, "{checked}");
 }

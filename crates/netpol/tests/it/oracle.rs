@@ -9,8 +9,9 @@ use plimsoll_netpol::conn::Protocol;
 use plimsoll_netpol::diff::{ChangeKind, DiffPeer, Snapshot, diff_snapshots};
 use plimsoll_netpol::engine::{BlockPods, Connectivity, Direction, Options, Peer};
 use plimsoll_netpol::objects::{
-    Action, AdminFlavor, AdminPeer, AdminPolicy, AdminPort, AdminRule, Container, ContainerPort, IpBlock, Meta, Namespace,
-    NetworkPolicy, Object, PolicyPeer, PolicyPort, PolicyRule, PortRef, Subject, Tier, Workload, WorkloadKind,
+    Action, AdminFlavor, AdminPeer, AdminPolicy, AdminPort, AdminRule, Container, ContainerPort, IpBlock,
+    Meta, Namespace, NetworkPolicy, Object, PolicyPeer, PolicyPort, PolicyRule, PortRef, Subject, Tier,
+    Workload, WorkloadKind,
 };
 use plimsoll_netpol::selector::{Labels, Operator, Requirement, Selector};
 use plimsoll_netpol::state::ClusterState;
@@ -54,7 +55,15 @@ impl Judge<'_> {
         labels
     }
 
-    fn side(&self, pod: &Workload, peer: End<'_>, destination: End<'_>, protocol: Protocol, port: u16, ingress: bool) -> bool {
+    fn side(
+        &self,
+        pod: &Workload,
+        peer: End<'_>,
+        destination: End<'_>,
+        protocol: Protocol,
+        port: u16,
+        ingress: bool,
+    ) -> bool {
         let mut admin: Vec<&AdminPolicy> = Vec::new();
         let mut policies: Vec<&NetworkPolicy> = Vec::new();
         for object in self.state.objects() {
@@ -122,7 +131,15 @@ impl Judge<'_> {
         }
     }
 
-    fn rule_matches(&self, policy: &NetworkPolicy, rule: &PolicyRule, peer: End<'_>, destination: End<'_>, protocol: Protocol, port: u16) -> bool {
+    fn rule_matches(
+        &self,
+        policy: &NetworkPolicy,
+        rule: &PolicyRule,
+        peer: End<'_>,
+        destination: End<'_>,
+        protocol: Protocol,
+        port: u16,
+    ) -> bool {
         let peers = rule.peers.is_empty()
             || rule.peers.iter().any(|entry| match (entry, peer) {
                 (PolicyPeer::Block(block), peer) => self.in_block(block, peer, self.match_pods),
@@ -141,18 +158,28 @@ impl Judge<'_> {
                     && match &entry.port {
                         None => true,
                         Some(PortRef::Range(low, high)) => (*low..=*high).contains(&port),
-                        Some(PortRef::Name(name)) => has_named(destination, name, Some(protocol), protocol, port),
+                        Some(PortRef::Name(name)) => {
+                            has_named(destination, name, Some(protocol), protocol, port)
+                        }
                     }
             });
         peers && ports
     }
 
-    fn admin_matches(&self, policy: &AdminPolicy, rule: &AdminRule, peer: End<'_>, destination: End<'_>, protocol: Protocol, port: u16) -> bool {
+    fn admin_matches(
+        &self,
+        policy: &AdminPolicy,
+        rule: &AdminRule,
+        peer: End<'_>,
+        destination: End<'_>,
+        protocol: Protocol,
+        port: u16,
+    ) -> bool {
         let cluster = policy.flavor == AdminFlavor::Cluster;
         let peers = rule.peers.iter().any(|entry| match (entry, peer) {
-            (AdminPeer::Networks(networks), peer) => networks.iter().any(|net| {
-                self.in_block(&IpBlock { cidr: *net, except: Vec::new() }, peer, cluster)
-            }),
+            (AdminPeer::Networks(networks), peer) => networks
+                .iter()
+                .any(|net| self.in_block(&IpBlock { cidr: *net, except: Vec::new() }, peer, cluster)),
             (AdminPeer::Pods { namespaces, pods }, End::Pod(pod)) => {
                 !(cluster && pod.host_network)
                     && selects(namespaces, &self.namespace_labels(&pod.meta.namespace))
@@ -162,7 +189,9 @@ impl Judge<'_> {
         });
         let ports = rule.ports.as_ref().is_none_or(|ports| {
             ports.iter().any(|entry| match entry {
-                AdminPort::Range { protocol: of, low, high } => *of == protocol && (*low..=*high).contains(&port),
+                AdminPort::Range { protocol: of, low, high } => {
+                    *of == protocol && (*low..=*high).contains(&port)
+                }
                 AdminPort::Protocol(of) => *of == protocol,
                 AdminPort::Named(name) => has_named(destination, name, None, protocol, port),
             })
@@ -171,14 +200,22 @@ impl Judge<'_> {
     }
 }
 
-fn has_named(destination: End<'_>, name: &str, want: Option<Protocol>, protocol: Protocol, port: u16) -> bool {
+fn has_named(
+    destination: End<'_>,
+    name: &str,
+    want: Option<Protocol>,
+    protocol: Protocol,
+    port: u16,
+) -> bool {
     let End::Pod(pod) = destination else { return false };
-    pod.containers.iter().filter(|container| container.serves).flat_map(|container| &container.ports).any(|known| {
-        known.name.as_deref() == Some(name)
-            && known.port == port
-            && known.protocol == protocol
-            && want.is_none_or(|want| want == known.protocol)
-    })
+    pod.containers.iter().filter(|container| container.serves).flat_map(|container| &container.ports).any(
+        |known| {
+            known.name.as_deref() == Some(name)
+                && known.port == port
+                && known.protocol == protocol
+                && want.is_none_or(|want| want == known.protocol)
+        },
+    )
 }
 
 fn selects(selector: &Selector, labels: &Labels) -> bool {
@@ -220,7 +257,9 @@ fn labels() -> impl Strategy<Value = Labels> {
 }
 
 fn selector() -> impl Strategy<Value = Selector> {
-    let values = || proptest::collection::vec(proptest::sample::select(VALUES.as_slice()).prop_map(str::to_owned), 1..3);
+    let values = || {
+        proptest::collection::vec(proptest::sample::select(VALUES.as_slice()).prop_map(str::to_owned), 1..3)
+    };
     let operator = prop_oneof![
         values().prop_map(Operator::In),
         values().prop_map(Operator::NotIn),
@@ -251,11 +290,15 @@ fn block() -> impl Strategy<Value = IpBlock> {
         let cidr: IpNet = cidr.parse().unwrap();
         let except = match cidr {
             IpNet::V4(net) if hole && net.prefix_len() < 32 => {
-                vec![format!("{}/32", net.broadcast()).parse().unwrap(), format!("{}/31", net.network()).parse().unwrap()]
+                vec![
+                    format!("{}/32", net.broadcast()).parse().unwrap(),
+                    format!("{}/31", net.network()).parse().unwrap(),
+                ]
             }
             _ => Vec::new(),
         };
-        let except = except.into_iter().filter(|hole: &IpNet| hole.prefix_len() > cidr.prefix_len()).collect();
+        let except =
+            except.into_iter().filter(|hole: &IpNet| hole.prefix_len() > cidr.prefix_len()).collect();
         IpBlock { cidr, except }
     })
 }
@@ -269,7 +312,8 @@ fn policy_rule() -> impl Strategy<Value = PolicyRule> {
     let port = (
         protocol(),
         proptest::option::of(prop_oneof![
-            (proptest::sample::select(PORTS.as_slice()), 0u16..3).prop_map(|(port, more)| PortRef::Range(port, port + more)),
+            (proptest::sample::select(PORTS.as_slice()), 0u16..3)
+                .prop_map(|(port, more)| PortRef::Range(port, port + more)),
             proptest::sample::select(NAMES.as_slice()).prop_map(|name| PortRef::Name(name.into())),
         ]),
     )
@@ -340,8 +384,17 @@ fn admin_policy(index: usize) -> impl Strategy<Value = Object> {
 }
 
 fn pod(index: usize) -> impl Strategy<Value = Object> {
-    let port = (proptest::option::of(proptest::sample::select(NAMES.as_slice())), protocol(), proptest::sample::select(PORTS.as_slice()))
-        .prop_map(|(name, protocol, port)| ContainerPort { name: name.map(str::to_owned), protocol, port, host_port: None });
+    let port = (
+        proptest::option::of(proptest::sample::select(NAMES.as_slice())),
+        protocol(),
+        proptest::sample::select(PORTS.as_slice()),
+    )
+        .prop_map(|(name, protocol, port)| ContainerPort {
+            name: name.map(str::to_owned),
+            protocol,
+            port,
+            host_port: None,
+        });
     let ports = proptest::collection::vec(port, 0..3);
     (proptest::sample::select(SPACES.as_slice()), labels(), ports, proptest::bool::weighted(0.1)).prop_map(
         move |(namespace, pod_labels, ports, host_network)| {
@@ -381,8 +434,9 @@ fn cluster() -> impl Strategy<Value = ClusterState> {
     let pods = (pod(1), pod(2), pod(3), pod(4)).prop_map(|(a, b, c, d)| vec![a, b, c, d]);
     let policies = (0usize..4).prop_flat_map(|count| (0..count).map(network_policy).collect::<Vec<_>>());
     let admin = (0usize..4).prop_flat_map(|count| (0..count).map(admin_policy).collect::<Vec<_>>());
-    (namespaces, pods, policies, admin)
-        .prop_map(|(a, b, c, d)| ClusterState::from([a, b, c, d].into_iter().flatten().collect::<Vec<Object>>()))
+    (namespaces, pods, policies, admin).prop_map(|(a, b, c, d)| {
+        ClusterState::from([a, b, c, d].into_iter().flatten().collect::<Vec<Object>>())
+    })
 }
 
 fn compare(state: &ClusterState, options: &Options) -> Result<(), TestCaseError> {
@@ -437,15 +491,22 @@ fn compare(state: &ClusterState, options: &Options) -> Result<(), TestCaseError>
         prop_assert!(!conn.is_empty());
     }
     let pairs = pods.iter().flat_map(|(s, _)| pods.iter().map(move |(d, _)| (*s, *d)));
-    let open = pairs.filter(|(s, d)| s != d && !connectivity.between(Peer::Workload(*s), Peer::Workload(*d)).is_empty());
-    let listed = rows.iter().filter(|(s, d, _)| matches!((s, d), (Peer::Workload(_), Peer::Workload(_)))).count();
+    let open = pairs
+        .filter(|(s, d)| s != d && !connectivity.between(Peer::Workload(*s), Peer::Workload(*d)).is_empty());
+    let listed =
+        rows.iter().filter(|(s, d, _)| matches!((s, d), (Peer::Workload(_), Peer::Workload(_)))).count();
     prop_assert_eq!(open.count(), listed);
     let reach = connectivity.reach();
     for (s, _) in &pods {
-        let targets = pods.iter().filter(|(d, _)| d != s && !connectivity.between(Peer::Workload(*s), Peer::Workload(*d)).is_empty());
+        let targets = pods.iter().filter(|(d, _)| {
+            d != s && !connectivity.between(Peer::Workload(*s), Peer::Workload(*d)).is_empty()
+        });
         prop_assert_eq!(reach[*s] as usize, targets.count());
-        let callers = connectivity.callers(*s).map(|(caller, _)| caller).collect::<std::collections::BTreeSet<_>>();
-        let sources = pods.iter().filter(|(d, _)| d != s && !connectivity.between(Peer::Workload(*d), Peer::Workload(*s)).is_empty());
+        let callers =
+            connectivity.callers(*s).map(|(caller, _)| caller).collect::<std::collections::BTreeSet<_>>();
+        let sources = pods.iter().filter(|(d, _)| {
+            d != s && !connectivity.between(Peer::Workload(*d), Peer::Workload(*s)).is_empty()
+        });
         prop_assert_eq!(callers, sources.map(|(d, _)| *d).collect());
     }
     Ok(())

@@ -40,7 +40,11 @@ spec: {containers: [{name: c, image: i}]}
 
     fn open(&self, source: &str, destination: &str) -> String {
         let peer = |name: &str| {
-            let position = self.connectivity.endpoints().iter().position(|endpoint| endpoint.to_string() == format!("{name}[Pod]"));
+            let position = self
+                .connectivity
+                .endpoints()
+                .iter()
+                .position(|endpoint| endpoint.to_string() == format!("{name}[Pod]"));
             Peer::Workload(position.expect("there"))
         };
         self.connectivity.between(peer(source), peer(destination)).to_string()
@@ -52,14 +56,20 @@ fn policy(spec: &str) -> String {
 }
 
 fn policy_named(name: &str, spec: &str) -> String {
-    format!("---\napiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {{name: {name}, namespace: a}}\nspec: {spec}\n")
+    format!(
+        "---\napiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {{name: {name}, namespace: a}}\nspec: {spec}\n"
+    )
 }
 
 #[test]
 fn ports_are_intersected_as_sets() {
     // kubescape issue 3903: TCP 80 out and TCP 443 in are no connection.
-    let out = policy_named("out", "{podSelector: {matchLabels: {app: client}}, policyTypes: [Egress], egress: [{ports: [{port: 80}]}]}");
-    let into = policy_named("in", "{podSelector: {matchLabels: {app: server}}, ingress: [{ports: [{port: 443}]}]}");
+    let out = policy_named(
+        "out",
+        "{podSelector: {matchLabels: {app: client}}, policyTypes: [Egress], egress: [{ports: [{port: 80}]}]}",
+    );
+    let into =
+        policy_named("in", "{podSelector: {matchLabels: {app: server}}, ingress: [{ports: [{port: 443}]}]}");
     assert_eq!(World::new(&(out + &into)).open("a/client", "a/server"), "No Connections");
 }
 
@@ -103,7 +113,8 @@ fn warnings_name_what_is_odd() {
     assert_eq!(codes(&policy(nothing)), ["rule_matches_nothing"]);
     let port = "{podSelector: {}, ingress: [{ports: [{port: nope}]}]}";
     assert_eq!(codes(&policy(port)), ["named_port_unresolved"]);
-    let cilium = "---\napiVersion: cilium.io/v2\nkind: CiliumNetworkPolicy\nmetadata: {name: c, namespace: a}\n";
+    let cilium =
+        "---\napiVersion: cilium.io/v2\nkind: CiliumNetworkPolicy\nmetadata: {name: c, namespace: a}\n";
     assert_eq!(codes(cilium), ["policy_not_analysed"]);
     let tie = |name: &str, action: &str| {
         format!(
@@ -117,9 +128,13 @@ fn warnings_name_what_is_odd() {
 
 #[test]
 fn explanations_name_policy_and_rule() {
-    let world = World::new(&policy("{podSelector: {matchLabels: {app: server}}, ingress: [{ports: [{port: 9}]}, {from: [{podSelector: {}}]}]}"));
+    let world = World::new(&policy(
+        "{podSelector: {matchLabels: {app: server}}, ingress: [{ports: [{port: 9}]}, {from: [{podSelector: {}}]}]}",
+    ));
     let endpoints = world.connectivity.endpoints();
-    let at = |name: &str| Peer::Workload(endpoints.iter().position(|endpoint| endpoint.name == name).expect("there"));
+    let at = |name: &str| {
+        Peer::Workload(endpoints.iter().position(|endpoint| endpoint.name == name).expect("there"))
+    };
     let explained = world.connectivity.explain(at("stranger"), at("server"));
     let side = explained.ingress.expect("inside");
     assert!(side.isolated);
