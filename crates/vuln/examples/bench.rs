@@ -1,0 +1,111 @@
+//! Builds a Db and measures it: `cargo run --release -p plimsoll-vuln --example bench -- INPUT…`.
+//!
+//! Prints build time and size, the time to open, look-ups and fully matched components a second on one core. The
+//! components are the packages of the inputs themselves, each at a version below and above what is named.
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::time::Instant;
+
+use plimsoll_model::package::{ComponentKey, SourcePackage};
+use plimsoll_vuln::{BuildOptions, Db, LookupKey, build};
+
+type Failure = Box<dyn std::error::Error>;
+
+fn main() -> Result<(), Failure> {
+    let inputs: Vec<PathBuf> = std::env::args_os().skip(1).map(PathBuf::from).collect();
+    let mut out = std::io::stdout().lock();
+    let start = Instant::now();
+    let (bytes, report) = build(&inputs, &BuildOptions { seq: 1, ..Default::default() })?;
+    writeln!(
+        out,
+        "build {:?}: {} records, {} rejected, {} keys, {} advisories, {} vulnerabilities, {} bytes",
+        start.elapsed(),
+        report.records(),
+        report.rejected(),
+        report.keys,
+        report.advisories,
+        report.vulnerabilities,
+        report.size
+    )?;
+    for feed in &report.feeds {
+        writeln!(
+            out,
+            "  {:13} {:40} {:7} records {:5} rejected {:6} ignored, newest {:?}, unsupported {:?}",
+            feed.format.as_str(),
+            feed.source,
+            feed.records,
+            feed.rejected,
+            feed.ignored,
+            feed.newest.map(|at| at.to_string()),
+            feed.unsupported
+        )?;
+        for rejected in feed.rejects.iter().take(4) {
+            writeln!(out, "    {} {}", rejected.id, rejected.reason)?;
+        }
+    }
+    let path = std::env::temp_dir().join(format!("plimsoll-bench-{}.db", std::process::id()));
+    std::fs::write(&path, &bytes)?;
+    let start = Instant::now();
+    let db = Db::open(&path)?;
+    writeln!(out, "open {:?}", start.elapsed())?;
+    let start = Instant::now();
+    db.verify()?;
+    writeln!(out, "verify {:?}", start.elapsed())?;
+    measure(&db, &mut out)?;
+    std::fs::remove_file(&path)?;
+    Ok(())
+}
+
+fn measure(db: &Db, out: &mut impl Write) -> Result<(), Failure> {
+    let mut keys: Vec<LookupKey> = Vec::new();
+    for id in db.info()?.feeds.iter().flat_map(|_| ["CVE-2023-44487", "CVE-2022-3602"]) {
+        keys.extend(db.lookup_keys_of(id)?);
+    }
+    // Every key, by way of the difference to an empty Db.
+    let (empty, _) = build(&[], &BuildOptions::default())?;
+    let keys = plimsoll_vuln::diff(&Db::from_bytes(empty)?, db)?.keys;
+    let components: Vec<ComponentKey> = keys
+        .iter()
+        .filter(|key| !key.distribution.is_empty() || !key.name.is_empty())
+        .flat_map(|key| {
+            ["0.1.0", "2.5.1", "1:9.4.0"].map(|version| ComponentKey {
+                package: key.package(),
+                version: version.to_owned(),
+                source: key
+                    .ecosystem
+                    .is_distribution()
+                    .then(|| SourcePackage { name: key.name.clone(), version: version.to_owned() }),
+                arch: String::new(),
+            })
+        })
+        .collect();
+    let start = Instant::now();
+    let mut covered = 0_u64;
+    for key in &keys {
+        covered += u64::from(!db.lookup_keys_of("CVE-2099-99999")?.is_empty() || db.covers(key));
+    }
+    let spent = start.elapsed();
+    writeln!(
+        out,
+        "{} look-ups of an unknown id {:.0}/s ({covered} covered)",
+        keys.len(),
+        keys.len() as f64 / spent.as_secs_f64()
+    )?;
+    for round in 0..3 {
+        let start = Instant::now();
+        let mut matches = 0;
+        for component in &components {
+            matches += db.match_component(component)?.len();
+        }
+        let spent = start.elapsed().as_secs_f64();
+        writeln!(
+            out,
+            "round {round}: {} components, {matches} matches, {:.0} components/s, {:.0} matches/s",
+            components.len(),
+            components.len() as f64 / spent,
+            matches as f64 / spent
+        )?;
+    }
+    Ok(())
+}

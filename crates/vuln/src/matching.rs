@@ -1,0 +1,191 @@
+//! Components, sets of component keys and Sboms against a Db.
+//!
+//! Rules:
+//! - Distribution packages match by release and, where the distribution's advisories name sources, by source package
+//!   and source version; languages by ecosystem and normalised name. Purl text is never compared.
+//! - A component that a distribution package owns is matched as that package: its own key is left out.
+//! - "Not affected" in any record of a key silences every other record of that vulnerability there; what is only
+//!   under investigation is no match.
+//! - One vulnerability matches one component once: a record with a fix before one without, then by advisory id.
+//! - A version that its scheme cannot read is affected only by ranges without any bound and by equal texts.
+//! - Builds of RPM modules and ordinary builds have advisories of their own.
+
+use plimsoll_model::package::{ComponentKey, Ecosystem, PackageKey};
+use plimsoll_model::sbom::{Component, Confidence, Sbom};
+use plimsoll_model::vulnerability::{Match, MatchSet, MatchStatus};
+use plimsoll_version::Version;
+use rustc_hash::{FxHashMap, FxHashSet};
+
+use crate::db::{Db, DbError, Entry, Hit, KeyRecord};
+use crate::names::{LookupKey, Probe, probes, scheme};
+
+/// The distinct keys of an Sbom that are matched, sorted: all but those of components that a distribution package owns.
+pub fn matchable_keys(sbom: &Sbom) -> Vec<ComponentKey> {
+    let mut keys: Vec<ComponentKey> =
+        sbom.components.iter().filter(|c| is_matched(c)).map(|c| c.key.clone()).collect();
+    keys.sort();
+    keys.dedup();
+    keys
+}
+
+fn is_matched(component: &Component) -> bool {
+    component.owned_by.is_none() || component.key.package.ecosystem.is_distribution()
+}
+
+/// A match, before its texts are made.
+struct Candidate<'a> {
+    vuln: u32,
+    entry: Entry<'a>,
+    hit: Hit,
+    fixed: Option<u32>,
+}
+
+impl Db {
+    /// The matches of one component, sorted by vulnerability.
+    pub fn match_component(&self, component: &ComponentKey) -> Result<Vec<Match>, DbError> {
+        let mut matches = Vec::new();
+        self.match_into(component, true, &mut matches, &mut FxHashSet::default())?;
+        matches.sort();
+        Ok(matches)
+    }
+
+    /// The matches of components, with the vulnerabilities that they name and what no feed covers. Order and
+    /// repetition of `components` do not matter.
+    pub fn match_keys(&self, components: &[ComponentKey]) -> Result<MatchSet, DbError> {
+        self.match_all(components.iter().map(|component| (component, true)))
+    }
+
+    /// The matches of an Sbom: those of [`matchable_keys`], where a component is confident unless all its evidence has
+    /// low confidence.
+    pub fn match_sbom(&self, sbom: &Sbom) -> Result<MatchSet, DbError> {
+        let mut confident: FxHashMap<&ComponentKey, bool> = FxHashMap::default();
+        for component in sbom.components.iter().filter(|c| is_matched(c)) {
+            *confident.entry(&component.key).or_insert(false) |= component.confidence != Confidence::Low;
+        }
+        self.match_all(confident.into_iter())
+    }
+
+    fn match_all<'k>(
+        &self,
+        components: impl Iterator<Item = (&'k ComponentKey, bool)>,
+    ) -> Result<MatchSet, DbError> {
+        let mut components: Vec<(&ComponentKey, bool)> = components.collect();
+        components.sort();
+        components.dedup();
+        let mut set = MatchSet { db_seq: self.seq(), ..MatchSet::default() };
+        let mut vulns = FxHashSet::default();
+        let mut uncovered = std::collections::BTreeSet::new();
+        let mut seen: FxHashMap<(Ecosystem, Option<&plimsoll_model::Release>), bool> = FxHashMap::default();
+        for (component, confident) in components {
+            self.match_into(component, confident, &mut set.matches, &mut vulns)?;
+            let PackageKey { ecosystem, release, .. } = &component.package;
+            let covered = *seen
+                .entry((*ecosystem, release.as_ref()))
+                .or_insert_with(|| LookupKey::of(component).iter().any(|key| self.covers(key)));
+            if !covered && let Some(key) = LookupKey::of(component).pop() {
+                uncovered.insert(key.coverage());
+            }
+        }
+        set.matches.sort();
+        let mut ordinals: Vec<u32> = vulns.into_iter().collect();
+        // Ordinals are in the order of canonical ids.
+        ordinals.sort_unstable();
+        for ordinal in ordinals {
+            set.vulnerabilities.push(self.vulnerability_at(ordinal)?);
+        }
+        set.uncovered = uncovered.into_iter().collect();
+        Ok(set)
+    }
+
+    fn match_into(
+        &self,
+        component: &ComponentKey,
+        confident: bool,
+        matches: &mut Vec<Match>,
+        vulns: &mut FxHashSet<u32>,
+    ) -> Result<(), DbError> {
+        let questions = probes(component);
+        let several = questions.len() > 1;
+        for Probe { key, version } in questions {
+            if several && !self.covers(&key) {
+                continue;
+            }
+            if let Some(record) = self.key_record(&key.to_bytes())? {
+                self.match_record(&record, component, version, confident, matches, vulns)?;
+            }
+            return Ok(());
+        }
+        Ok(())
+    }
+
+    fn match_record(
+        &self,
+        record: &KeyRecord<'_>,
+        component: &ComponentKey,
+        version: &str,
+        confident: bool,
+        matches: &mut Vec<Match>,
+        vulns: &mut FxHashSet<u32>,
+    ) -> Result<(), DbError> {
+        let ecosystem = component.package.ecosystem;
+        let parsed: Option<Version> = scheme(ecosystem).and_then(|scheme| scheme.parse(version).ok());
+        let position = match &parsed {
+            Some(parsed) => Some(record.position(parsed)?),
+            None => None,
+        };
+        let modular = ecosystem == Ecosystem::Rpm && version.contains(".module");
+        let mut candidates: Vec<Candidate<'_>> = Vec::new();
+        let mut silenced: Vec<u32> = Vec::new();
+        for entry in record.entries()? {
+            let entry = entry?;
+            if entry.status == MatchStatus::UnderInvestigation
+                || (ecosystem == Ecosystem::Rpm && entry.modular != modular)
+            {
+                continue;
+            }
+            let Some(hit) = entry.hit(record, position, version)? else { continue };
+            if entry.status == MatchStatus::NotAffected {
+                for vuln in entry.vulns()? {
+                    silenced.push(vuln?);
+                }
+                continue;
+            }
+            let fixed = match position {
+                Some(position) => entry.fixed(record, position)?,
+                None => None,
+            };
+            for vuln in entry.vulns()? {
+                candidates.push(Candidate { vuln: vuln?, entry, hit, fixed });
+            }
+        }
+        // Entries stand in the order of advisory ids, and the sort is stable.
+        candidates.sort_by_key(|c| (c.vuln, c.fixed.is_none(), c.entry.status));
+        candidates.dedup_by_key(|c| c.vuln);
+        for Candidate { vuln, entry, hit, fixed } in candidates {
+            if silenced.contains(&vuln) {
+                continue;
+            }
+            vulns.insert(vuln);
+            let (advisory, feed) = self.advisory(entry.advisory)?;
+            matches.push(Match {
+                vulnerability: self.vulnerability_id(vuln)?.to_owned(),
+                component: component.clone(),
+                advisory: advisory.to_owned(),
+                feed: feed.to_owned(),
+                status: entry.status,
+                range: match hit {
+                    Hit::Range(range) => record.words(range)?,
+                    Hit::Version(number) => format!("= {}", record.version(number)?),
+                    Hit::Text => format!("= {version}"),
+                },
+                compared: version.to_owned(),
+                fixed: match fixed {
+                    Some(fixed) => Some(record.version(fixed)?.to_owned()),
+                    None => None,
+                },
+                confident,
+            });
+        }
+        Ok(())
+    }
+}

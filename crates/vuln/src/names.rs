@@ -1,0 +1,305 @@
+//! Ecosystems, releases and names: as OSV writes them, as os-release writes them, and as the Db is asked.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use plimsoll_model::package::{ComponentKey, Ecosystem, PackageKey, Release};
+use plimsoll_version::Scheme;
+
+/// The key under which the Db keeps what is said of a package: ecosystem, normalised release, normalised name.
+/// Ordered by its text.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LookupKey {
+    pub ecosystem: Ecosystem,
+    /// Id of the distribution, empty for languages.
+    pub distribution: String,
+    /// Version of the distribution as advisories name it (`12`, `3.18`, `22.04`), empty for languages and for
+    /// rolling distributions.
+    pub version: String,
+    pub name: String,
+}
+
+impl LookupKey {
+    /// A key of a package key as an advisory names it; release and name are normalised here.
+    pub fn new(ecosystem: Ecosystem, release: Option<&Release>, name: &str) -> Self {
+        let (distribution, version) = release.map_or_else(Default::default, normal_release);
+        Self { ecosystem, distribution, version, name: normal_name(ecosystem, name).into_owned() }
+    }
+
+    /// The keys under which the Db says something about `component`: distribution packages by their source name,
+    /// where advisories of that distribution name sources, else by their own name. A Ubuntu version of an extended
+    /// support channel (`+esm1`) has the channel's key first and the plain one after it.
+    pub fn of(component: &ComponentKey) -> Vec<Self> {
+        probes(component).into_iter().map(|probe| probe.key).collect()
+    }
+
+    /// The bytes that are hashed and compared in a Db: fields separated by NUL.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(48);
+        for (n, field) in
+            [self.ecosystem.purl_type(), &self.distribution, &self.version, &self.name].iter().enumerate()
+        {
+            if n > 0 {
+                bytes.push(0);
+            }
+            bytes.extend_from_slice(field.as_bytes());
+        }
+        bytes
+    }
+
+    /// Reads [`LookupKey::to_bytes`] back.
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let mut fields = std::str::from_utf8(bytes).ok()?.splitn(4, '\0');
+        let ecosystem = fields.next()?.parse().ok()?;
+        let (distribution, version, name) = (fields.next()?, fields.next()?, fields.next()?);
+        Some(Self {
+            ecosystem,
+            distribution: distribution.into(),
+            version: version.into(),
+            name: name.into(),
+        })
+    }
+
+    /// The package key that findings use, with the release as advisories name it.
+    pub fn package(&self) -> PackageKey {
+        let release = (!self.distribution.is_empty())
+            .then(|| Release { id: self.distribution.clone(), version: self.version.clone() });
+        PackageKey { ecosystem: self.ecosystem, release, name: self.name.clone() }
+    }
+
+    /// Ecosystem and release without the name, `deb:debian:12`, `npm`.
+    pub fn coverage(&self) -> String {
+        coverage(self.ecosystem, &self.distribution, &self.version)
+    }
+}
+
+impl fmt::Display for LookupKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.coverage(), self.name)
+    }
+}
+
+fn coverage(ecosystem: Ecosystem, distribution: &str, version: &str) -> String {
+    let mut text = ecosystem.purl_type().to_owned();
+    for part in [distribution, version] {
+        if !part.is_empty() {
+            text.push(':');
+            text.push_str(part);
+        }
+    }
+    text
+}
+
+/// One question to the Db: a key, and the version that is compared there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Probe<'a> {
+    pub(crate) key: LookupKey,
+    pub(crate) version: &'a str,
+}
+
+/// Version of the release under which an extended support channel is kept.
+const PRO: &str = ":pro";
+
+/// The questions about `component`, most specific first; the first key that the Db covers decides.
+pub(crate) fn probes(component: &ComponentKey) -> Vec<Probe<'_>> {
+    let package = &component.package;
+    let release = package.release.as_ref();
+    let own = (package.name.as_str(), component.version.as_str());
+    let (name, version) = match (&component.source, release) {
+        (Some(source), Some(release))
+            if !source.name.is_empty() && names_sources(package.ecosystem, &release.id) =>
+        {
+            let version = if source.version.is_empty() { own.1 } else { source.version.as_str() };
+            (source.name.as_str(), version)
+        }
+        _ => own,
+    };
+    let key = LookupKey::new(package.ecosystem, release, name);
+    let version = bare_version(package.ecosystem, version);
+    if key.distribution == "ubuntu" && (version.contains("esm") || version.contains("fips")) {
+        let channel = LookupKey { version: format!("{}{PRO}", key.version), ..key.clone() };
+        return vec![Probe { key: channel, version }, Probe { key, version }];
+    }
+    vec![Probe { key, version }]
+}
+
+/// Versions as advisories write them: Go modules without `v`, the Go standard library without `go`.
+fn bare_version(ecosystem: Ecosystem, version: &str) -> &str {
+    if ecosystem != Ecosystem::Golang {
+        return version;
+    }
+    version.strip_prefix("go").or_else(|| version.strip_prefix('v')).unwrap_or(version)
+}
+
+/// True where the advisories of a distribution name source packages. AlmaLinux, Rocky Linux and Red Hat name
+/// binary packages.
+fn names_sources(ecosystem: Ecosystem, distribution: &str) -> bool {
+    match ecosystem {
+        Ecosystem::Deb | Ecosystem::Apk => true,
+        Ecosystem::Rpm => {
+            distribution.starts_with("sles")
+                || distribution.starts_with("opensuse")
+                || matches!(distribution, "suse" | "mageia" | "openeuler")
+        }
+        _ => false,
+    }
+}
+
+/// A name as its ecosystem compares names.
+pub fn normal_name(ecosystem: Ecosystem, name: &str) -> Cow<'_, str> {
+    match ecosystem {
+        Ecosystem::Pypi => {
+            let clean = name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
+            if clean {
+                return Cow::Borrowed(name);
+            }
+            // PEP 503: lower case, runs of "-", "_" and "." become one "-".
+            let mut normal = String::with_capacity(name.len());
+            for c in name.chars() {
+                match c {
+                    '-' | '_' | '.' if normal.ends_with('-') => {}
+                    '-' | '_' | '.' => normal.push('-'),
+                    c => normal.extend(c.to_lowercase()),
+                }
+            }
+            Cow::Owned(normal)
+        }
+        Ecosystem::Nuget | Ecosystem::Composer | Ecosystem::Hex | Ecosystem::Github | Ecosystem::Bitnami => {
+            lower(name)
+        }
+        Ecosystem::Swift => {
+            let name = name.strip_prefix("https://").unwrap_or(name);
+            lower(name.strip_suffix(".git").unwrap_or(name))
+        }
+        _ => Cow::Borrowed(name),
+    }
+}
+
+fn lower(name: &str) -> Cow<'_, str> {
+    if name.chars().any(char::is_uppercase) { Cow::Owned(name.to_lowercase()) } else { Cow::Borrowed(name) }
+}
+
+/// Id and version of a release as advisories name it, from what os-release says: point releases are cut where
+/// advisories are for the whole, rebuilds that follow Red Hat's versions exactly are Red Hat's.
+fn normal_release(release: &Release) -> (String, String) {
+    let id = release.id.to_ascii_lowercase();
+    let version = release.version.trim();
+    let major = || version.split(['.', '-', ' ']).next().unwrap_or("").to_owned();
+    match id.as_str() {
+        "debian" if version.is_empty() => (id, "sid".to_owned()),
+        "debian" | "raspbian" if version.starts_with(|c: char| c.is_ascii_digit()) => {
+            ("debian".to_owned(), major())
+        }
+        "almalinux" | "ol" | "azurelinux" | "mariner" | "photon" | "fedora" | "mageia" => (id, major()),
+        "rocky" | "rocky-linux" => ("rocky".to_owned(), major()),
+        "rhel" | "redhat" | "centos" => ("rhel".to_owned(), major()),
+        "alpine" => {
+            let version = version.strip_prefix('v').unwrap_or(version);
+            if version == "edge" || version.contains('_') {
+                return (id, "edge".to_owned());
+            }
+            let mut parts = version.split('.');
+            match (parts.next(), parts.next()) {
+                (Some(major), Some(minor)) => (id, format!("{major}.{minor}")),
+                _ => (id, version.to_owned()),
+            }
+        }
+        "wolfi" | "chainguard" | "arch" | "minimos" | "opensuse-tumbleweed" => (id, String::new()),
+        _ => (id, version.to_owned()),
+    }
+}
+
+/// An ecosystem that OSV names and Plimsoll does not match, or a text that is none.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("ecosystem {0:?} is not supported")]
+pub struct UnsupportedEcosystem(pub String);
+
+/// Reads an OSV `package.ecosystem` (<https://ossf.github.io/osv-schema/#affectedpackage-field>).
+pub fn osv_ecosystem(text: &str) -> Result<(Ecosystem, Option<Release>), UnsupportedEcosystem> {
+    let (base, suffix) = text.split_once(':').unwrap_or((text, ""));
+    let language = |ecosystem| Ok((ecosystem, None));
+    let release = |ecosystem, id: &str, version: &str| {
+        Ok((ecosystem, Some(Release { id: id.to_owned(), version: version.to_owned() })))
+    };
+    match base {
+        "npm" => language(Ecosystem::Npm),
+        "PyPI" => language(Ecosystem::Pypi),
+        "Go" => language(Ecosystem::Golang),
+        "Maven" => language(Ecosystem::Maven),
+        "crates.io" => language(Ecosystem::Cargo),
+        "RubyGems" => language(Ecosystem::Gem),
+        "Packagist" => language(Ecosystem::Composer),
+        "NuGet" => language(Ecosystem::Nuget),
+        "Hex" => language(Ecosystem::Hex),
+        "Pub" => language(Ecosystem::Pub),
+        "SwiftURL" => language(Ecosystem::Swift),
+        "ConanCenter" => language(Ecosystem::Conan),
+        "GitHub Actions" => language(Ecosystem::Github),
+        "Bitnami" => language(Ecosystem::Bitnami),
+        "Debian" if !suffix.is_empty() => release(Ecosystem::Deb, "debian", suffix),
+        "Ubuntu" if !suffix.is_empty() => {
+            let pro = suffix.split(':').any(|part| part.eq_ignore_ascii_case("pro"));
+            let version = suffix.split(':').find(|part| part.starts_with(|c: char| c.is_ascii_digit()));
+            match (version, pro) {
+                (Some(version), false) => release(Ecosystem::Deb, "ubuntu", version),
+                (Some(version), true) => release(Ecosystem::Deb, "ubuntu", &format!("{version}{PRO}")),
+                (None, _) => Err(UnsupportedEcosystem(text.chars().take(64).collect())),
+            }
+        }
+        "Alpine" if !suffix.is_empty() => release(Ecosystem::Apk, "alpine", suffix),
+        "Wolfi" => release(Ecosystem::Apk, "wolfi", ""),
+        "Chainguard" => release(Ecosystem::Apk, "chainguard", ""),
+        "MinimOS" => release(Ecosystem::Apk, "minimos", ""),
+        "AlmaLinux" if !suffix.is_empty() => release(Ecosystem::Rpm, "almalinux", suffix),
+        "Rocky Linux" if !suffix.is_empty() => release(Ecosystem::Rpm, "rocky", suffix),
+        "Red Hat" => {
+            // "Red Hat:enterprise_linux:9::baseos", "Red Hat:rhel_eus:9.2::appstream": only the former is the
+            // channel of every installation.
+            let mut parts = suffix.split(':');
+            match (parts.next(), parts.next()) {
+                (Some("enterprise_linux"), Some(version)) if !version.is_empty() => {
+                    release(Ecosystem::Rpm, "rhel", version)
+                }
+                _ => Err(UnsupportedEcosystem(text.chars().take(64).collect())),
+            }
+        }
+        "openSUSE" if suffix == "Tumbleweed" => release(Ecosystem::Rpm, "opensuse-tumbleweed", ""),
+        "openSUSE" if suffix.starts_with("Leap ") => {
+            release(Ecosystem::Rpm, "opensuse-leap", suffix.trim_start_matches("Leap "))
+        }
+        "SUSE" if suffix.starts_with("Linux Enterprise Server ") => {
+            let version = suffix.trim_start_matches("Linux Enterprise Server ").replace(" SP", ".");
+            match version.split([' ', '-']).next() {
+                Some(plain) if plain == version => release(Ecosystem::Rpm, "sles", &version),
+                _ => Err(UnsupportedEcosystem(text.chars().take(64).collect())),
+            }
+        }
+        "Mageia" if !suffix.is_empty() => release(Ecosystem::Rpm, "mageia", suffix),
+        "Azure Linux" if !suffix.is_empty() => release(Ecosystem::Rpm, "azurelinux", suffix),
+        _ => Err(UnsupportedEcosystem(text.chars().take(64).collect())),
+    }
+}
+
+/// The version order of an ecosystem; `None` where it has none that advisories use.
+///
+/// Invariant: the Db's tables are sorted by this order, so that a change here needs a new format version of the Db.
+pub fn scheme(ecosystem: Ecosystem) -> Option<Scheme> {
+    Some(match ecosystem {
+        Ecosystem::Deb | Ecosystem::Opkg => Scheme::Dpkg,
+        Ecosystem::Apk => Scheme::Apk,
+        Ecosystem::Rpm | Ecosystem::Alpm => Scheme::Rpm,
+        Ecosystem::Npm => Scheme::Npm,
+        Ecosystem::Pypi => Scheme::Pypi,
+        Ecosystem::Golang => Scheme::Go,
+        Ecosystem::Maven => Scheme::Maven,
+        Ecosystem::Gem => Scheme::Rubygems,
+        Ecosystem::Composer => Scheme::Packagist,
+        Ecosystem::Nuget => Scheme::Nuget,
+        Ecosystem::Pub => Scheme::Pub,
+        Ecosystem::Hex => Scheme::Hex,
+        Ecosystem::Cargo | Ecosystem::Swift | Ecosystem::Conan | Ecosystem::Bitnami | Ecosystem::Github => {
+            Scheme::Semver
+        }
+        Ecosystem::Conda | Ecosystem::Generic => return None,
+    })
+}
