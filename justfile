@@ -25,7 +25,7 @@ fmt:
 
 # makes the code of proto/ from its .proto files
 gen:
-    cargo run -p plimsoll-proto --example generate
+    cargo run -p plimsoll-proto-generate
 
 # fails if the committed code of proto/ is not what its .proto files give
 gen-check: gen

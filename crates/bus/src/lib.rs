@@ -29,6 +29,7 @@ pub mod records;
 pub mod service;
 pub mod stage;
 pub mod subjects;
+pub mod tail;
 pub mod topology;
 
 pub use artifacts::Artifacts;

@@ -103,6 +103,11 @@ pub fn token(text: &str) -> String {
     out
 }
 
+/// Name of the Sbom artifact of an image: one an image, so that its being there says that the work is done.
+pub fn sbom_artifact(digest: &plimsoll_model::Digest) -> String {
+    format!("sbom.{}", token(digest.as_str()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

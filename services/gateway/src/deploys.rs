@@ -1,0 +1,176 @@
+//! What clusters run: `POST /v1/deploys`.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Query, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use plimsoll_bus::connection::message_id;
+use plimsoll_bus::{BusError, Outgoing, fault, subjects};
+use plimsoll_config::Scope;
+use plimsoll_model::time::Timestamp;
+use plimsoll_netpol::diff::Snapshot;
+use plimsoll_netpol::engine::Options;
+use plimsoll_netpol::objects::{Format, Object, parse_documents};
+use plimsoll_netpol_service::state::{Cluster, Policy, connection_changes, encode_objects, scope};
+use plimsoll_proto::v1;
+use serde::Deserialize;
+use serde_json::json;
+
+use crate::App;
+use crate::auth::require;
+use crate::error::{ApiError, body};
+use crate::webhooks::cloud_event;
+
+/// What the query string says.
+#[derive(Debug, Deserialize)]
+pub struct Asked {
+    /// Name of the cluster.
+    cluster: String,
+    /// `apply` (default), `delete` or `replace`.
+    mode: Option<String>,
+    /// What a replace replaces: `cluster` (default), `namespace=NAME` or `owner=NAME`.
+    scope: Option<String>,
+    /// Sequence of the cluster's event that this one builds on; 409 when there is a newer one.
+    base: Option<u64>,
+    /// Answer the difference and record nothing.
+    #[serde(default)]
+    dry_run: bool,
+}
+
+/// `POST /v1/deploys?cluster=NAME`: Kubernetes objects as YAML or JSON documents.
+///
+/// 202 with the event's sequence once it is in JetStream. `Idempotency-Key` makes a repetition within two minutes
+/// the same event; later ones change nothing either, because objects that are equal are no change.
+pub async fn deploy(
+    State(app): State<App>,
+    Query(asked): Query<Asked>,
+    headers: HeaderMap,
+    bytes: Result<bytes::Bytes, axum::extract::rejection::BytesRejection>,
+) -> Result<Response, ApiError> {
+    let actor = require(&app, &headers, Scope::Deploys)?;
+    let bytes = body(bytes)?;
+    if asked.cluster.is_empty() || asked.cluster.len() > 253 || asked.cluster.chars().any(char::is_control) {
+        return Err(ApiError::bad("bad_request", "cluster is no name of 1 to 253 characters"));
+    }
+    let mode = asked.mode.as_deref().unwrap_or("apply");
+    if !matches!(mode, "apply" | "delete" | "replace") {
+        return Err(ApiError::bad("bad_request", "mode is one of apply, delete, replace"));
+    }
+    let scope_text = asked.scope.as_deref().unwrap_or("cluster");
+    scope(scope_text).map_err(|error| ApiError::bad("bad_request", error))?;
+    let input = bytes.clone();
+    let parsed = app.pool.run("deploy.parse", move |_: &_| parse_documents(&input, Format::Yaml)).await;
+    let objects = parsed.map_err(|error| ApiError::unavailable(error))?.map_err(|error| {
+        ApiError::bad(error.code(), error).hint("nothing was recorded; correct the object and send all again")
+    })?;
+    if objects.is_empty() && mode != "replace" {
+        return Err(ApiError::bad("no_objects", "the body has no Kubernetes object"));
+    }
+    let lines = encode_objects(&objects).map_err(|error| ApiError::bad("bad_body", error))?;
+    let mut event = v1::ClusterChanged {
+        cluster: asked.cluster.clone(),
+        mode: mode.to_owned(),
+        scope: scope_text.to_owned(),
+        objects: String::new(),
+        count: u32::try_from(objects.len()).unwrap_or(u32::MAX),
+        actor,
+        at: Timestamp::now().0,
+        images: images(&objects),
+    };
+    if asked.dry_run {
+        return dry_run(&app, &event, lines).await;
+    }
+    event.objects = app.bus.artifacts().put("objects", &lines).await?;
+    let payload = serde_json::to_vec(&event).map_err(|error| ApiError::bad("bad_body", error))?;
+    let key = headers.get("idempotency-key").map(|v| v.as_bytes().to_vec());
+    let id = match &key {
+        Some(key) => message_id(&[b"deploy", event.actor.as_bytes(), event.cluster.as_bytes(), key]),
+        None => message_id(&[b"deploy", &payload]),
+    };
+    let mut headers = cloud_event(&id, "cluster.changed", "deploys");
+    if let Some(base) = asked.base {
+        headers.push(("Nats-Expected-Last-Subject-Sequence", base.to_string()));
+    }
+    let headers: Vec<(&str, &str)> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    let message = Outgoing { subject: subjects::cluster_changed(&event.cluster), payload };
+    let seq = match app.bus.publish(&message, &id, &headers).await {
+        Ok(seq) => Some(seq),
+        Err(BusError::Duplicate { .. }) => None,
+        Err(BusError::Publish { source, .. }) if source.to_string().contains("wrong last sequence") => {
+            return Err(ApiError::new(
+                StatusCode::CONFLICT,
+                "base_conflict",
+                "the cluster has a newer event than base",
+            )
+            .hint("read the cluster's state again and send the change on top of it"));
+        }
+        Err(error) => return Err(error.into()),
+    };
+    fault::point("gateway", "deployed");
+    let answer = json!({
+        "cluster": event.cluster, "mode": event.mode, "objects": event.count, "images": event.images, "seq": seq,
+        "duplicate": seq.is_none(),
+    });
+    Ok((StatusCode::ACCEPTED, Json(answer)).into_response())
+}
+
+/// References that the objects run, distinct and sorted.
+fn images(objects: &[Object]) -> Vec<String> {
+    let mut images: Vec<String> = objects
+        .iter()
+        .filter_map(|object| match object {
+            Object::Workload(workload) => Some(workload),
+            _ => None,
+        })
+        .flat_map(|workload| workload.containers.iter().map(|container| container.image.clone()))
+        .filter(|image| !image.is_empty() && image.len() <= 1024)
+        .collect();
+    images.sort();
+    images.dedup();
+    images
+}
+
+/// The difference that the event would make to the newest checkpoint of its cluster.
+async fn dry_run(app: &App, event: &v1::ClusterChanged, lines: Vec<u8>) -> Result<Response, ApiError> {
+    let key = format!("netpol.{}", subjects::token(&event.cluster));
+    let record: v1::FoldRecord = match app.bus.records("clusters").get(&key).await? {
+        Some(record) => record.decode()?,
+        None => v1::FoldRecord::default(),
+    };
+    let checkpoint = match record.artifact.as_str() {
+        "" => None,
+        name => app.bus.artifacts().get(name).await?,
+    };
+    let (event, policy) = (event.clone(), Policy::of(&app.config, &event.cluster));
+    let through = record.through_seq;
+    let work = move |_: &_| -> Result<_, String> {
+        let mut cluster = checkpoint.as_deref().map_or_else(|| Ok(Cluster::default()), Cluster::decode)?;
+        let before = Snapshot::new(Arc::clone(&cluster.objects), &Options::default());
+        cluster.apply(&event, &lines, through + 1)?;
+        let after = Snapshot::new(Arc::clone(&cluster.objects), &Options::default());
+        let changes = connection_changes(&before, &after);
+        let fact = cluster.settle(Some(&before), &after, &policy, through, through + 1);
+        Ok((changes, fact))
+    };
+    let (changes, fact) = app
+        .pool
+        .run("deploy.dry_run", work)
+        .await
+        .map_err(|error| ApiError::unavailable(error))?
+        .map_err(|error| ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "dry_run_failed", error))?;
+    let workloads: Vec<_> = fact
+        .workloads
+        .iter()
+        .map(|w| json!({ "workload": w.name.to_string(), "exposure": w.exposure.level.as_str(), "paths": w.exposure.paths }))
+        .collect();
+    Ok(Json(json!({
+        "dry_run": true,
+        "base": through,
+        "connections": changes,
+        "workloads": workloads,
+        "removed": fact.removed.iter().map(ToString::to_string).collect::<Vec<_>>(),
+    }))
+    .into_response())
+}
