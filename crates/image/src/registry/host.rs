@@ -1,0 +1,579 @@
+//! One registry: its client, its addresses, and how a request is sent, retried, redirected and authorised.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+
+use bytes::{Bytes, BytesMut};
+use governor::DefaultDirectRateLimiter;
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, LOCATION, RANGE};
+use http::{HeaderMap, Method, StatusCode};
+use plimsoll_config::Registry;
+use reqwest::{Client, Response, Url};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::Options;
+use super::auth::{self, Challenge, Credentials, Memory};
+use super::error::{RegistryError, SetupError, tame};
+use super::known;
+use super::retry::{Retry, random, retry_after};
+
+/// Redirects that one request may take.
+const MAX_REDIRECTS: usize = 5;
+
+/// One registry of the allow-list.
+pub(super) struct Host {
+    /// Its name in references.
+    pub(super) identity: String,
+    pub(super) mirrors: Vec<String>,
+    pub(super) retry: Retry,
+    base: Url,
+    client: Client,
+    plain_http: bool,
+    credentials: Credentials,
+    token_hosts: Vec<String>,
+    redirect_hosts: Vec<String>,
+    /// Everything in flight.
+    all: Arc<Semaphore>,
+    /// Blob transfers in flight: fewer than all, so that manifests never wait behind layers alone.
+    transfers: Arc<Semaphore>,
+    rate: Option<DefaultDirectRateLimiter>,
+    /// Nobody asks before this moment: the registry said `Retry-After`.
+    not_before: Mutex<Option<Instant>>,
+    memory: Memory,
+}
+
+/// One request.
+#[derive(Debug, Clone)]
+pub(super) struct Ask {
+    pub(super) method: Method,
+    pub(super) url: Url,
+    /// Scope of the token that it needs.
+    pub(super) scope: String,
+    /// For messages.
+    pub(super) what: String,
+    pub(super) accept: Option<String>,
+    /// First byte that is wanted.
+    pub(super) from: Option<u64>,
+    /// A blob whose body is read slowly.
+    pub(super) transfer: bool,
+}
+
+/// Places in the registry's queues, held until the body is read.
+#[derive(Debug)]
+pub(super) struct Places {
+    _all: OwnedSemaphorePermit,
+    _transfer: Option<OwnedSemaphorePermit>,
+}
+
+enum Outcome {
+    Done(Response),
+    Unauthorized(HeaderMap),
+    Again { after: Option<Duration>, error: RegistryError },
+}
+
+impl Host {
+    pub(super) fn new(registry: &Registry, options: &Options) -> Result<Self, SetupError> {
+        let known = known::known(&registry.host);
+        let invalid = |reason: String| SetupError::Invalid { host: registry.host.clone(), reason };
+        let endpoint = registry.endpoint.as_deref().or(known.and_then(|known| known.endpoint));
+        let endpoint = endpoint.unwrap_or(&registry.host);
+        let scheme = if registry.plain_http { "http" } else { "https" };
+        let base = Url::parse(&format!("{scheme}://{endpoint}/"))
+            .map_err(|error| invalid(format!("{endpoint:?} is no address: {error}")))?;
+        let client = client(registry, options)?;
+        let concurrent = usize::try_from(registry.max_concurrent.max(1)).unwrap_or(1);
+        let per_second = registry.requests_per_second.and_then(std::num::NonZeroU32::new);
+        let mut token_hosts = registry.token_hosts.clone();
+        let mut redirect_hosts = registry.redirect_hosts.clone();
+        if let Some(known) = known {
+            token_hosts.extend(known.token_hosts.iter().map(|&host| host.to_owned()));
+            redirect_hosts.extend(known.redirect_hosts.iter().map(|&host| host.to_owned()));
+        }
+        Ok(Self {
+            identity: registry.host.clone(),
+            mirrors: registry.mirrors.clone(),
+            retry: options.retry,
+            base,
+            client,
+            plain_http: registry.plain_http,
+            credentials: Credentials::of(registry)?,
+            token_hosts,
+            redirect_hosts,
+            all: Arc::new(Semaphore::new(concurrent)),
+            transfers: Arc::new(Semaphore::new((concurrent - concurrent / 4).max(1))),
+            rate: per_second.map(|n| DefaultDirectRateLimiter::direct(governor::Quota::per_second(n))),
+            not_before: Mutex::new(None),
+            memory: Memory::default(),
+        })
+    }
+
+    /// The address of a path below `/v2/`, whose parts are valid names already.
+    pub(super) fn url(&self, path: &str) -> Url {
+        let mut url = self.base.clone();
+        url.set_path(&format!("/v2/{path}"));
+        url
+    }
+
+    /// Sends a request until it succeeds, fails for good or is out of attempts. The places are to be held
+    /// while the body is read.
+    pub(super) async fn send(&self, ask: &Ask) -> Result<(Response, Places), RegistryError> {
+        let mut attempt = 0;
+        let mut refused: Option<Arc<str>> = None;
+        loop {
+            self.wait().await;
+            let header = self.authorization(ask, refused.as_deref()).await?;
+            let places = self.places(ask.transfer).await;
+            if let Some(rate) = &self.rate {
+                rate.until_ready().await;
+            }
+            match self.once(ask, header.as_deref()).await? {
+                Outcome::Done(response) => return Ok((response, places)),
+                Outcome::Unauthorized(headers) => {
+                    drop(places);
+                    // One refusal of what we sent may mean that it expired; two mean that it is no good.
+                    if refused.is_some() {
+                        return Err(self.denied(ask, "it does not accept the token that it gave us"));
+                    }
+                    let challenge = auth::challenge(&headers).map_err(|why| self.denied(ask, why))?;
+                    self.memory.set_challenge(challenge);
+                    refused = header;
+                }
+                Outcome::Again { after, error } => {
+                    drop(places);
+                    attempt += 1;
+                    if attempt >= self.retry.attempts {
+                        return Err(error);
+                    }
+                    tracing::debug!(
+                        registry = self.identity,
+                        attempt,
+                        code = error.code(),
+                        "request is repeated"
+                    );
+                    self.rest(attempt - 1, after).await;
+                }
+            }
+        }
+    }
+
+    /// Sends a request and reads at most `limit` bytes of its body; a broken body counts as an attempt.
+    pub(super) async fn fetch(
+        &self,
+        ask: &Ask,
+        limit: usize,
+    ) -> Result<(Bytes, HeaderMap, Url), RegistryError> {
+        let mut attempt = 0;
+        loop {
+            let (mut response, _places) = self.send(ask).await?;
+            match read_bounded(&mut response, limit).await {
+                Body::Whole(bytes) => return Ok((bytes, response.headers().clone(), response.url().clone())),
+                Body::TooLarge => {
+                    return Err(RegistryError::TooLarge {
+                        what: ask.what.clone(),
+                        limit: u64::try_from(limit).unwrap_or(u64::MAX),
+                    });
+                }
+                Body::Broken(error) => {
+                    attempt += 1;
+                    if attempt >= self.retry.attempts {
+                        return Err(self.unavailable(ask, &reason(error)));
+                    }
+                }
+            }
+            drop(_places);
+            self.rest(attempt - 1, None).await;
+        }
+    }
+
+    /// Pauses after a failed attempt. What the registry asked for holds for every request to it.
+    pub(super) async fn rest(&self, attempt: u32, asked: Option<Duration>) {
+        let pause = self.retry.pause(attempt, asked, random());
+        if asked.is_some()
+            && let Some(until) = Instant::now().checked_add(pause)
+        {
+            let mut not_before = self.not_before.lock().unwrap_or_else(PoisonError::into_inner);
+            *not_before = Some(not_before.map_or(until, |earlier| earlier.max(until)));
+        }
+        tokio::time::sleep(pause).await;
+    }
+
+    async fn wait(&self) {
+        loop {
+            let until = *self.not_before.lock().unwrap_or_else(PoisonError::into_inner);
+            match until.and_then(|until| until.checked_duration_since(Instant::now())) {
+                // A little jitter, or all who wait come back at once.
+                Some(left) if !left.is_zero() => {
+                    tokio::time::sleep(left + Duration::from_micros(random() % 1_000)).await;
+                }
+                _ => return,
+            }
+        }
+    }
+
+    async fn places(&self, transfer: bool) -> Places {
+        let acquire = async |semaphore: &Arc<Semaphore>| {
+            loop {
+                // The semaphores are never closed.
+                if let Ok(permit) = Arc::clone(semaphore).acquire_owned().await {
+                    return permit;
+                }
+            }
+        };
+        let transfer = if transfer { Some(acquire(&self.transfers).await) } else { None };
+        Places { _all: acquire(&self.all).await, _transfer: transfer }
+    }
+
+    async fn once(&self, ask: &Ask, authorization: Option<&str>) -> Result<Outcome, RegistryError> {
+        let mut url = ask.url.clone();
+        for _ in 0..=MAX_REDIRECTS {
+            let own = self.is_own(&url);
+            let mut request = self.client.request(ask.method.clone(), url.clone());
+            if let Some(accept) = &ask.accept {
+                request = request.header(ACCEPT, accept);
+            }
+            if let Some(from) = ask.from {
+                request = request.header(RANGE, format!("bytes={from}-"));
+            }
+            if own && let Some(authorization) = authorization {
+                request = request.header(AUTHORIZATION, authorization);
+            }
+            let response = match request.send().await {
+                Ok(response) => response,
+                Err(error) => {
+                    let error = self.unavailable(ask, &reason(error));
+                    return Ok(Outcome::Again { after: None, error });
+                }
+            };
+            let status = response.status();
+            match status {
+                StatusCode::OK | StatusCode::PARTIAL_CONTENT => return Ok(Outcome::Done(response)),
+                StatusCode::MOVED_PERMANENTLY
+                | StatusCode::FOUND
+                | StatusCode::SEE_OTHER
+                | StatusCode::TEMPORARY_REDIRECT
+                | StatusCode::PERMANENT_REDIRECT => {
+                    url = self.redirected(ask, &url, response.headers())?;
+                }
+                StatusCode::UNAUTHORIZED if own => {
+                    return Ok(Outcome::Unauthorized(response.headers().clone()));
+                }
+                _ => return self.refused(ask, own, response).await,
+            }
+        }
+        Err(self.unsupported(ask, format!("more than {MAX_REDIRECTS} redirects")))
+    }
+
+    async fn refused(&self, ask: &Ask, own: bool, response: Response) -> Result<Outcome, RegistryError> {
+        let status = response.status();
+        let after = retry_after(response.headers(), SystemTime::now());
+        let what = || ask.what.clone();
+        let registry = || self.identity.clone();
+        match status.as_u16() {
+            429 => {
+                let error = RegistryError::RateLimited { registry: registry(), what: what() };
+                Ok(Outcome::Again { after, error })
+            }
+            408 | 425 | 500 | 502 | 503 | 504 => {
+                let error = self.unavailable(ask, status.as_str());
+                Ok(Outcome::Again { after, error })
+            }
+            // A storage host that refuses mostly does so because its signed address has expired.
+            401 | 403 if !own => {
+                let error = self.unavailable(ask, "the storage that it redirects to refuses");
+                Ok(Outcome::Again { after, error })
+            }
+            403 => Err(self.denied(ask, &detail(response).await)),
+            404 | 410 => Err(RegistryError::NotFound { registry: registry(), what: what() }),
+            400 => Err(RegistryError::InvalidReference(format!(
+                "{} calls {} invalid: {}",
+                self.identity,
+                ask.what,
+                detail(response).await
+            ))),
+            _ => Err(self.unsupported(ask, status.as_str().to_owned())),
+        }
+    }
+
+    fn redirected(&self, ask: &Ask, from: &Url, headers: &HeaderMap) -> Result<Url, RegistryError> {
+        let location = headers.get(LOCATION).and_then(|value| value.to_str().ok());
+        let target = location.and_then(|text| from.join(text).ok());
+        let Some(target) = target else {
+            return Err(self.unsupported(ask, "a redirect without an address".into()));
+        };
+        if self.is_own(&target) || self.allowed(&target, &self.redirect_hosts) {
+            return Ok(target);
+        }
+        Err(RegistryError::NotConfigured { host: shown(&target), role: "redirect" })
+    }
+
+    /// True for the registry's own scheme, host and port.
+    pub(super) fn is_own(&self, url: &Url) -> bool {
+        url.origin() == self.base.origin() && no_user(url)
+    }
+
+    /// True if one of the patterns matches: `host` on the scheme's port, `host:port`, `*.domain`.
+    fn allowed(&self, url: &Url, patterns: &[String]) -> bool {
+        let scheme = url.scheme() == "https" || (self.plain_http && url.scheme() == "http");
+        let Some(host) = url.host_str() else { return false };
+        let host = match url.port() {
+            Some(port) => format!("{host}:{port}"),
+            None => host.to_owned(),
+        };
+        scheme
+            && no_user(url)
+            && patterns.iter().any(|pattern| match pattern.strip_prefix("*.") {
+                Some(domain) => {
+                    host.strip_suffix(domain).is_some_and(|below| below.len() > 1 && below.ends_with('.'))
+                }
+                None => host == *pattern,
+            })
+    }
+
+    /// The `Authorization` header for a request, if we know of any need. `refused` is a header that the
+    /// registry has just turned down.
+    async fn authorization(
+        &self,
+        ask: &Ask,
+        refused: Option<&str>,
+    ) -> Result<Option<Arc<str>>, RegistryError> {
+        if let Credentials::Bearer(token) = &self.credentials {
+            return match refused {
+                None => Ok(Some(format!("Bearer {}", token.expose()).into())),
+                Some(_) => Err(self.denied(ask, "it does not accept the configured token")),
+            };
+        }
+        match self.memory.challenge() {
+            None => Ok(None),
+            Some(Challenge::Basic) => match self.credentials.basic() {
+                Some(basic) if refused != Some(&basic) => Ok(Some(basic.into())),
+                Some(_) => Err(self.denied(ask, "it does not accept the configured password")),
+                None => Err(self.denied(ask, "it asks for a password and none is configured")),
+            },
+            Some(Challenge::Bearer { realm, service }) => {
+                let slot = self.memory.slot(&ask.scope);
+                let mut slot = slot.lock().await;
+                if let Some(token) = slot.as_ref()
+                    && token.usable_until > Instant::now()
+                    && refused != Some(&token.header)
+                {
+                    return Ok(Some(Arc::clone(&token.header)));
+                }
+                let token = self.fetch_token(ask, &realm, service.as_deref()).await?;
+                let header = Arc::clone(&token.header);
+                *slot = Some(token);
+                Ok(Some(header))
+            }
+        }
+    }
+
+    /// Asks the token service. It is the registry's own host or a listed one; nothing else is connected to.
+    async fn fetch_token(
+        &self,
+        ask: &Ask,
+        realm: &str,
+        service: Option<&str>,
+    ) -> Result<auth::Token, RegistryError> {
+        let Ok(realm) = Url::parse(realm) else {
+            return Err(self.unsupported(ask, "its token service's address is no URL".into()));
+        };
+        if !self.is_own(&realm) && !self.allowed(&realm, &self.token_hosts) {
+            return Err(RegistryError::NotConfigured { host: shown(&realm), role: "token service" });
+        }
+        let mut attempt = 0;
+        loop {
+            if let Some(rate) = &self.rate {
+                rate.until_ready().await;
+            }
+            let (error, after) = match self.token_request(&realm, service, &ask.scope).send().await {
+                Err(error) => (self.unavailable(ask, &reason(error)), None),
+                Ok(mut response) => {
+                    let status = response.status();
+                    let after = retry_after(response.headers(), SystemTime::now());
+                    if status == StatusCode::OK {
+                        match read_bounded(&mut response, auth::MAX_TOKEN_BYTES).await {
+                            Body::Whole(bytes) => {
+                                return auth::read_token(&bytes, Instant::now())
+                                    .ok_or_else(|| self.denied(ask, "its token service gives no token"));
+                            }
+                            Body::TooLarge => {
+                                return Err(RegistryError::TooLarge {
+                                    what: format!("the token for {}", ask.what),
+                                    limit: u64::try_from(auth::MAX_TOKEN_BYTES).unwrap_or(u64::MAX),
+                                });
+                            }
+                            Body::Broken(error) => (self.unavailable(ask, &reason(error)), None),
+                        }
+                    } else {
+                        match status.as_u16() {
+                            429 => (
+                                RegistryError::RateLimited {
+                                    registry: self.identity.clone(),
+                                    what: ask.what.clone(),
+                                },
+                                after,
+                            ),
+                            408 | 425 | 500..=599 => {
+                                (self.unavailable(ask, "its token service fails"), after)
+                            }
+                            status => {
+                                let why = format!("its token service answers {status}");
+                                return Err(self.denied(ask, &why));
+                            }
+                        }
+                    }
+                }
+            };
+            attempt += 1;
+            if attempt >= self.retry.attempts {
+                return Err(error);
+            }
+            tokio::time::sleep(self.retry.pause(attempt - 1, after, random())).await;
+        }
+    }
+
+    fn token_request(&self, realm: &Url, service: Option<&str>, scope: &str) -> reqwest::RequestBuilder {
+        if let Credentials::Refresh(token) = &self.credentials {
+            let mut form = Url::clone(realm);
+            form.set_query(None);
+            form.query_pairs_mut()
+                .append_pair("grant_type", "refresh_token")
+                .append_pair("service", service.unwrap_or(""))
+                .append_pair("client_id", "plimsoll")
+                .append_pair("scope", scope)
+                .append_pair("refresh_token", token.expose());
+            let body = form.query().unwrap_or("").to_owned();
+            let request = self.client.post(realm.clone());
+            return request.header(CONTENT_TYPE, "application/x-www-form-urlencoded").body(body);
+        }
+        let request = self.client.get(auth::token_url(realm, service, scope));
+        match self.credentials.basic() {
+            Some(basic) => request.header(AUTHORIZATION, basic),
+            None => request,
+        }
+    }
+
+    fn denied(&self, ask: &Ask, detail: &str) -> RegistryError {
+        RegistryError::Auth {
+            registry: self.identity.clone(),
+            what: ask.what.clone(),
+            detail: detail.to_owned(),
+        }
+    }
+
+    pub(super) fn unavailable(&self, ask: &Ask, detail: &str) -> RegistryError {
+        RegistryError::Unavailable {
+            registry: self.identity.clone(),
+            what: ask.what.clone(),
+            detail: detail.to_owned(),
+        }
+    }
+
+    pub(super) fn unsupported(&self, ask: &Ask, detail: String) -> RegistryError {
+        RegistryError::Unsupported { registry: self.identity.clone(), what: ask.what.clone(), detail }
+    }
+}
+
+fn no_user(url: &Url) -> bool {
+    url.username().is_empty() && url.password().is_none()
+}
+
+/// Scheme, host and port of an address that is refused.
+fn shown(url: &Url) -> String {
+    let host = tame(url.host_str().unwrap_or("an address without a host"));
+    match url.port() {
+        Some(port) => format!("{}://{host}:{port}", url.scheme()),
+        None => format!("{}://{host}", url.scheme()),
+    }
+}
+
+fn client(registry: &Registry, options: &Options) -> Result<Client, SetupError> {
+    let invalid = |reason: String| SetupError::Invalid { host: registry.host.clone(), reason };
+    let mut certificates = Vec::new();
+    if let Some(path) = &registry.ca_file {
+        let pem = std::fs::read(path).map_err(|source| SetupError::Certificates {
+            host: registry.host.clone(),
+            path: path.clone(),
+            source,
+        })?;
+        certificates = reqwest::Certificate::from_pem_bundle(&pem)
+            .map_err(|error| invalid(format!("ca_file: {error}")))?;
+        if certificates.is_empty() {
+            return Err(invalid("ca_file: there is no certificate in it".into()));
+        }
+    }
+    let builder = || {
+        Client::builder()
+            .user_agent(concat!("plimsoll/", env!("CARGO_PKG_VERSION")))
+            // Every hop is checked against the allow-list first, so we follow redirects ourselves.
+            .redirect(reqwest::redirect::Policy::none())
+            .referer(false)
+            .connect_timeout(options.connect_timeout)
+            .read_timeout(options.read_timeout)
+    };
+    let built = builder().tls_certs_merge(certificates.clone()).build();
+    match built {
+        Ok(client) => Ok(client),
+        // A machine without certificate authorities can still speak to a registry in the clear.
+        Err(_) if registry.plain_http => builder()
+            .tls_certs_only(certificates)
+            .build()
+            .map_err(|error| invalid(format!("no HTTP client: {}", reason(error)))),
+        Err(error) => Err(invalid(format!("no HTTP client: {}", reason(error)))),
+    }
+}
+
+/// An error's chain without the address, which may hold a signature.
+pub(super) fn reason(error: reqwest::Error) -> String {
+    let error = error.without_url();
+    let mut text = error.to_string();
+    let mut source = std::error::Error::source(&error);
+    while let Some(inner) = source {
+        text.push_str(": ");
+        text.push_str(&inner.to_string());
+        source = inner.source();
+    }
+    tame(&text)
+}
+
+enum Body {
+    Whole(Bytes),
+    TooLarge,
+    Broken(reqwest::Error),
+}
+
+async fn read_bounded(response: &mut Response, limit: usize) -> Body {
+    let claimed = response.content_length().and_then(|n| usize::try_from(n).ok());
+    if claimed.is_some_and(|claimed| claimed > limit) {
+        return Body::TooLarge;
+    }
+    let mut bytes = BytesMut::with_capacity(claimed.unwrap_or(0).min(64 * 1024));
+    loop {
+        match response.chunk().await {
+            Ok(Some(chunk)) if bytes.len().saturating_add(chunk.len()) > limit => return Body::TooLarge,
+            Ok(Some(chunk)) => bytes.extend_from_slice(&chunk),
+            Ok(None) => return Body::Whole(bytes.freeze()),
+            Err(error) => return Body::Broken(error),
+        }
+    }
+}
+
+/// The first message of a registry's error answer (distribution specification, "Error Codes").
+async fn detail(mut response: Response) -> String {
+    #[derive(serde::Deserialize)]
+    struct Answer {
+        errors: Vec<Entry>,
+    }
+    #[derive(serde::Deserialize)]
+    struct Entry {
+        #[serde(default)]
+        code: String,
+        #[serde(default)]
+        message: String,
+    }
+    let status = response.status();
+    let Body::Whole(bytes) = read_bounded(&mut response, 64 * 1024).await else { return status.to_string() };
+    match serde_json::from_slice::<Answer>(&bytes).ok().and_then(|answer| answer.errors.into_iter().next()) {
+        Some(first) => tame(&format!("{} {}", first.code, first.message)),
+        None => status.to_string(),
+    }
+}
