@@ -69,10 +69,30 @@ impl Bits {
         Self(self.0.iter().zip(&other.0).map(|(a, b)| a & b).collect())
     }
 
+    /// True when both have the same bits in `from..to`; widths may differ.
+    pub(crate) fn same_within(&self, other: &Self, from: usize, to: usize) -> bool {
+        let word = |bits: &Self, index: usize| bits.0.get(index).copied().unwrap_or_default();
+        (from / 64..to.div_ceil(64)).all(|index| {
+            let mut mask = u64::MAX;
+            if index == from / 64 {
+                mask &= u64::MAX << (from % 64);
+            }
+            if index == to / 64 {
+                mask &= (1u64 << (to % 64)) - 1;
+            }
+            (word(self, index) ^ word(other, index)) & mask == 0
+        })
+    }
+
     /// The set bits, ascending.
     pub(crate) fn iter(&self) -> impl Iterator<Item = usize> + '_ {
-        self.0.iter().enumerate().flat_map(|(index, &word)| {
-            let mut rest = word;
+        self.iter_from(0)
+    }
+
+    /// The set bits not below `from`, ascending.
+    pub(crate) fn iter_from(&self, from: usize) -> impl Iterator<Item = usize> + '_ {
+        self.0.iter().enumerate().skip(from / 64).flat_map(move |(index, &word)| {
+            let mut rest = if index == from / 64 { word & (u64::MAX << (from % 64)) } else { word };
             std::iter::from_fn(move || {
                 if rest == 0 {
                     return None;
@@ -94,6 +114,15 @@ mod tests {
         let mut bits = Bits::empty(200);
         bits.fill(60, 130);
         assert_eq!(bits.iter().collect::<Vec<_>>(), (60..130).collect::<Vec<_>>());
+        assert_eq!(bits.iter_from(127).collect::<Vec<_>>(), [127, 128, 129]);
+        assert_eq!(bits.iter_from(64).count(), 66);
+        let mut other = bits.clone();
+        other.set(3);
+        assert!(
+            bits.same_within(&other, 4, 200)
+                && bits.same_within(&other, 0, 3)
+                && !bits.same_within(&other, 3, 4)
+        );
         assert_eq!(Bits::full(130).count(), 130);
         assert!(!bits.has(59) && bits.has(129) && !bits.has(130));
     }

@@ -142,7 +142,12 @@ struct Differ<'a> {
     names: Vec<(String, Both)>,
     /// Ids of the first table in the second; `None` where the set is unknown there.
     ids: Vec<Option<ConnId>>,
+    /// Both sides have the same workloads in the same classes.
+    aligned: bool,
 }
+
+/// A range of the outside, and what may be exchanged with it before and after.
+type Segment = (IpRange, ConnSet, ConnSet);
 
 type Signature = SmallVec<[Option<ConnId>; 2]>;
 
@@ -160,7 +165,13 @@ impl<'a> Differ<'a> {
             names.entry(endpoint.to_string()).or_insert(Both { before: None, after: None }).after =
                 Some(index);
         }
-        Self { before, after, names: names.into_iter().collect(), ids: before.ids_in(after) }
+        let names: Vec<(String, Both)> = names.into_iter().collect();
+        let aligned = before.sizes().0 == after.sizes().0
+            && names.iter().all(|(_, both)| match (both.before, both.after) {
+                (Some(b), Some(a)) => before.classes_at(b) == after.classes_at(a),
+                _ => false,
+            });
+        Self { before, after, names, ids: before.ids_in(after), aligned }
     }
 
     fn run(
@@ -228,6 +239,9 @@ impl<'a> Differ<'a> {
 
     /// Workload columns at which two rows differ.
     fn changed_columns(&self, before: &[u32], after: &[u32]) -> Vec<u32> {
+        if self.aligned && self.before.same_rows(before, self.after, after, &self.ids, false) {
+            return Vec::new();
+        }
         let (dense_before, dense_after) = (self.before.dense(before), self.after.dense(after));
         let signature =
             |dense: &[Vec<ConnId>], classes: &[u32], map: &dyn Fn(ConnId) -> Option<ConnId>| -> Signature {
@@ -247,6 +261,18 @@ impl<'a> Differ<'a> {
         for (index, (_, both)) in self.names.iter().enumerate() {
             let same = match (both.before, both.after) {
                 (Some(b), Some(a)) => {
+                    let classes = (self.before.classes_at(b), self.after.classes_at(a));
+                    // The common case, without lists.
+                    if let (([row_b], [row_a]), ([b], [a])) =
+                        ((dense_before.as_slice(), dense_after.as_slice()), classes)
+                    {
+                        let cell =
+                            |row: &[ConnId], class: u32| row.get(class as usize).copied().unwrap_or_default();
+                        if map_before(cell(row_b, *b)) != Some(cell(row_a, *a)) {
+                            changed.push(index as u32);
+                        }
+                        continue;
+                    }
                     signature(&dense_before, self.before.classes_at(b), &map_before)
                         == signature(&dense_after, self.after.classes_at(a), &Some)
                 }
@@ -274,46 +300,96 @@ impl<'a> Differ<'a> {
 
     /// Rows with the outside: by common atoms, touching ones of the same answer merged.
     fn outside(&self, direction: Direction, all: bool, rows: &mut Vec<DiffRow>) {
-        let blocks: Vec<IpRange> =
-            self.before.ranges(direction).iter().chain(self.after.ranges(direction)).copied().collect();
+        let (old, new) = (self.before.ranges(direction), self.after.ranges(direction));
+        let blocks: Vec<IpRange> = old.iter().chain(new).copied().collect();
         let mut families: Vec<_> = blocks.iter().map(|range| range.family).collect();
         families.sort_unstable();
         families.dedup();
-        let atoms = Atoms::cut(&families, &blocks);
+        let place = |ranges: &[IpRange], atom: &IpRange| {
+            let after =
+                ranges.partition_point(|range| (range.family, range.first) <= (atom.family, atom.first));
+            after
+                .checked_sub(1)
+                .filter(|index| ranges.get(*index).is_some_and(|range| range.family == atom.family))
+        };
+        let atoms: Vec<(IpRange, Option<usize>, Option<usize>)> = Atoms::cut(&families, &blocks)
+            .ranges()
+            .iter()
+            .map(|atom| (*atom, place(old, atom), place(new, atom)))
+            .collect();
+        let mut known: FxHashMap<(Vec<u32>, Vec<u32>), Vec<Segment>> = FxHashMap::default();
         for (name, both) in &self.names {
-            let mut open: Option<(IpRange, ConnSet, ConnSet)> = None;
-            let mut flush = |open: Option<(IpRange, ConnSet, ConnSet)>| {
-                let Some((range, before, after)) = open else { return };
-                let (workload, range) = (DiffPeer::Workload(name.clone()), DiffPeer::Range(range));
-                let single = is_single(both);
+            let rows_of = |connectivity: &Connectivity, index: Option<usize>| {
+                index.map(|index| connectivity.rows_of(index, direction)).unwrap_or_default()
+            };
+            let key = (rows_of(self.before, both.before), rows_of(self.after, both.after));
+            let segments =
+                known.entry(key).or_insert_with_key(|(b, a)| self.segments(direction, b, a, &atoms, all));
+            for (range, before, after) in segments {
+                let (workload, range) = (DiffPeer::Workload(name.clone()), DiffPeer::Range(*range));
+                let (before, after, single) = (before.clone(), after.clone(), is_single(both));
                 rows.extend(match direction {
                     Direction::Ingress => row(range, workload, before, after, (false, single), all),
                     Direction::Egress => row(workload, range, before, after, (single, false), all),
                 });
-            };
-            for atom in atoms.ranges() {
-                let of = |connectivity: &Connectivity, index: Option<usize>| {
-                    let Some(index) = index else { return ConnSet::none() };
-                    match direction {
-                        Direction::Ingress => connectivity.between(Peer::Range(*atom), Peer::Workload(index)),
-                        Direction::Egress => connectivity.between(Peer::Workload(index), Peer::Range(*atom)),
-                    }
-                };
-                let (before, after) = (of(self.before, both.before), of(self.after, both.after));
-                match &mut open {
-                    Some((range, b, a))
-                        if range.family == atom.family
-                            && range.last + 1 == atom.first
-                            && *b == before
-                            && *a == after =>
-                    {
-                        range.last = atom.last;
-                    }
-                    _ => flush(open.replace((*atom, before, after))),
-                }
             }
-            flush(open);
         }
+    }
+
+    /// What some rows before and after allow with the outside, where it differs or everything is asked for.
+    fn segments(
+        &self,
+        direction: Direction,
+        before: &[u32],
+        after: &[u32],
+        atoms: &[(IpRange, Option<usize>, Option<usize>)],
+        all: bool,
+    ) -> Vec<Segment> {
+        if !all
+            && self.aligned
+            && self.before.ranges(direction) == self.after.ranges(direction)
+            && self.before.same_rows(before, self.after, after, &self.ids, true)
+        {
+            return Vec::new();
+        }
+        let old = self.before.dense_outside(before, direction);
+        let new = self.after.dense_outside(after, direction);
+        let ids = |dense: &[Vec<ConnId>], at: Option<usize>| -> SmallVec<[ConnId; 2]> {
+            let mut ids: SmallVec<[ConnId; 2]> = dense
+                .iter()
+                .filter_map(|row| row.get(at?).copied())
+                .filter(|id| *id != ConnId::NONE)
+                .collect();
+            ids.sort_unstable();
+            ids.dedup();
+            ids
+        };
+        let union = |connectivity: &Connectivity, ids: &[ConnId]| {
+            ids.iter().fold(ConnSet::none(), |all, id| all.union(connectivity.conn(*id)))
+        };
+        let mut segments: Vec<Segment> = Vec::new();
+        for (atom, b, a) in atoms {
+            let (b, a) = (ids(&old, *b), ids(&new, *a));
+            let mut mapped: SmallVec<[Option<ConnId>; 2]> =
+                b.iter().map(|id| self.ids.get(id.0 as usize).copied().flatten()).collect();
+            mapped.sort_unstable();
+            if !all && mapped.iter().copied().eq(a.iter().copied().map(Some)) {
+                continue;
+            }
+            let (b, a) = (union(self.before, &b), union(self.after, &a));
+            match segments.last_mut() {
+                Some((range, old, new))
+                    if range.family == atom.family
+                        && range.last + 1 == atom.first
+                        && *old == b
+                        && *new == a =>
+                {
+                    range.last = atom.last;
+                }
+                _ => segments.push((*atom, b, a)),
+            }
+        }
+        segments
     }
 
     fn explain(&self, rows: &mut [DiffRow]) {

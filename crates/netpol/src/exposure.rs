@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use plimsoll_model::exposure::ExposureLevel;
 
+use crate::bits::Bits;
 use crate::conn::ConnSet;
 use crate::engine::{BlockPods, Connectivity, Direction, Endpoint, Options, Peer};
 use crate::entries::{Entry, Source, controllers, entries};
@@ -63,7 +64,16 @@ pub fn exposures(
         ways.entry(entry.workload).or_default().push(entry);
     }
     let (controllers, in_view) = controllers(connectivity);
-    let context = Context { connectivity, options, controllers, in_view, reaches: connectivity.reach() };
+    let context = Context {
+        connectivity,
+        options,
+        controllers,
+        in_view,
+        reaches: connectivity.reach(),
+        sources: connectivity.outside_columns(Direction::Ingress, |_| true),
+        public_sources: connectivity.outside_columns(Direction::Ingress, |range| !range.is_private()),
+        public_destinations: connectivity.outside_columns(Direction::Egress, |range| !range.is_private()),
+    };
     connectivity
         .endpoints()
         .iter()
@@ -105,6 +115,9 @@ struct Context<'a> {
     controllers: Vec<Peer>,
     in_view: bool,
     reaches: Vec<u32>,
+    sources: Bits,
+    public_sources: Bits,
+    public_destinations: Bits,
 }
 
 impl Context<'_> {
@@ -147,10 +160,7 @@ impl Context<'_> {
         } else if best < Some(ExposureLevel::Open) && ways.is_empty() {
             caveats.insert("no way in from outside the cluster is in view".into());
         }
-        let internet = self.connectivity.ranges(Direction::Egress).iter().any(|range| {
-            !range.is_private()
-                && !self.connectivity.between(Peer::Workload(index), Peer::Range(*range)).is_empty()
-        });
+        let internet = self.connectivity.with_columns(index, Direction::Egress, &self.public_destinations);
         WorkloadExposure {
             namespace: endpoint.namespace.clone(),
             kind: endpoint.kind.clone(),
@@ -164,7 +174,7 @@ impl Context<'_> {
             reaches: self.reaches.get(index).copied().unwrap_or_default(),
             ingress_policies: self.connectivity.selected_by(index, Direction::Ingress).len(),
             egress_policies: self.connectivity.selected_by(index, Direction::Egress).len(),
-            reaches_internet: internet,
+            reaches_internet: !internet.is_empty(),
         }
     }
 
@@ -214,13 +224,8 @@ impl Context<'_> {
 
     /// What the outside may send; with `internet`, public addresses only.
     fn outside_sends(&self, index: usize, internet: bool) -> ConnSet {
-        self.connectivity
-            .ranges(Direction::Ingress)
-            .iter()
-            .filter(|range| !internet || !range.is_private())
-            .fold(ConnSet::none(), |all, range| {
-                all.union(&self.connectivity.between(Peer::Range(*range), Peer::Workload(index)))
-            })
+        let columns = if internet { &self.public_sources } else { &self.sources };
+        self.connectivity.with_columns(index, Direction::Ingress, columns)
     }
 
     /// Paths from inside the cluster: workloads in view, and workloads that could be.

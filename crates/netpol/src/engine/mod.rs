@@ -7,9 +7,12 @@
 //! `s` at `d` intersected, as a set of ports, with the ingress row of `d` at `s`.
 
 mod build;
+mod compile;
 mod endpoints;
+mod lint;
 mod query;
 mod row;
+mod space;
 
 use std::sync::Arc;
 

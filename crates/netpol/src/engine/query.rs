@@ -5,9 +5,10 @@ use std::net::IpAddr;
 
 use rustc_hash::FxHashMap;
 
-use super::build::resolve;
+use super::compile::resolve;
 use super::row::Row;
 use super::{BlockPods, Class, CompiledRule, Connectivity, Direction};
+use crate::bits::Bits;
 use crate::conn::{ConnId, ConnSet, ConnTable, Protocol};
 use crate::ip::IpRange;
 use crate::objects::{Action, ObjectKey};
@@ -299,7 +300,7 @@ impl Connectivity {
                 }
             }
             for (conn, columns) in &self.row(class.ingress).0 {
-                for column in columns.iter().filter(|column| *column >= self.classes.len()) {
+                for column in columns.iter_from(self.classes.len()) {
                     if let Some(range) = self.sources.ranges().get(column - self.classes.len()) {
                         for workload in sources {
                             push(&mut conns, Peer::Range(*range), Peer::Workload(*workload as usize), *conn);
@@ -477,15 +478,98 @@ impl Connectivity {
         self.classes_of(Peer::Workload(workload))
     }
 
-    /// Rows of a workload in a direction, sorted.
+    /// Rows of a workload in a direction, by class.
     pub(crate) fn rows_of(&self, workload: usize, direction: Direction) -> Vec<u32> {
         let classes = self.classes_at(workload).iter().filter_map(|class| self.class(*class));
-        let mut rows: Vec<u32> = classes
+        classes
             .map(|class| if direction == Direction::Ingress { class.ingress } else { class.egress })
-            .collect();
-        rows.sort_unstable();
-        rows.dedup();
-        rows
+            .collect()
+    }
+
+    /// True when the rows of one connectivity equal those of another, over the columns of classes or of the outside.
+    /// The columns must mean the same in both; `ids` are this one's sets in the other.
+    pub(crate) fn same_rows(
+        &self,
+        ours: &[u32],
+        other: &Self,
+        theirs: &[u32],
+        ids: &[Option<ConnId>],
+        outside: bool,
+    ) -> bool {
+        let count = self.classes.len();
+        let (from, to) = if outside { (count, self.width().max(other.width())) } else { (0, count) };
+        let same = |ours: &Row, theirs: &Row| {
+            let mut met = 0;
+            let none = Bits::empty(0);
+            for (conn, columns) in &ours.0 {
+                let mapped = ids.get(conn.0 as usize).copied().flatten();
+                let found = theirs.0.iter().find(|(known, _)| Some(*known) == mapped);
+                met += usize::from(found.is_some());
+                if !columns.same_within(found.map_or(&none, |(_, columns)| columns), from, to) {
+                    return false;
+                }
+            }
+            // A set that only the other has must have no column here.
+            met == theirs.0.len()
+                || theirs.0.iter().all(|(conn, columns)| {
+                    let known =
+                        ours.0.iter().any(|(id, _)| ids.get(id.0 as usize).copied().flatten() == Some(*conn));
+                    known || columns.same_within(&none, from, to)
+                })
+        };
+        ours.len() == theirs.len()
+            && ours.iter().zip(theirs).all(|(ours, theirs)| same(self.row(*ours), other.row(*theirs)))
+    }
+
+    fn width(&self) -> usize {
+        self.classes.len() + self.sources.ranges().len().max(self.destinations.ranges().len())
+    }
+
+    /// Columns of the outside whose range is to be kept.
+    pub(crate) fn outside_columns(&self, direction: Direction, keep: impl Fn(&IpRange) -> bool) -> Bits {
+        let count = self.classes.len();
+        let mut bits = Bits::empty(self.width());
+        for (index, range) in self.ranges(direction).iter().enumerate() {
+            if keep(range) {
+                bits.set(count + index);
+            }
+        }
+        bits
+    }
+
+    /// What a workload may exchange with any of the columns.
+    pub(crate) fn with_columns(&self, workload: usize, direction: Direction, columns: &Bits) -> ConnSet {
+        let mut all = ConnSet::none();
+        for row in self.rows_of(workload, direction) {
+            for (conn, cells) in &self.row(row).0 {
+                if cells.meets(columns) {
+                    all = all.union(self.conns.get(*conn));
+                }
+            }
+        }
+        all
+    }
+
+    /// The set of an id of this connectivity.
+    pub(crate) fn conn(&self, id: ConnId) -> &ConnSet {
+        self.conns.get(id)
+    }
+
+    /// The rows by range of the outside.
+    pub(crate) fn dense_outside(&self, rows: &[u32], direction: Direction) -> Vec<Vec<ConnId>> {
+        let count = self.classes.len();
+        let expand = |row: &u32| {
+            let mut dense = vec![ConnId::NONE; self.ranges(direction).len()];
+            for (conn, columns) in &self.row(*row).0 {
+                for column in columns.iter_from(count) {
+                    if let Some(cell) = dense.get_mut(column - count) {
+                        *cell = *conn;
+                    }
+                }
+            }
+            dense
+        };
+        rows.iter().map(expand).collect()
     }
 
     /// The rows by class.

@@ -68,10 +68,11 @@ impl Judge<'_> {
         let mut policies: Vec<&NetworkPolicy> = Vec::new();
         for object in self.state.objects() {
             match object {
-                Object::NetworkPolicy(policy) => {
-                    if policy.meta.namespace == pod.meta.namespace && selects(&policy.pods, &pod.pod_labels) {
-                        policies.push(policy);
-                    }
+                Object::NetworkPolicy(policy)
+                    if policy.meta.namespace == pod.meta.namespace
+                        && selects(&policy.pods, &pod.pod_labels) =>
+                {
+                    policies.push(policy);
                 }
                 Object::AdminNetworkPolicy(policy)
                 | Object::BaselineAdminNetworkPolicy(policy)
