@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use plimsoll_model::package::{ComponentKey, SourcePackage};
-use plimsoll_vuln::{BuildOptions, Db, LookupKey, build};
+use plimsoll_vuln::{BuildOptions, Db, build};
 
 type Failure = Box<dyn std::error::Error>;
 
@@ -58,16 +58,11 @@ fn main() -> Result<(), Failure> {
 }
 
 fn measure(db: &Db, out: &mut impl Write) -> Result<(), Failure> {
-    let mut keys: Vec<LookupKey> = Vec::new();
-    for id in db.info()?.feeds.iter().flat_map(|_| ["CVE-2023-44487", "CVE-2022-3602"]) {
-        keys.extend(db.lookup_keys_of(id)?);
-    }
     // Every key, by way of the difference to an empty Db.
     let (empty, _) = build(&[], &BuildOptions::default())?;
     let keys = plimsoll_vuln::diff(&Db::from_bytes(empty)?, db)?.keys;
     let components: Vec<ComponentKey> = keys
         .iter()
-        .filter(|key| !key.distribution.is_empty() || !key.name.is_empty())
         .flat_map(|key| {
             ["0.1.0", "2.5.1", "1:9.4.0"].map(|version| ComponentKey {
                 package: key.package(),
@@ -81,17 +76,15 @@ fn measure(db: &Db, out: &mut impl Write) -> Result<(), Failure> {
         })
         .collect();
     let start = Instant::now();
-    let mut covered = 0_u64;
-    for key in &keys {
-        covered += u64::from(!db.lookup_keys_of("CVE-2099-99999")?.is_empty() || db.covers(key));
+    let mut found = 0_u64;
+    for _ in 0..10 {
+        for component in &components {
+            found += u64::from(db.has(component)?);
+        }
     }
-    let spent = start.elapsed();
-    writeln!(
-        out,
-        "{} look-ups of an unknown id {:.0}/s ({covered} covered)",
-        keys.len(),
-        keys.len() as f64 / spent.as_secs_f64()
-    )?;
+    let asked = components.len() * 10;
+    let spent = start.elapsed().as_secs_f64();
+    writeln!(out, "{asked} look-ups, {found} found, {:.0}/s", asked as f64 / spent)?;
     for round in 0..3 {
         let start = Instant::now();
         let mut matches = 0;

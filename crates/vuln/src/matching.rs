@@ -49,6 +49,16 @@ impl Db {
         Ok(matches)
     }
 
+    /// True where some advisory names the package of `component`, whatever its version: one look-up, nothing decoded.
+    pub fn has(&self, component: &ComponentKey) -> Result<bool, DbError> {
+        for probe in probes(component) {
+            if self.key_record(&probe.key.to_bytes())?.is_some() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     /// The matches of components, with the vulnerabilities that they name and what no feed covers. Order and
     /// repetition of `components` do not matter.
     pub fn match_keys(&self, components: &[ComponentKey]) -> Result<MatchSet, DbError> {
