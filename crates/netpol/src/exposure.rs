@@ -6,7 +6,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use plimsoll_model::exposure::ExposureLevel;
+use plimsoll_model::exposure::{Exposure, ExposureLevel, WorkloadName};
+use plimsoll_model::time::Timestamp;
 
 use crate::bits::Bits;
 use crate::conn::ConnSet;
@@ -41,6 +42,42 @@ pub struct WorkloadExposure {
     pub egress_policies: usize,
     /// It may connect to addresses outside the cluster.
     pub reaches_internet: bool,
+}
+
+impl WorkloadExposure {
+    /// The name across clusters.
+    pub fn workload_name(&self, cluster: &str) -> WorkloadName {
+        WorkloadName {
+            cluster: cluster.to_owned(),
+            namespace: self.namespace.clone(),
+            kind: self.kind.clone(),
+            name: self.name.clone(),
+        }
+    }
+
+    /// The fact for risk: its level is [`WorkloadExposure::at_most`], so that what is unknown never lowers anything.
+    pub fn fact(&self, as_of: Timestamp, complete: bool, enforced: bool) -> Exposure {
+        let mut caveats = self.caveats.clone();
+        if self.at_most > self.level {
+            caveats.insert(
+                0,
+                format!(
+                    "established: {}; {} cannot be ruled out",
+                    self.level.as_str(),
+                    self.at_most.as_str()
+                ),
+            );
+        }
+        Exposure {
+            level: self.at_most,
+            paths: self.paths.clone(),
+            caveats,
+            reaches: self.reaches,
+            as_of,
+            complete,
+            enforced,
+        }
+    }
 }
 
 /// What policies say about a way in.

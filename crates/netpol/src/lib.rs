@@ -3,6 +3,7 @@
 mod bits;
 pub mod conn;
 pub mod diff;
+pub mod effects;
 pub mod engine;
 pub mod entries;
 pub mod exposure;

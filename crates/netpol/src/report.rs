@@ -7,7 +7,7 @@ use std::sync::Arc;
 use thiserror::Error;
 
 use crate::diff::{Snapshot, diff_snapshots};
-use crate::engine::{Connectivity, Direction, Options, Peer, Warning};
+use crate::engine::{Connectivity, Direction, Endpoint, Options, Peer, Warning};
 use crate::entries::ingress_rows;
 use crate::format::{
     INGRESS_CONTROLLER, OutputFormat, PotentialReport, PrintedRow, is_range, print_connections, print_diff,
@@ -202,4 +202,53 @@ pub fn diff_dirs(before: &Path, after: &Path, options: &DiffOptions) -> Result<R
     warnings.extend(words(after.connectivity.warnings()));
     let diff = diff_snapshots(&before, &after, options.format == OutputFormat::Dot);
     Ok(Report { text: print_diff(&diff, options.format), differs: !diff.is_empty(), warnings })
+}
+
+/// Why one workload of a directory may connect to another, or not, as text. `from` and `to` are `name`,
+/// `namespace/name`, or an address outside the cluster.
+///
+/// # Errors
+/// As [`connections`].
+pub fn explain(directory: &Path, from: &str, to: &str, options: &Options) -> Result<Report, ReportError> {
+    let Loaded { state, warnings } = loaded(directory, options)?;
+    let connectivity = Connectivity::build(&state, options);
+    let peer = |wanted: &str, direction: Direction| {
+        let address = wanted.parse().ok().and_then(|address| connectivity.range_of(address, direction));
+        let named = |endpoint: &Endpoint| !endpoint.assumed && matches(&endpoint.to_string(), wanted);
+        let workload = || connectivity.endpoints().iter().position(named).map(Peer::Workload);
+        let found = address.map(Peer::Range).or_else(workload);
+        found.ok_or_else(|| ReportError::NoSuchWorkload { name: wanted.to_owned() })
+    };
+    let (source, destination) = (peer(from, Direction::Ingress)?, peer(to, Direction::Egress)?);
+    let explained = connectivity.explain(source, destination);
+    let mut text = format!("{from} => {to} : {}\n", explained.conn);
+    for (side, word, name) in [(&explained.egress, "egress", from), (&explained.ingress, "ingress", to)] {
+        let Some(side) = side else { continue };
+        text.push_str(&format!("{word} of {name}: {}\n", side.conn));
+        if side.decisions.is_empty() {
+            text.push_str("  no policy decides: allowed by default\n");
+        }
+        for decision in &side.decisions {
+            let source = decision.source.as_ref().map(|source| format!(" [{source}]")).unwrap_or_default();
+            text.push_str(&format!("  {decision}{source}\n"));
+        }
+    }
+    Ok(Report { text, differs: false, warnings })
+}
+
+/// What is odd about the policies of a directory: one line each, `code object: message`. `differs` tells whether
+/// there is any.
+///
+/// # Errors
+/// As [`connections`].
+pub fn lint(directory: &Path, options: &Options) -> Result<Report, ReportError> {
+    let Loaded { state, warnings } = loaded(directory, options)?;
+    let connectivity = Connectivity::build(&state, options);
+    let line = |warning: &Warning| {
+        let source = state.get(&warning.object).and_then(|object| object.meta().source.clone());
+        let source = source.map(|source| format!(" [{source}]")).unwrap_or_default();
+        format!("{} {}: {}{source}\n", warning.code, warning.object, warning.message)
+    };
+    let text: String = connectivity.warnings().iter().map(line).collect();
+    Ok(Report { differs: !text.is_empty(), text, warnings })
 }

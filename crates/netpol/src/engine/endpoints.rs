@@ -82,7 +82,8 @@ pub(crate) fn endpoints(state: &ClusterState, options: &Options) -> Vec<Endpoint
         })
         .collect();
     let mut groups: BTreeMap<Identity, Vec<&Workload>> = BTreeMap::new();
-    for workload in state.workloads() {
+    // np-guard knows no owners of ReplicaSets, so to it an old revision is a workload.
+    for workload in state.workloads().filter(|workload| options.np_guard || !workload.is_retired()) {
         let identity =
             if options.np_guard { np_guard_identity(workload) } else { Some(top_owner(workload, &by_name)) };
         if let Some(identity) = identity {

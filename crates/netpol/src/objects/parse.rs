@@ -306,6 +306,22 @@ mod tests {
     }
 
     #[test]
+    fn bombs_end_early() {
+        let mut bomb = String::from("a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n");
+        for level in 1..12 {
+            let aliases = vec![format!("*a{}", level - 1); 10].join(", ");
+            bomb.push_str(&format!("a{level}: &a{level} [{aliases}]\n"));
+        }
+        let deep = "[".repeat(100_000);
+        for text in [bomb, deep.clone(), format!("a: {deep}")] {
+            let error = parse_documents(text.as_bytes(), Format::Yaml).expect_err("must be refused");
+            assert_eq!(error.code(), "invalid_yaml");
+        }
+        let error = parse_documents(deep.as_bytes(), Format::Json).expect_err("must be refused");
+        assert_eq!(error.code(), "invalid_yaml");
+    }
+
+    #[test]
     fn policy_types_default() {
         let yaml = policy("") + "  egress: []\n";
         let objects = parse_documents(yaml.as_bytes(), Format::Yaml).expect("valid");

@@ -102,6 +102,11 @@ pub struct Workload {
 }
 
 impl Workload {
+    /// True for an old revision that its owner keeps without pods: it runs nothing.
+    pub fn is_retired(&self) -> bool {
+        self.kind == WorkloadKind::ReplicaSet && self.replicas == Some(0) && self.meta.controller().is_some()
+    }
+
     /// Ports of the containers that serve.
     pub fn ports(&self) -> impl Iterator<Item = &ContainerPort> {
         self.containers.iter().filter(|container| container.serves).flat_map(|container| &container.ports)

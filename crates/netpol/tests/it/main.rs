@@ -3,6 +3,7 @@
 
 mod cluster_policies;
 mod conformance;
+mod effects;
 mod exposure;
 mod oracle;
 mod semantics;

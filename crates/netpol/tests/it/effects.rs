@@ -1,0 +1,101 @@
+//! What a deploy means, by table.
+
+use std::sync::Arc;
+
+use plimsoll_netpol::diff::{Snapshot, diff_snapshots};
+use plimsoll_netpol::effects::{Judged, effects};
+use plimsoll_netpol::engine::Options;
+use plimsoll_netpol::exposure::exposures;
+use plimsoll_netpol::objects::{Format, parse_documents};
+use plimsoll_netpol::state::ClusterState;
+
+fn codes(before: &str, after: &str) -> Vec<(&'static str, String)> {
+    let options = Options::default();
+    let snapshot = |yaml: &str| {
+        let state = ClusterState::from(parse_documents(yaml.as_bytes(), Format::Yaml).expect("valid"));
+        Snapshot::new(Arc::new(state), &options)
+    };
+    let (before, after) = (snapshot(before), snapshot(after));
+    let of = |snapshot: &Snapshot| exposures(&snapshot.state, &snapshot.connectivity, &options);
+    let (old, new) = (of(&before), of(&after));
+    let diff = diff_snapshots(&before, &after, false);
+    let judged = |snapshot, exposures| Judged { snapshot, exposures };
+    effects(judged(&before, &old), judged(&after, &new), &diff)
+        .into_iter()
+        .map(|effect| (effect.code, effect.subject))
+        .collect()
+}
+
+const PODS: &str = "
+apiVersion: v1
+kind: Pod
+metadata: {name: web, namespace: shop, labels: {app: web}}
+spec: {containers: [{name: c, image: i, ports: [{containerPort: 80}]}]}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: cart, namespace: shop, labels: {app: cart}}
+spec: {containers: [{name: c, image: i}]}
+";
+const CLOSED: &str = "---
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: closed, namespace: shop}
+spec: {podSelector: {matchLabels: {app: web}}, policyTypes: [Ingress, Egress]}
+";
+const BALANCER: &str = "---
+apiVersion: v1
+kind: Service
+metadata: {name: web, namespace: shop}
+spec: {type: LoadBalancer, externalTrafficPolicy: Local, selector: {app: web}, ports: [{port: 80}]}
+";
+
+fn has(found: &[(&'static str, String)], code: &str, subject: &str) -> bool {
+    found.iter().any(|(known, about)| *known == code && about == subject)
+}
+
+#[test]
+fn no_change_has_no_effect() {
+    let all = PODS.to_owned() + CLOSED + BALANCER;
+    assert!(codes(&all, &all).is_empty());
+}
+
+#[test]
+fn a_deleted_policy() {
+    let before = PODS.to_owned() + CLOSED + BALANCER;
+    let found = codes(&before, &(PODS.to_owned() + BALANCER));
+    let web = "shop/web[Pod]";
+    assert!(
+        has(&found, "NETPOL001", web) && has(&found, "NETPOL003", web) && has(&found, "NETPOL004", web),
+        "{found:?}"
+    );
+    assert!(has(&found, "NETPOL005", web), "cart may call it now: {found:?}");
+    assert!(!found.iter().any(|(code, _)| *code == "NETPOL010"), "{found:?}");
+    let back = codes(&(PODS.to_owned() + BALANCER), &before);
+    assert_eq!(
+        back.iter().filter(|(code, _)| *code != "NETPOL005").count(),
+        0,
+        "closing is no alarm: {back:?}"
+    );
+}
+
+#[test]
+fn a_changed_label_loses_a_policy() {
+    let before = PODS.to_owned() + CLOSED;
+    let after = before.replacen("labels: {app: web}}", "labels: {app: shop-web}}", 1);
+    let found = codes(&before, &after);
+    assert!(has(&found, "NETPOL010", "shop/web[Pod]"), "{found:?}");
+    assert!(has(&found, "NETPOL007", "networking.k8s.io/NetworkPolicy shop/closed"), "{found:?}");
+}
+
+#[test]
+fn a_new_workload_without_policy() {
+    let extra = PODS.to_owned()
+        + "---\napiVersion: v1\nkind: Pod\nmetadata: {name: new, namespace: shop}\nspec: {containers: []}\n";
+    let found = codes(PODS, &extra);
+    assert!(has(&found, "NETPOL006", "shop/new[Pod]"), "{found:?}");
+    assert!(
+        !found.iter().any(|(code, _)| ["NETPOL001", "NETPOL002", "NETPOL004"].contains(code)),
+        "{found:?}"
+    );
+}
