@@ -45,6 +45,7 @@ pub fn build<E: Borrow<Extract>>(image: ImageMeta, extracts: &[E]) -> Sbom {
     let mut anomalies = merged.anomalies;
     anomalies.extend(catalog.anomalies);
     let mut partial = image.partial;
+    partial.extend(merged.partial);
     for extract in extracts {
         let extract = extract.borrow();
         anomalies.extend(extract.anomalies.iter().cloned());

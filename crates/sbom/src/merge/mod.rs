@@ -18,7 +18,7 @@ mod tree;
 use std::borrow::Borrow;
 use std::collections::BTreeSet;
 
-use plimsoll_model::extract::{Anomaly, Entry, EntryKind, Extract, Selected};
+use plimsoll_model::extract::{Anomaly, Entry, EntryKind, Extract, Partial, Selected};
 use rustc_hash::FxHashMap;
 
 use tree::{Kind, Tree};
@@ -27,6 +27,8 @@ use tree::{Kind, Tree};
 const MAX_LINKS: usize = 255;
 /// Path segments that symlinks may add to one path.
 const MAX_PARTS: usize = 8192;
+/// Path segments that symlinks may add to all paths of an image. Ordinary images stay under a million.
+const MAX_WORK: usize = 4 << 20;
 /// Hard links that name hard links.
 const MAX_HARDLINKS: usize = 64;
 /// Anomalies that are reported for one image.
@@ -39,6 +41,8 @@ pub struct Merged<'a> {
     pub files: Vec<VisibleFile<'a>>,
     /// What the layers do that readers may disagree about; at most 1,000.
     pub anomalies: Vec<Anomaly>,
+    /// Why files may be missing: `symlink_work` when following symlinks took too much.
+    pub partial: Vec<Partial>,
     tree: Tree<'a>,
 }
 
@@ -88,7 +92,13 @@ pub fn merge<E: Borrow<Extract>>(layers: &[E]) -> Merged<'_> {
     files.sort_by(|a, b| {
         (&a.path, &a.selected.selector, a.layer).cmp(&(&b.path, &b.selected.selector, b.layer))
     });
-    Merged { files, anomalies: anomalies.into_iter().collect(), tree }
+    let partial = if tree.exhausted() {
+        let detail = format!("symlinks add more than {MAX_WORK} segments to the paths of the layers");
+        vec![Partial { code: "symlink_work".to_owned(), detail }]
+    } else {
+        Vec::new()
+    };
+    Merged { files, anomalies: anomalies.into_iter().collect(), partial, tree }
 }
 
 impl Merged<'_> {

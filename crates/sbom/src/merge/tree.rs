@@ -2,8 +2,9 @@
 //! count from 1 here; the root is of layer 0.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::{MAX_LINKS, MAX_PARTS};
+use super::{MAX_LINKS, MAX_PARTS, MAX_WORK};
 
 pub(super) const ROOT: usize = 0;
 
@@ -39,6 +40,8 @@ struct Node<'a> {
 #[derive(Debug)]
 pub(super) struct Tree<'a> {
     nodes: Vec<Node<'a>>,
+    /// Path segments that symlinks added so far.
+    work: AtomicUsize,
 }
 
 /// What walking to a directory met.
@@ -52,7 +55,13 @@ pub(super) struct Walked {
 
 impl<'a> Tree<'a> {
     pub(super) fn new() -> Self {
-        Self { nodes: vec![Node { name: "", parent: ROOT, touched: 0, layer: 0, kind: Kind::directory() }] }
+        let root = Node { name: "", parent: ROOT, touched: 0, layer: 0, kind: Kind::directory() };
+        Self { nodes: vec![root], work: AtomicUsize::new(0) }
+    }
+
+    /// True once symlinks have used up the work that one image may cause: from then on none is followed.
+    pub(super) fn exhausted(&self) -> bool {
+        self.work.load(Ordering::Relaxed) > MAX_WORK
     }
 
     pub(super) fn kind(&self, node: usize) -> Option<&Kind<'a>> {
@@ -99,7 +108,7 @@ impl<'a> Tree<'a> {
             match self.kind(child) {
                 Some(Kind::Directory(_)) => at = child,
                 Some(Kind::Symlink(target)) => {
-                    at = steps.follow(at, target, &mut pending)?;
+                    at = steps.follow(&self.work, at, target, &mut pending)?;
                 }
                 _ => return Ok(None),
             }
@@ -129,7 +138,7 @@ impl<'a> Tree<'a> {
                     if placed < layer && lower_symlink.is_none() {
                         lower_symlink = child.map(|child| self.path(child));
                     }
-                    at = steps.follow(at, target, &mut pending)?;
+                    at = steps.follow(&self.work, at, target, &mut pending)?;
                 }
                 Some((Kind::File(_), _)) => {
                     replaced = child.map(|child| self.path(child));
@@ -239,15 +248,18 @@ impl Steps {
     /// Puts a symlink's target before what is still to be walked; gives the directory to go on from.
     fn follow<'p, 'a: 'p>(
         &mut self,
+        work: &AtomicUsize,
         at: usize,
         target: &'a str,
         pending: &mut Vec<&'p str>,
     ) -> Result<usize, TooManyLinks> {
         let before = pending.len();
         pending.extend(target.rsplit('/'));
+        let added = pending.len() - before;
         self.links += 1;
-        self.parts += pending.len() - before;
-        if self.links > MAX_LINKS || self.parts > MAX_PARTS {
+        self.parts += added;
+        let work = work.fetch_add(added, Ordering::Relaxed) + added;
+        if self.links > MAX_LINKS || self.parts > MAX_PARTS || work > MAX_WORK {
             return Err(TooManyLinks);
         }
         Ok(if target.starts_with('/') { ROOT } else { at })

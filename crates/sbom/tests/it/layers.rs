@@ -379,3 +379,19 @@ fn loops_and_long_chains_end() {
     let codes: BTreeSet<&str> = merged.anomalies.iter().map(|anomaly| anomaly.code.as_str()).collect();
     assert_eq!(codes.into_iter().collect::<Vec<_>>(), ["dangling_hardlink", "symlink_loop"]);
 }
+
+#[test]
+fn hostile_symlinks_cost_a_bounded_amount_of_work() {
+    let mut entries = vec![
+        entry("m", EntryKind::Directory),
+        entry("l", EntryKind::Symlink("m/../".repeat(2000) + "m")),
+        file("usr/bin/app"),
+    ];
+    entries.extend((0..2_000).map(|n| file(&format!("l/{n}"))));
+    let layers = [layer(1, entries, vec![("usr/bin/app", "go-binary", b"")])];
+    let merged = merge::merge(&layers);
+    assert_eq!(merged.files.len(), 1);
+    assert_eq!(merged.partial[0].code, "symlink_work");
+    let plain = [layer(1, vec![file("a")], vec![])];
+    assert!(merge::merge(&plain).partial.is_empty());
+}
