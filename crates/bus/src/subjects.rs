@@ -103,9 +103,9 @@ pub fn token(text: &str) -> String {
     out
 }
 
-/// Name of the Sbom artifact of an image: one an image, so that its being there says that the work is done.
-pub fn sbom_artifact(digest: &plimsoll_model::Digest) -> String {
-    format!("sbom.{}", token(digest.as_str()))
+/// Record key of a layer under a limits profile.
+pub fn layer_record(profile: &str, digest: &str) -> String {
+    format!("{}.{}", token(profile), token(digest))
 }
 
 #[cfg(test)]

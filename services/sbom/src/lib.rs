@@ -1,1 +1,256 @@
-//! The sbom role: configuration and wiring
+//! The sbom role: the Extracts of an image become its Sbom.
+//!
+//! The Sbom artifact's name is made of the image and of what its layers came to, so its being there says that the
+//! work is done; it needs no claim.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use plimsoll_bus::claims::WorkKey;
+use plimsoll_bus::subjects::{self, Lane, layer_record, token};
+use plimsoll_bus::{Cx, Emit, Failure, Guard, Limits, Outgoing, Records, Source, Stage, fault, stage};
+use plimsoll_cpu::Pool;
+use plimsoll_model::digest::Digest;
+use plimsoll_model::extract::{Extract, Partial};
+use plimsoll_model::fact::{Fact, FactBody, ScanFailed};
+use plimsoll_model::sbom::LayerInfo;
+use plimsoll_process::{GRACE, ProcessError, Role};
+use plimsoll_proto::v1;
+use plimsoll_sbom::ImageMeta;
+use prost::Message;
+
+/// Runs the role until its token ends.
+pub async fn run(role: Role) -> Result<(), ProcessError> {
+    let stage = SbomStage {
+        scans: role.bus.records("scans"),
+        layers: role.bus.records("layers"),
+        pool: role.pool.clone(),
+        profile: role.config.limits.layer_profile.clone(),
+    };
+    let running = stage::start(role.bus.clone(), stage, role.stop.clone(), GRACE).await?;
+    role.bus.health().ready("sbom");
+    running.drained().await;
+    Ok(())
+}
+
+struct SbomStage {
+    scans: Records,
+    layers: Records,
+    pool: Pool,
+    profile: String,
+}
+
+/// What this role may publish.
+enum Out {
+    Scan(v1::ScanJob),
+    /// An Extract was collected meanwhile: the image is planned anew.
+    Replan(v1::ManifestJob),
+    Failed(Box<v1::Fact>),
+}
+
+impl Emit for Out {
+    fn messages(&self, lane: Lane) -> Vec<Outgoing> {
+        let message = match self {
+            Self::Scan(job) => {
+                Outgoing { subject: subjects::job("scan", lane), payload: job.encode_to_vec() }
+            }
+            Self::Replan(job) => {
+                Outgoing { subject: subjects::job("manifest", lane), payload: job.encode_to_vec() }
+            }
+            Self::Failed(fact) => {
+                Outgoing { subject: subjects::FACT_IMAGE.to_owned(), payload: fact.encode_to_vec() }
+            }
+        };
+        vec![message]
+    }
+}
+
+/// What one layer came to.
+enum Layer {
+    Ready(String),
+    Failed { code: String, detail: String },
+}
+
+#[async_trait]
+impl Stage for SbomStage {
+    const NAME: &'static str = "sbom";
+    const REVISION: u32 = 1;
+    type In = v1::SbomJob;
+    type Out = Out;
+
+    fn sources(&self) -> Vec<Source> {
+        vec![Source::jobs(Self::NAME, Lane::Hot), Source::jobs(Self::NAME, Lane::Bulk)]
+    }
+
+    fn decode(&self, _subject: &str, payload: &[u8]) -> Result<v1::SbomJob, String> {
+        v1::SbomJob::decode(payload).map_err(|e| e.to_string())
+    }
+
+    fn key(&self, job: &v1::SbomJob) -> WorkKey {
+        WorkKey::of(&[Self::NAME, &Self::REVISION.to_string(), &job.digest])
+    }
+
+    fn limits(&self) -> Limits {
+        Limits { slots: 16, guard: Guard::Effect, ..Limits::default() }
+    }
+
+    async fn run(&self, cx: &Cx, job: &v1::SbomJob) -> Result<Out, Failure> {
+        let digest: Digest = job.digest.parse().map_err(|e| Failure::permanent("invalid_digest", e))?;
+        let Some(record) = self.scans.get(&token(&job.digest)).await? else {
+            return Err(Failure::Superseded);
+        };
+        let record: v1::ScanRecord = record.decode()?;
+        if record.state != "image" {
+            return Err(Failure::Superseded);
+        }
+        let mut layers = Vec::with_capacity(record.layers.len());
+        for layer in &record.layers {
+            layers.push(self.layer(&layer.digest).await?);
+        }
+        if !layers.is_empty() && layers.iter().all(|layer| matches!(layer, Layer::Failed { .. })) {
+            return Ok(failed(cx, &digest, &record, &layers)?);
+        }
+        let name = artifact(&digest, &layers);
+        if !cx.artifacts().exists(&name).await? {
+            let Some(extracts) = self.extracts(cx, &layers).await? else {
+                return Ok(Out::Replan(v1::ManifestJob {
+                    source: job.source.clone(),
+                    tag: String::new(),
+                    digest: job.digest.clone(),
+                    at: record.at,
+                }));
+            };
+            let bytes = self.build(cx, &digest, &record, extracts, &layers).await?;
+            cx.artifacts().put_named(&name, &bytes).await?;
+            fault::point(Self::NAME, "stored");
+        }
+        let scan = v1::ImageScan { digest: job.digest.clone(), sbom: name, db_seq: 0 };
+        Ok(Out::Scan(v1::ScanJob { what: Some(v1::scan_job::What::Image(scan)) }))
+    }
+
+    async fn failed(&self, cx: &Cx, job: &v1::SbomJob, code: &str, detail: &str) -> Option<Out> {
+        let source = job.source.clone().unwrap_or_default();
+        let body = ScanFailed {
+            digest: job.digest.parse().ok(),
+            registry: source.registry,
+            repository: source.repository,
+            tag: None,
+            stage: Self::NAME.into(),
+            code: code.to_owned(),
+            detail: detail.to_owned(),
+        };
+        failure_fact(cx, body).ok()
+    }
+}
+
+/// The name of an Sbom: the image, the revision, and what each layer came to.
+fn artifact(digest: &Digest, layers: &[Layer]) -> String {
+    let revision = SbomStage::REVISION.to_string();
+    let mut parts = vec!["sbom", &revision, digest.as_str()];
+    for layer in layers {
+        match layer {
+            Layer::Ready(artifact) => parts.push(artifact),
+            Layer::Failed { code, .. } => parts.push(code),
+        }
+    }
+    format!("sbom.{}.{}", token(digest.as_str()), WorkKey::of(&parts).as_str())
+}
+
+fn failure_fact(cx: &Cx, body: ScanFailed) -> Result<Out, Failure> {
+    let digest = body.digest.as_ref().map(ToString::to_string).unwrap_or_default();
+    let id = WorkKey::of(&["failed", &body.stage, &digest, &body.registry, &body.repository, &body.code]);
+    let fact = Fact {
+        id: id.as_str().to_owned(),
+        at: cx.published(),
+        trace: cx.trace().to_owned(),
+        body: FactBody::ScanFailed(body),
+    };
+    Ok(Out::Failed(Box::new(fact.try_into()?)))
+}
+
+/// Nothing of the image could be read: a visible failure with the first layer's code, never an empty Sbom.
+fn failed(cx: &Cx, digest: &Digest, record: &v1::ScanRecord, layers: &[Layer]) -> Result<Out, Failure> {
+    let first = layers.iter().find_map(|layer| match layer {
+        Layer::Failed { code, detail } => Some((code.clone(), detail.clone())),
+        Layer::Ready(_) => None,
+    });
+    let (code, detail) = first.unwrap_or_default();
+    let source = record.sources.first().cloned().unwrap_or_default();
+    failure_fact(
+        cx,
+        ScanFailed {
+            digest: Some(digest.clone()),
+            registry: source.registry,
+            repository: source.repository,
+            tag: (!source.tag.is_empty()).then_some(source.tag),
+            stage: "layer".into(),
+            code,
+            detail,
+        },
+    )
+}
+
+impl SbomStage {
+    async fn layer(&self, digest: &str) -> Result<Layer, Failure> {
+        let key = layer_record(&self.profile, digest);
+        let record: v1::LayerRecord = match self.layers.get(&key).await? {
+            Some(record) => record.decode()?,
+            None => return Err(Failure::transient("layer_not_ready", digest)),
+        };
+        match record.state.as_str() {
+            "ready" => Ok(Layer::Ready(record.artifact)),
+            "failed" => Ok(Layer::Failed { code: record.code, detail: record.detail }),
+            _ => Err(Failure::transient("layer_not_ready", digest)),
+        }
+    }
+
+    /// The Extracts that are there, oldest first; `None` when one of them was collected.
+    async fn extracts(&self, cx: &Cx, layers: &[Layer]) -> Result<Option<Vec<Extract>>, Failure> {
+        let mut extracts = Vec::with_capacity(layers.len());
+        for layer in layers {
+            let Layer::Ready(name) = layer else { continue };
+            let Some(bytes) = cx.artifacts().get(name).await? else { return Ok(None) };
+            let message =
+                v1::Extract::decode(bytes).map_err(|e| Failure::permanent("artifact_corrupt", e))?;
+            extracts.push(Extract::try_from(message)?);
+            cx.progress();
+        }
+        Ok(Some(extracts))
+    }
+
+    async fn build(
+        &self,
+        cx: &Cx,
+        digest: &Digest,
+        record: &v1::ScanRecord,
+        extracts: Vec<Extract>,
+        layers: &[Layer],
+    ) -> Result<Vec<u8>, Failure> {
+        let source = record.sources.first().cloned().unwrap_or_default();
+        let mut infos = Vec::with_capacity(record.layers.len());
+        let mut partial = Vec::new();
+        for (planned, layer) in record.layers.iter().zip(layers) {
+            let info = planned.digest.parse().map_err(|e| Failure::permanent("invalid_digest", e))?;
+            match layer {
+                Layer::Ready(_) => {}
+                Layer::Failed { code, detail } => partial.push(Partial {
+                    code: code.clone(),
+                    detail: format!("layer {}: {detail}", planned.digest),
+                }),
+            }
+            infos.push(LayerInfo { digest: info, created_by: planned.created_by.clone() });
+        }
+        let meta = ImageMeta {
+            image: Some(digest.clone()),
+            name: format!("{}/{}", source.registry, source.repository),
+            platform: record.platform.clone().map(Into::into),
+            layers: infos,
+            labels: record.labels.iter().map(|l| (l.name.clone(), l.value.clone())).collect(),
+            partial,
+        };
+        let extracts: Vec<Arc<Extract>> = extracts.into_iter().map(Arc::new).collect();
+        let work = move |_: &_| v1::Sbom::from(plimsoll_sbom::build(meta, &extracts)).encode_to_vec();
+        let _gate = cx.gate();
+        self.pool.run("sbom.build", work).await.map_err(|e| Failure::transient("cpu", e))
+    }
+}

@@ -1,0 +1,294 @@
+//! The planner: reads a manifest, writes the scan record, and joins each layer's waiters.
+
+use async_trait::async_trait;
+use plimsoll_bus::claims::WorkKey;
+use plimsoll_bus::subjects::{self, Lane};
+use plimsoll_bus::{Cx, Failure, Guard, Limits, Source, Stage};
+
+use plimsoll_image::manifest::{Image, ImageConfig, Index, MAX_CONFIG_BYTES, Manifest};
+use plimsoll_image::registry::Registries;
+use plimsoll_model::digest::Digest;
+use plimsoll_model::fact::{FactBody, ManifestFact, ManifestKind, ScanFailed};
+use plimsoll_model::platform::Platform;
+use plimsoll_model::reference::Reference;
+use plimsoll_proto::v1;
+use prost::Message;
+
+use crate::out::{One, Planned, fact, failure};
+use crate::records::{LayerState, Records};
+
+/// Children of an index that are planned at most.
+const MAX_CHILDREN: usize = 100;
+
+/// Reads manifests.
+pub struct ManifestStage {
+    registries: Registries,
+    records: Records,
+}
+
+impl ManifestStage {
+    pub fn new(registries: Registries, records: Records) -> Self {
+        Self { registries, records }
+    }
+}
+
+#[async_trait]
+impl Stage for ManifestStage {
+    const NAME: &'static str = "manifest";
+    const REVISION: u32 = 1;
+    type In = v1::ManifestJob;
+    type Out = Planned;
+
+    fn sources(&self) -> Vec<Source> {
+        vec![
+            Source::log(subjects::EVENTS, "manifest", &[subjects::IMAGE_PUSHED], Lane::Hot),
+            Source::jobs("manifest", Lane::Hot),
+            Source::jobs("manifest", Lane::Bulk),
+        ]
+    }
+
+    fn decode(&self, subject: &str, payload: &[u8]) -> Result<v1::ManifestJob, String> {
+        if subject == subjects::IMAGE_PUSHED {
+            let event: v1::ImagePushed = serde_json::from_slice(payload).map_err(|e| e.to_string())?;
+            return Ok(v1::ManifestJob {
+                source: Some(v1::Source { registry: event.registry, repository: event.repository }),
+                tag: event.tag,
+                digest: event.digest,
+                at: event.at,
+            });
+        }
+        v1::ManifestJob::decode(payload).map_err(|e| e.to_string())
+    }
+
+    fn key(&self, job: &v1::ManifestJob) -> WorkKey {
+        let source = job.source.clone().unwrap_or_default();
+        let revision = Self::REVISION.to_string();
+        WorkKey::of(&[Self::NAME, &revision, &source.registry, &source.repository, &job.tag, &job.digest])
+    }
+
+    fn limits(&self) -> Limits {
+        // The scan record is the effect, and it is compared and set.
+        Limits { slots: 32, guard: Guard::Effect, ..Limits::default() }
+    }
+
+    async fn run(&self, cx: &Cx, job: &v1::ManifestJob) -> Result<Planned, Failure> {
+        let source = job.source.clone().unwrap_or_default();
+        let reference = reference(job)?;
+        let fetched = {
+            let _gate = cx.gate();
+            self.registries.manifest_of(&reference).await.map_err(|e| failure(&e))?
+        };
+        cx.progress();
+        let manifest = Manifest::parse(&fetched.bytes, &fetched.media_type)
+            .map_err(|e| Failure::permanent(e.code(), e))?;
+        let planned = v1::PlannedSource {
+            registry: source.registry.clone(),
+            repository: source.repository.clone(),
+            tag: job.tag.clone(),
+        };
+        let record = v1::ScanRecord {
+            digest: fetched.digest.to_string(),
+            sources: vec![planned],
+            at: cx.published().0,
+            trace: cx.trace().to_owned(),
+            lane: cx.lane().to_string(),
+            ..Default::default()
+        };
+        let told = |kind: ManifestKind| -> Result<One, Failure> {
+            let digest = fetched.digest.clone();
+            let parts = ["manifest", &source.registry, &source.repository, digest.as_str()];
+            let body = FactBody::Manifest(ManifestFact {
+                registry: source.registry.clone(),
+                repository: source.repository.clone(),
+                digest: digest.clone(),
+                kind,
+            });
+            Ok(One::Fact(subjects::FACT_MANIFEST, fact(cx, &parts, body)?))
+        };
+        match manifest {
+            Manifest::NotAnImage { artifact_type } => {
+                let record = v1::ScanRecord {
+                    state: "not_an_image".into(),
+                    artifact_type: artifact_type.clone(),
+                    ..record
+                };
+                self.records.plan(&record).await?;
+                Ok(Planned(vec![told(ManifestKind::NotAnImage { artifact_type })?]))
+            }
+            Manifest::Index(index) => {
+                let children = children(&index);
+                let state = v1::ScanRecord {
+                    state: "index".into(),
+                    children: children.iter().map(|(_, digest)| digest.to_string()).collect(),
+                    ..record
+                };
+                self.records.plan(&state).await?;
+                let mut out = vec![told(ManifestKind::Index { children: children.clone() })?];
+                out.extend(children.into_iter().map(|(_, digest)| {
+                    One::Manifest(v1::ManifestJob {
+                        source: Some(source.clone()),
+                        tag: String::new(),
+                        digest: digest.into(),
+                        at: job.at,
+                    })
+                }));
+                Ok(Planned(out))
+            }
+            Manifest::Image(image) => {
+                let (record, platform) = self.image_record(cx, &source, &image, record).await?;
+                let layers = image.layers.iter().map(|l| l.digest.clone()).collect();
+                let mut out = vec![told(ManifestKind::Image { platform, layers })?];
+                out.extend(self.join(&record, &source).await?);
+                Ok(Planned(out))
+            }
+        }
+    }
+
+    async fn failed(&self, cx: &Cx, job: &v1::ManifestJob, code: &str, detail: &str) -> Option<Planned> {
+        let source = job.source.clone().unwrap_or_default();
+        let digest: Option<Digest> = job.digest.parse().ok();
+        if let Some(digest) = &digest {
+            let record = v1::ScanRecord {
+                digest: digest.to_string(),
+                state: "failed".into(),
+                code: code.to_owned(),
+                detail: detail.chars().take(500).collect(),
+                at: cx.published().0,
+                trace: cx.trace().to_owned(),
+                ..Default::default()
+            };
+            if let Err(error) = self.records.plan_failed(&record).await {
+                tracing::warn!(%error, "a failed scan could not be recorded; the fact says it");
+            }
+        }
+        let parts = ["failed", "manifest", &source.registry, &source.repository, &job.tag, &job.digest, code];
+        let body = FactBody::ScanFailed(ScanFailed {
+            digest,
+            registry: source.registry.clone(),
+            repository: source.repository.clone(),
+            tag: (!job.tag.is_empty()).then(|| job.tag.clone()),
+            stage: "manifest".into(),
+            code: code.to_owned(),
+            detail: detail.to_owned(),
+        });
+        Some(Planned(vec![One::Fact(subjects::FACT_IMAGE, fact(cx, &parts, body).ok()?)]))
+    }
+}
+
+fn reference(job: &v1::ManifestJob) -> Result<Reference, Failure> {
+    let source = job.source.clone().unwrap_or_default();
+    let digest = match job.digest.as_str() {
+        "" => None,
+        text => Some(text.parse::<Digest>().map_err(|e| Failure::permanent("invalid_reference", e))?),
+    };
+    let tag = (!job.tag.is_empty()).then(|| job.tag.clone());
+    if digest.is_none() && tag.is_none() {
+        return Err(Failure::permanent("invalid_reference", "neither tag nor digest"));
+    }
+    Ok(Reference { registry: source.registry, repository: source.repository, tag, digest })
+}
+
+fn children(index: &Index) -> Vec<(Platform, Digest)> {
+    let mut children: Vec<(Platform, Digest)> = index
+        .children
+        .iter()
+        .filter(|child| child.runnable())
+        .map(|child| (child.platform.clone().unwrap_or_default(), child.descriptor.digest.clone()))
+        .take(MAX_CHILDREN)
+        .collect();
+    children.sort();
+    children.dedup();
+    children
+}
+
+impl ManifestStage {
+    /// The record of an image: its own, where it is planned already, or one with the configuration read.
+    async fn image_record(
+        &self,
+        cx: &Cx,
+        source: &v1::Source,
+        image: &Image,
+        record: v1::ScanRecord,
+    ) -> Result<(v1::ScanRecord, Platform), Failure> {
+        if let Some(known) = self.records.scan(&record.digest).await?.filter(|known| known.state == "image") {
+            let platform = known.platform.clone().map(Platform::from).unwrap_or_default();
+            let known = self.records.plan(&v1::ScanRecord { sources: record.sources, ..known }).await?;
+            return Ok((known, platform));
+        }
+        let bytes = {
+            let _gate = cx.gate();
+            self.registries
+                .blob_bytes(&source.registry, &source.repository, &image.config.digest, MAX_CONFIG_BYTES)
+                .await
+                .map_err(|e| failure(&e))?
+        };
+        let config =
+            ImageConfig::parse(&bytes, image.layers.len()).map_err(|e| Failure::permanent(e.code(), e))?;
+        let layers = image
+            .layers
+            .iter()
+            .enumerate()
+            .map(|(index, layer)| v1::PlannedLayer {
+                digest: layer.digest.to_string(),
+                size: layer.size,
+                media_type: layer.media_type.clone(),
+                created_by: config.history.get(index).cloned().unwrap_or_default(),
+            })
+            .collect();
+        let labels = config
+            .labels
+            .iter()
+            .chain(image.annotations.iter().map(|(n, v)| (n.clone(), v.clone())).collect::<Vec<_>>().iter())
+            .filter(|(name, _)| name.starts_with("org.opencontainers.image."))
+            .map(|(name, value)| v1::Label { name: name.clone(), value: value.chars().take(500).collect() })
+            .take(50)
+            .collect();
+        let record = v1::ScanRecord {
+            state: "image".into(),
+            platform: Some(config.platform.clone().into()),
+            layers,
+            labels,
+            config: image.config.digest.to_string(),
+            ..record
+        };
+        Ok((self.records.plan(&record).await?, config.platform))
+    }
+
+    /// Makes the image wait for its layers. The scan record is written by now, so whoever finishes a layer from
+    /// here on finds the image.
+    async fn join(&self, record: &v1::ScanRecord, source: &v1::Source) -> Result<Vec<One>, Failure> {
+        let mut out = Vec::new();
+        let mut awaited = false;
+        let mut seen = std::collections::BTreeSet::new();
+        for layer in &record.layers {
+            if !seen.insert(&layer.digest) {
+                continue;
+            }
+            match self.records.wait_for(&layer.digest, &record.digest, &record.sources).await? {
+                LayerState::Ready | LayerState::Failed { .. } => {}
+                LayerState::Awaited => {
+                    awaited = true;
+                    let sources = record
+                        .sources
+                        .iter()
+                        .map(|s| v1::Source {
+                            registry: s.registry.clone(),
+                            repository: s.repository.clone(),
+                        })
+                        .collect();
+                    out.push(One::Layer(v1::LayerJob {
+                        digest: layer.digest.clone(),
+                        size: layer.size,
+                        media_type: layer.media_type.clone(),
+                        sources,
+                        hint: false,
+                    }));
+                }
+            }
+        }
+        if !awaited {
+            out.push(One::Sbom(v1::SbomJob { digest: record.digest.clone(), source: Some(source.clone()) }));
+        }
+        Ok(out)
+    }
+}

@@ -1,0 +1,65 @@
+//! What the stages of this role may publish, and how registry errors become failures.
+
+use plimsoll_bus::subjects::{self, Lane};
+use plimsoll_bus::{Cx, Emit, Failure, Outgoing};
+use plimsoll_image::registry::RegistryError;
+use plimsoll_model::fact::{Fact, FactBody};
+use plimsoll_proto::v1;
+use prost::Message;
+
+/// A message of this role.
+#[derive(Debug, Clone)]
+pub enum One {
+    /// A manifest that follows from another (the child of an index), or from a deploy.
+    Manifest(v1::ManifestJob),
+    Layer(v1::LayerJob),
+    Sbom(v1::SbomJob),
+    LayerFact(v1::LayerFact),
+    Fact(&'static str, v1::Fact),
+}
+
+/// The messages of one piece of work, in order.
+#[derive(Debug, Clone, Default)]
+pub struct Planned(pub Vec<One>);
+
+impl Emit for Planned {
+    fn messages(&self, lane: Lane) -> Vec<Outgoing> {
+        // What a hint causes is planned work only once somebody waits for it.
+        let jobs = |stage: &str| subjects::job(stage, lane);
+        let message = |one: &One| match one {
+            One::Manifest(job) => Outgoing { subject: jobs("manifest"), payload: job.encode_to_vec() },
+            One::Layer(job) if job.hint => {
+                Outgoing { subject: subjects::job("layer", Lane::Hint), payload: job.encode_to_vec() }
+            }
+            One::Layer(job) => Outgoing { subject: jobs("layer"), payload: job.encode_to_vec() },
+            One::Sbom(job) => {
+                let lane = if lane == Lane::Hint { Lane::Hot } else { lane };
+                Outgoing { subject: subjects::job("sbom", lane), payload: job.encode_to_vec() }
+            }
+            One::LayerFact(fact) => {
+                let body = v1::Fact { body: Some(v1::fact::Body::Layer(fact.clone())), ..Default::default() };
+                Outgoing { subject: subjects::FACT_LAYER.to_owned(), payload: body.encode_to_vec() }
+            }
+            One::Fact(subject, fact) => {
+                Outgoing { subject: (*subject).to_owned(), payload: fact.encode_to_vec() }
+            }
+        };
+        self.0.iter().map(message).collect()
+    }
+}
+
+/// A fact with an identity made of what it depends on.
+pub fn fact(cx: &Cx, parts: &[&str], body: FactBody) -> Result<v1::Fact, Failure> {
+    let parts: Vec<&[u8]> = parts.iter().map(|p| p.as_bytes()).collect();
+    let id = plimsoll_bus::connection::message_id(&parts);
+    Ok(Fact { id, at: cx.published(), trace: cx.trace().to_owned(), body }.try_into()?)
+}
+
+/// Transient errors are tried again, the others are final for this source.
+pub fn failure(error: &RegistryError) -> Failure {
+    if error.transient() {
+        Failure::transient(error.code(), error)
+    } else {
+        Failure::permanent(error.code(), error)
+    }
+}
