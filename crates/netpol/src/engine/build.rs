@@ -119,6 +119,7 @@ pub(super) fn build(state: &ClusterState, options: &Options) -> Connectivity {
     ties(&input.admin, &policies, &subjects, &space, &mut conns, &mut warnings);
 
     let mut rows = Vec::new();
+    let mut ingress_rows = 0;
     for direction in [Direction::Ingress, Direction::Egress] {
         let atoms = if direction == Direction::Ingress { &sources } else { &destinations };
         let mut columns = Bits::empty(width);
@@ -142,6 +143,9 @@ pub(super) fn build(state: &ClusterState, options: &Options) -> Connectivity {
                 Direction::Egress => class.egress = row,
             }
         }
+        if direction == Direction::Ingress {
+            ingress_rows = rows.len();
+        }
     }
     warnings.sort();
     warnings.dedup();
@@ -157,6 +161,7 @@ pub(super) fn build(state: &ClusterState, options: &Options) -> Connectivity {
         options: options.clone(),
         conns,
         members,
+        ingress_rows,
         endpoints,
         classes,
         port_sets,

@@ -127,8 +127,10 @@ pub struct Connectivity {
     /// Workloads of each class; assumed peers are left out.
     members: Vec<Vec<u32>>,
     port_sets: Vec<Vec<endpoints::NamedPort>>,
-    /// Rows of ingress profiles and of egress profiles.
+    /// Rows of ingress profiles, then of egress profiles.
     rows: Vec<Row>,
+    /// Number of rows of ingress profiles.
+    ingress_rows: usize,
     sets: Vec<Bits>,
     policies: Vec<Policy>,
     sources: Atoms,

@@ -265,7 +265,7 @@ impl Connectivity {
                 *known = conns.union(*known, conn);
             }
         };
-        let mut seen = vec![ConnId::NONE; self.rows.len()];
+        let mut seen = vec![ConnId::NONE; self.ingress_rows];
         for (index, class) in self.classes.iter().enumerate() {
             let Some(sources) = members.get(index).filter(|list| !list.is_empty()) else { continue };
             for (row, at) in self.rows.iter().zip(&mut seen) {
@@ -317,9 +317,19 @@ impl Connectivity {
     pub fn reach(&self) -> Vec<u32> {
         let mut reached = vec![0; self.endpoints.len()];
         let mut stamps = vec![u32::MAX; self.endpoints.len()];
-        let mut seen = vec![ConnId::NONE; self.rows.len()];
+        let mut seen = vec![ConnId::NONE; self.ingress_rows];
         let mut meets = Meets { connectivity: self, memo: FxHashMap::default() };
         let mut known: FxHashMap<&[u32], u32> = FxHashMap::default();
+        // Where every workload is one class, a cell of all classes is counted by row, not by column.
+        let simple = self.endpoints.iter().all(|endpoint| endpoint.classes.len() <= 1);
+        let mut weights = vec![0u32; self.ingress_rows];
+        for (class, members) in self.classes.iter().zip(&self.members) {
+            if let Some(weight) = weights.get_mut(class.ingress as usize) {
+                *weight += members.len() as u32;
+            }
+        }
+        let mut all = Bits::empty(self.width());
+        all.fill(0, self.classes.len());
         for (index, endpoint) in self.endpoints.iter().enumerate().filter(|(_, endpoint)| !endpoint.assumed) {
             let key = endpoint.classes.as_slice();
             // Workloads of the same classes see the same, each without itself.
@@ -335,6 +345,14 @@ impl Connectivity {
                             continue;
                         };
                         for (out, columns) in &row.0 {
+                            if simple && columns.same_within(&all, 0, self.classes.len()) {
+                                let open = seen
+                                    .iter()
+                                    .zip(&weights)
+                                    .filter(|(admitted, _)| meets.check(*out, **admitted));
+                                count += open.map(|(_, weight)| weight).sum::<u32>();
+                                continue;
+                            }
                             for column in columns.iter().take_while(|column| *column < self.classes.len()) {
                                 let admitted = self
                                     .classes

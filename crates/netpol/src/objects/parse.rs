@@ -11,6 +11,8 @@ use super::{AdminFlavor, Meta, Namespace, Object, Other, OwnerRef, admin, entry,
 pub(super) const MAX_BYTES: usize = 64 << 20;
 /// Most objects of one input.
 pub(super) const MAX_OBJECTS: usize = 200_000;
+/// Most YAML nodes of one input.
+const MAX_NODES: usize = 6_000_000;
 /// Deepest nesting of lists of objects.
 const MAX_LIST_DEPTH: usize = 8;
 
@@ -96,9 +98,11 @@ pub fn parse_documents_with(
         Format::Json => vec![serde_json::from_slice(bytes).map_err(|error| invalid(error.to_string()))?],
         Format::Yaml => {
             let text = std::str::from_utf8(bytes).map_err(|error| invalid(error.to_string()))?;
+            // Aliases must not make more of an input than its size allows for without them.
+            let nodes = (bytes.len() / 2 + 10_000).min(MAX_NODES);
             let budget = serde_saphyr::budget! {
-                max_events: 20_000_000,
-                max_nodes: 10_000_000,
+                max_events: nodes * 2,
+                max_nodes: nodes,
                 max_total_scalar_bytes: MAX_BYTES,
                 max_documents: MAX_OBJECTS,
                 max_depth: 200,

@@ -5,5 +5,6 @@ mod cluster_policies;
 mod conformance;
 mod effects;
 mod exposure;
+mod hostile;
 mod oracle;
 mod semantics;

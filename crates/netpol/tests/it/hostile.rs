@@ -1,0 +1,104 @@
+//! Objects with anything anywhere: refused with a place, or read and analysed, but never a crash.
+
+use plimsoll_netpol::engine::{Connectivity, Options};
+use plimsoll_netpol::exposure::exposures;
+use plimsoll_netpol::objects::{Format, ParseError, parse_documents};
+use plimsoll_netpol::state::ClusterState;
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+fn objects() -> Vec<Value> {
+    let rule = json!({"from": [{"podSelector": {"matchLabels": {"app": "a"}}}, {"ipBlock": {"cidr": "10.0.0.0/8", "except": ["10.1.0.0/16"]}}],
+        "ports": [{"port": 80, "endPort": 90}, {"port": "web", "protocol": "UDP"}]});
+    let admin = json!({"name": "r", "action": "Deny", "to": [{"networks": ["0.0.0.0/0", "::/0"]}, {"namespaces": {}}],
+        "ports": [{"portNumber": {"port": 1, "protocol": "TCP"}}]});
+    vec![
+        json!({"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": {"name": "p", "namespace": "ns1"},
+            "spec": {"podSelector": {"matchExpressions": [{"key": "app", "operator": "In", "values": ["a"]}]}, "policyTypes": ["Ingress"], "ingress": [rule]}}),
+        json!({"apiVersion": "policy.networking.k8s.io/v1alpha1", "kind": "AdminNetworkPolicy", "metadata": {"name": "p"},
+            "spec": {"priority": 3, "subject": {"namespaces": {}}, "egress": [admin]}}),
+        json!({"apiVersion": "policy.networking.k8s.io/v1alpha2", "kind": "ClusterNetworkPolicy", "metadata": {"name": "p"},
+            "spec": {"tier": "Admin", "priority": 3, "subject": {"pods": {"namespaceSelector": {}, "podSelector": {}}},
+                "ingress": [{"action": "Accept", "from": [{"pods": {"namespaceSelector": {}, "podSelector": {}}}], "protocols": [{"tcp": {"destinationPort": {"number": 5}}}]}]}}),
+        json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "a", "namespace": "ns1", "labels": {"app": "a"},
+            "ownerReferences": [{"kind": "ReplicaSet", "name": "a", "controller": true}]},
+            "spec": {"hostNetwork": false, "containers": [{"name": "c", "image": "i", "ports": [{"containerPort": 80, "hostPort": 80, "name": "web"}]}]},
+            "status": {"podIP": "10.0.0.1", "containerStatuses": [{"name": "c", "imageID": "r/i@sha256:00"}]}}),
+        json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "s", "namespace": "ns1"},
+            "spec": {"type": "NodePort", "selector": {"app": "a"}, "ports": [{"port": 80, "targetPort": "web", "nodePort": 30000}], "externalIPs": ["1.2.3.4"]}}),
+        json!({"apiVersion": "networking.k8s.io/v1", "kind": "Ingress", "metadata": {"name": "i", "namespace": "ns1"},
+            "spec": {"rules": [{"http": {"paths": [{"backend": {"service": {"name": "s", "port": {"number": 80}}}}]}}]}}),
+        json!({"apiVersion": "gateway.networking.k8s.io/v1", "kind": "HTTPRoute", "metadata": {"name": "h", "namespace": "ns1"},
+            "spec": {"parentRefs": [{"name": "g"}], "rules": [{"backendRefs": [{"name": "s", "port": 80}]}]}}),
+    ]
+}
+
+/// Replaces the value at a place, counted in order of a walk.
+fn replace(value: &mut Value, place: &mut usize, with: &Value) {
+    if *place == 0 {
+        *value = with.clone();
+        *place = usize::MAX;
+        return;
+    }
+    *place -= 1;
+    match value {
+        Value::Array(items) => items.iter_mut().for_each(|item| step(item, place, with)),
+        Value::Object(fields) => fields.values_mut().for_each(|field| step(field, place, with)),
+        _ => {}
+    }
+}
+
+fn step(value: &mut Value, place: &mut usize, with: &Value) {
+    if *place != usize::MAX {
+        replace(value, place, with);
+    }
+}
+
+fn anything() -> impl Strategy<Value = Value> {
+    prop_oneof![
+        Just(Value::Null),
+        Just(json!([])),
+        Just(json!({})),
+        Just(json!([null])),
+        Just(json!([{}])),
+        Just(json!(true)),
+        Just(json!("")),
+        Just(json!("::ffff:0:0/1")),
+        Just(json!({"matchLabels": {"": null}})),
+        any::<i64>().prop_map(|number| json!(number)),
+        "[a-z0-9/:.*-]{0,12}".prop_map(|text| json!(text)),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 600, ..ProptestConfig::default() })]
+
+    #[test]
+    fn anything_anywhere(which in 0usize..7, places in proptest::collection::vec((1usize..40, anything()), 1..4)) {
+        let mut all = objects();
+        for (place, with) in places {
+            step(&mut all[which], &mut place.clone(), &with);
+        }
+        let list = json!({"apiVersion": "v1", "kind": "List", "items": all}).to_string();
+        match parse_documents(list.as_bytes(), Format::Json) {
+            Ok(objects) => {
+                let state = ClusterState::from(objects);
+                let options = Options::default();
+                let connectivity = Connectivity::build(&state, &options);
+                for exposure in exposures(&state, &connectivity, &options) {
+                    prop_assert!(exposure.at_most >= exposure.level && !exposure.paths.is_empty());
+                }
+                let _ = connectivity.rows();
+            }
+            Err(ParseError::InvalidObject { object, message, .. }) => {
+                prop_assert!(!object.is_empty() && !message.is_empty());
+            }
+            Err(error) => prop_assert!(false, "{error}"),
+        }
+    }
+
+    #[test]
+    fn text_that_looks_like_yaml(text in "[a-z:\\-\\n \\[\\]{}&*|>\"'#,0-9!]{0,200}") {
+        let _ = parse_documents(text.as_bytes(), Format::Yaml);
+    }
+}
