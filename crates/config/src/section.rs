@@ -30,9 +30,9 @@ impl Default for Limits {
         Self {
             webhook_body: ByteSize::mib(1),
             deploy_body: ByteSize::mib(16),
-            layer_profile: "standard".into(),
+            layer_profile: "default".into(),
             hint_bytes: ByteSize::mib(2048),
-            blob: ByteSize::mib(64 * 1024),
+            blob: ByteSize::mib(32 * 1024),
             list_entries: 100_000,
         }
     }

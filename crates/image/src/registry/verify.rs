@@ -27,6 +27,15 @@ impl Hasher {
         self.context.update(bytes);
     }
 
+    /// The digest of a SHA-256 hasher.
+    pub(crate) fn sha256_digest(self) -> Digest {
+        let mut out = [0; 32];
+        for (to, from) in out.iter_mut().zip(self.context.finish().as_ref()) {
+            *to = *from;
+        }
+        Digest::from_sha256(&out)
+    }
+
     /// `algorithm:hex`.
     pub(crate) fn finish(self) -> String {
         let mut text = format!("{}:", self.algorithm);
