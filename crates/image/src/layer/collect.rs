@@ -1,10 +1,11 @@
 //! From tar entries to an Extract.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::io::Read;
 
 use plimsoll_model::Digest;
 use plimsoll_model::extract::{Anomaly, Entry, EntryKind, Extract, Partial, Selected};
+use rustc_hash::FxHashMap;
 
 use super::decode::Stop;
 use super::limits::Limits;
@@ -118,7 +119,7 @@ impl<'a> Collector<'a> {
             return Ok(());
         }
         let Cleaned { path, oddities } = path::clean(&header.name);
-        for code in oddities.codes() {
+        for code in oddities.codes().filter(|code| !(path.is_empty() && *code == "absolute_path")) {
             let detail = format!("written as {:?}", truncate(&path::text(&header.name), 512));
             self.anomaly(code, &path, detail);
         }
@@ -298,22 +299,21 @@ impl<'a> Collector<'a> {
         });
         let linked = self.follow_links();
         let standing = self.settle();
-        let by_sequence: HashMap<u32, usize> =
-            standing.iter().enumerate().map(|(at, placed)| (placed.sequence, at)).collect();
-        let mut selected: Vec<Selected> = self
-            .kept
-            .drain(..)
-            .chain(linked)
-            .filter_map(|kept| {
-                let placed = standing.get(*by_sequence.get(&kept.sequence)?)?;
-                Some(Selected {
-                    path: placed.entry.path.clone(),
-                    selector: self.table.get(kept.selector)?.name().to_owned(),
+        let mut kept_of: FxHashMap<u32, Vec<Kept>> = FxHashMap::default();
+        for kept in self.kept.drain(..).chain(linked) {
+            kept_of.entry(kept.sequence).or_default().push(kept);
+        }
+        let mut selected: Vec<Selected> = Vec::new();
+        for Placed { entry, sequence } in &standing {
+            for kept in kept_of.remove(sequence).into_iter().flatten() {
+                selected.push(Selected {
+                    path: entry.path.clone(),
+                    selector: self.table.get(kept.selector).map_or("", |selector| selector.name()).to_owned(),
                     size: kept.size,
                     bytes: kept.bytes,
-                })
-            })
-            .collect();
+                });
+            }
+        }
         selected.sort_by(|a, b| (&a.path, &a.selector).cmp(&(&b.path, &b.selector)));
         if self.omitted > 0 {
             let detail = format!("{} more", self.omitted);

@@ -1,8 +1,7 @@
 //! What stands at the end of a layer: duplicates, replaced directories, hard links.
 
-use std::collections::HashMap;
-
 use plimsoll_model::extract::EntryKind;
+use rustc_hash::FxHashMap;
 
 use super::collect::{Collector, Kept, Placed, class};
 use crate::select::{File, Want};
@@ -28,7 +27,7 @@ impl Collector<'_> {
     /// Finds what selectors kept, or should have, of files that hard links name. Wants `placed` sorted by
     /// (path, class, sequence).
     pub(super) fn follow_links(&mut self) -> Vec<Kept> {
-        let mut by_sequence: HashMap<u32, Vec<usize>> = HashMap::new();
+        let mut by_sequence: FxHashMap<u32, Vec<usize>> = FxHashMap::default();
         for (at, kept) in self.kept.iter().enumerate() {
             by_sequence.entry(kept.sequence).or_default().push(at);
         }
