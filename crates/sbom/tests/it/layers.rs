@@ -192,21 +192,26 @@ impl Reference {
     }
 }
 
+/// Few and shallow paths, so that entries meet one another often.
 fn a_path() -> impl Strategy<Value = String> {
-    proptest::collection::vec(prop::sample::select(vec!["a", "b", "c", "a-"]), 1..4)
-        .prop_map(|parts| parts.join("/"))
+    let part = || prop::sample::select(vec!["a", "b", "c"]);
+    prop_oneof![
+        3 => part().prop_map(str::to_owned),
+        3 => (part(), part()).prop_map(|(a, b)| format!("{a}/{b}")),
+        1 => (part(), part(), part()).prop_map(|(a, b, c)| format!("{a}/{b}/{c}")),
+    ]
 }
 
 fn a_kind() -> impl Strategy<Value = EntryKind> {
     prop_oneof![
         6 => Just(EntryKind::File),
-        4 => Just(EntryKind::Directory),
-        2 => prop::sample::select(vec!["a", "b/c", "../b", "/c", "/", ".", "../../a", "nowhere/x"])
+        3 => Just(EntryKind::Directory),
+        3 => prop::sample::select(vec!["a", "b", "b/c", "../b", "/c", "/", ".", "../../a", "nowhere/x"])
             .prop_map(|target| EntryKind::Symlink(target.to_owned())),
         2 => a_path().prop_map(|path| EntryKind::Hardlink(format!("f/{path}"))),
         1 => Just(EntryKind::Other),
-        2 => Just(EntryKind::Whiteout),
-        1 => Just(EntryKind::Opaque),
+        3 => Just(EntryKind::Whiteout),
+        2 => Just(EntryKind::Opaque),
     ]
 }
 
@@ -250,7 +255,7 @@ fn layers() -> impl Strategy<Value = Vec<Extract>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(1500))]
+    #![proptest_config(ProptestConfig::with_cases(4000))]
     #[test]
     fn merging_equals_applying(layers in layers()) {
         let mut reference = Reference::default();
