@@ -100,6 +100,16 @@ pub fn plan(findings: &[PlanFinding<'_>], rollouts: &[RolloutCandidate], limit: 
     actions
 }
 
+/// Which of two steps that remove the same comes first: what is built already, before what has to be changed.
+fn effort(kind: &ActionKind) -> u8 {
+    match kind {
+        ActionKind::Rollout { .. } => 0,
+        ActionKind::UpgradePackage { .. } => 1,
+        ActionKind::RebuildOnBase { .. } => 2,
+        ActionKind::ApplyPolicy { .. } => 3,
+    }
+}
+
 fn value(candidate: &Candidate, residual: &[f64]) -> f64 {
     candidate.effects.iter().map(|&(n, factor)| residual.get(n).map_or(0.0, |r| r * (1.0 - factor))).sum()
 }
@@ -151,7 +161,7 @@ fn candidates(open: &[&PlanFinding<'_>], rollouts: &[RolloutCandidate]) -> Vec<C
         kind: ActionKind::Rollout { workload: workload.to_owned() },
         effects: ends.into_iter().map(|n| (n, 0.0)).collect(),
     }));
-    candidates.sort_by(|a, b| a.kind.cmp(&b.kind));
+    candidates.sort_by(|a, b| effort(&a.kind).cmp(&effort(&b.kind)).then_with(|| a.kind.cmp(&b.kind)));
     candidates
 }
 

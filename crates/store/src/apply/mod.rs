@@ -1,0 +1,301 @@
+//! One fact -> rows, and the holders that it touches.
+
+mod cluster;
+mod components;
+mod failure;
+mod registry;
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use plimsoll_model::finding::Cause;
+use plimsoll_model::{Fact, FactBody, Holder, Timestamp};
+use sqlx::SqliteConnection;
+
+use crate::error::{StoreError, encode, signed, unsigned};
+use crate::rows::Cache;
+use crate::store::{CommitOutcome, Emit, Settings, write_outbox};
+
+/// A transaction under way.
+pub(crate) struct Work<'a> {
+    pub(crate) connection: &'a mut SqliteConnection,
+    pub(crate) cache: &'a mut Cache,
+    pub(crate) settings: &'a Settings,
+    pub(crate) now: Timestamp,
+    pub(crate) emit: Emit,
+    pub(crate) pending: Pending,
+    /// Repositories of containers that are gone: what the workload held may be the repository's again.
+    pub(crate) departed: HashMap<i64, i64>,
+    pub(crate) outcome: CommitOutcome,
+    pub(crate) epoch: u64,
+    pub(crate) seq: u64,
+    pub(crate) db_seq: i64,
+    /// True when some component waits for a newer Db.
+    pub(crate) waiting: bool,
+}
+
+/// Holders to be judged again, each with the last cause that touched it.
+#[derive(Default)]
+pub(crate) struct Pending {
+    pub(crate) causes: Vec<Caused>,
+    pub(crate) repositories: BTreeMap<i64, usize>,
+    /// Holders that are containers.
+    pub(crate) containers: BTreeMap<i64, usize>,
+}
+
+/// Why something changed.
+#[derive(Debug, Clone)]
+pub(crate) struct Caused {
+    pub(crate) cause: Cause,
+    pub(crate) trace: String,
+    pub(crate) at: Timestamp,
+}
+
+/// Facts of one kind of cause are settled together; between kinds, what came before is settled first, so that each change
+/// is told with its own cause.
+fn group(body: &FactBody) -> u8 {
+    match body {
+        FactBody::ImagePushed(_) | FactBody::Manifest(_) | FactBody::Image(_) | FactBody::ScanFailed(_) => 0,
+        FactBody::ImageDeleted(_) => 1,
+        FactBody::Resolved(_) | FactBody::Exposure(_) => 2,
+        FactBody::Match(_) => 3,
+    }
+}
+
+/// Texts as a JSON array, for `json_each`.
+pub(crate) fn list<T: serde::Serialize>(values: &[T]) -> Result<String, StoreError> {
+    encode("json_each", values)
+}
+
+impl<'a> Work<'a> {
+    pub(crate) async fn start(
+        connection: &'a mut SqliteConnection,
+        cache: &'a mut Cache,
+        settings: &'a Settings,
+        now: Timestamp,
+        emit: Emit,
+    ) -> Result<Self, StoreError> {
+        cache.trim();
+        let (epoch, seq, db_seq, waiting): (i64, i64, i64, i64) = sqlx::query_as(
+            "SELECT (SELECT value FROM meta WHERE key = 'epoch'), (SELECT value FROM meta WHERE key = 'seq'), (SELECT value FROM meta WHERE key = 'db_seq'), EXISTS (SELECT 1 FROM catch_up)",
+        )
+        .fetch_one(&mut *connection)
+        .await?;
+        Ok(Self {
+            connection,
+            cache,
+            settings,
+            now,
+            emit,
+            pending: Pending::default(),
+            departed: HashMap::new(),
+            outcome: CommitOutcome::default(),
+            epoch: unsigned(epoch),
+            seq: unsigned(seq),
+            db_seq,
+            waiting: waiting != 0,
+        })
+    }
+
+    pub(crate) async fn facts(&mut self, facts: &[Fact]) -> Result<(), StoreError> {
+        let ids: Vec<&str> = facts.iter().map(|f| f.id.as_str()).collect();
+        let fresh: Vec<String> = sqlx::query_scalar(
+            "INSERT INTO inbox (id, at) SELECT DISTINCT value, ?2 FROM json_each(?1) WHERE true ON CONFLICT DO NOTHING RETURNING id",
+        )
+        .bind(list(&ids)?)
+        .bind(self.now.0)
+        .fetch_all(&mut *self.connection)
+        .await?;
+        let mut fresh: HashSet<String> = fresh.into_iter().collect();
+        let mut last = None;
+        for fact in facts {
+            if !fresh.remove(&fact.id) {
+                continue;
+            }
+            let kind = group(&fact.body);
+            if last.replace(kind).is_some_and(|last| last != kind) {
+                self.settle().await?;
+            }
+            self.apply(fact).await?;
+            self.outcome.applied += 1;
+        }
+        self.settle().await
+    }
+
+    async fn apply(&mut self, fact: &Fact) -> Result<(), StoreError> {
+        match &fact.body {
+            FactBody::ImagePushed(pushed) => self.pushed(fact, pushed).await,
+            FactBody::ImageDeleted(deleted) => self.deleted(fact, deleted).await,
+            FactBody::Manifest(manifest) => self.manifest(fact, manifest).await,
+            FactBody::Image(image) => self.image(fact, image).await,
+            FactBody::Match(matched) => self.matched(fact, matched).await,
+            FactBody::ScanFailed(failed) => self.failed(fact, failed).await,
+            FactBody::Resolved(resolved) => self.resolved(fact, resolved).await,
+            FactBody::Exposure(exposure) => self.exposure(fact, exposure).await,
+        }
+    }
+
+    /// Judges again the clusters whose views crossed the age limit.
+    pub(crate) async fn age(&mut self) -> Result<(), StoreError> {
+        let clusters: Vec<(String, i64, i64)> = sqlx::query_as("SELECT name, as_of, stale FROM clusters")
+            .fetch_all(&mut *self.connection)
+            .await?;
+        for (name, as_of, was) in clusters {
+            let sentence = format!("the view of cluster {name} is too old to prove anything");
+            let cause = crate::store::cause("policy", &sentence, self.now);
+            let at = self.now;
+            self.refresh_staleness(&name, as_of, was, || Caused { cause, trace: String::new(), at }).await?;
+        }
+        self.settle().await
+    }
+
+    /// Judges every holder again.
+    pub(crate) async fn all(&mut self, cause: Cause) -> Result<(), StoreError> {
+        let cause = self.cause(Caused { cause, trace: String::new(), at: self.now });
+        let holders: Vec<i64> =
+            sqlx::query_scalar("SELECT holder FROM containers").fetch_all(&mut *self.connection).await?;
+        let repositories: Vec<i64> =
+            sqlx::query_scalar("SELECT id FROM repositories").fetch_all(&mut *self.connection).await?;
+        self.pending.containers.extend(holders.into_iter().map(|h| (h, cause)));
+        self.pending.repositories.extend(repositories.into_iter().map(|r| (r, cause)));
+        self.settle().await
+    }
+
+    /// Writes the outbox and the counters.
+    pub(crate) async fn finish(self) -> Result<CommitOutcome, StoreError> {
+        if !self.outcome.roll_ups.is_empty() {
+            write_outbox(self.connection, &self.outcome.roll_ups).await?;
+            sqlx::query("UPDATE meta SET value = ? WHERE key = 'seq'")
+                .bind(signed(self.seq))
+                .execute(&mut *self.connection)
+                .await?;
+        }
+        Ok(self.outcome)
+    }
+
+    pub(crate) fn cause(&mut self, caused: Caused) -> usize {
+        self.pending.causes.push(caused);
+        self.pending.causes.len() - 1
+    }
+
+    fn cause_of(&mut self, fact: &Fact, kind: &str, sentence: String) -> usize {
+        self.cause(Caused {
+            cause: Cause { kind: kind.to_owned(), id: fact.id.clone(), sentence },
+            trace: fact.trace.clone(),
+            at: fact.at.min(self.now),
+        })
+    }
+
+    fn touch_repository(&mut self, repository: i64, cause: usize) {
+        self.pending.repositories.insert(repository, cause);
+    }
+
+    fn touch_container(&mut self, holder: i64, repository: Option<i64>, cause: usize) {
+        self.pending.containers.insert(holder, cause);
+        // What the workload holds covers the findings of its repository.
+        if let Some(repository) = repository {
+            self.touch_repository(repository, cause);
+        }
+    }
+
+    /// Touches everything that has this digest, by itself or through an index.
+    async fn touch_digest(&mut self, digest: &str, cause: usize) -> Result<(), StoreError> {
+        let repositories: Vec<i64> = sqlx::query_scalar(
+            "WITH RECURSIVE up (digest) AS (SELECT ? UNION SELECT p.parent FROM parents p JOIN up ON p.child = up.digest) SELECT DISTINCT t.repo FROM up JOIN tags t ON t.digest = up.digest",
+        )
+        .bind(digest)
+        .fetch_all(&mut *self.connection)
+        .await?;
+        for repository in repositories {
+            self.touch_repository(repository, cause);
+        }
+        let containers: Vec<(i64, Option<i64>)> = sqlx::query_as(
+            "WITH RECURSIVE up (digest) AS (SELECT ? UNION SELECT p.parent FROM parents p JOIN up ON p.child = up.digest) SELECT c.holder, c.repo FROM up JOIN containers c ON c.digest = up.digest",
+        )
+        .bind(digest)
+        .fetch_all(&mut *self.connection)
+        .await?;
+        for (holder, repository) in containers {
+            self.touch_container(holder, repository, cause);
+        }
+        Ok(())
+    }
+
+    /// Touches holders by their ids.
+    async fn touch_holders(&mut self, holders: &[i64], cause: usize) -> Result<(), StoreError> {
+        if holders.is_empty() {
+            return Ok(());
+        }
+        let rows: Vec<(i64, Option<i64>, Option<i64>)> = sqlx::query_as(
+            "SELECT h.id, h.repo, c.repo FROM holders h LEFT JOIN containers c ON c.holder = h.id WHERE h.id IN (SELECT value FROM json_each(?))",
+        )
+        .bind(list(holders)?)
+        .fetch_all(&mut *self.connection)
+        .await?;
+        for (holder, repository, runs) in rows {
+            match repository {
+                Some(repository) => self.touch_repository(repository, cause),
+                None => self.touch_container(holder, runs, cause),
+            }
+        }
+        Ok(())
+    }
+
+    /// The id of a repository.
+    pub(crate) async fn repository(&mut self, registry: &str, repository: &str) -> Result<i64, StoreError> {
+        let key = (registry.to_owned(), repository.to_owned());
+        if let Some(id) = self.cache.repositories.get(&key) {
+            return Ok(*id);
+        }
+        sqlx::query("INSERT INTO repositories (registry, repository) VALUES (?, ?) ON CONFLICT DO NOTHING")
+            .bind(registry)
+            .bind(repository)
+            .execute(&mut *self.connection)
+            .await?;
+        let id: i64 = sqlx::query_scalar("SELECT id FROM repositories WHERE registry = ? AND repository = ?")
+            .bind(registry)
+            .bind(repository)
+            .fetch_one(&mut *self.connection)
+            .await?;
+        self.cache.repositories.insert(key, id);
+        Ok(id)
+    }
+
+    /// The id of a holder.
+    pub(crate) async fn holder(&mut self, holder: &Holder) -> Result<i64, StoreError> {
+        if let Some(id) = self.cache.holders.get(holder) {
+            return Ok(*id);
+        }
+        let key = encode("holders", holder)?;
+        let known: Option<i64> = sqlx::query_scalar("SELECT id FROM holders WHERE key = ?")
+            .bind(&key)
+            .fetch_optional(&mut *self.connection)
+            .await?;
+        let id = match known {
+            Some(id) => id,
+            None => {
+                let (repo, cluster, namespace, registry, repository) = match holder {
+                    Holder::Workload { workload, .. } => {
+                        (None, Some(&workload.cluster), Some(&workload.namespace), None, None)
+                    }
+                    Holder::Repository { registry, repository, .. } => {
+                        let id = self.repository(registry, repository).await?;
+                        (Some(id), None, None, Some(registry), Some(repository))
+                    }
+                };
+                sqlx::query_scalar(
+                    "INSERT INTO holders (key, repo, cluster, namespace, registry, repository) VALUES (?, ?, ?, ?, ?, ?) RETURNING id",
+                )
+                .bind(&key)
+                .bind(repo)
+                .bind(cluster)
+                .bind(namespace)
+                .bind(registry)
+                .bind(repository)
+                .fetch_one(&mut *self.connection)
+                .await?
+            }
+        };
+        self.cache.holders.insert(holder.clone(), id);
+        Ok(id)
+    }
+}

@@ -1,0 +1,267 @@
+//! Where are we affected, and where not although the package is there?
+
+use plimsoll_model::exposure::Exposure;
+use plimsoll_model::fact::WorkloadFact;
+use plimsoll_model::{ComponentKey, Ecosystem, Finding, Holder, Vulnerability};
+use sqlx::Row as _;
+
+use super::findings::finding_of;
+use crate::apply::list;
+use crate::error::{StoreError, decode};
+use crate::reader::Reader;
+use crate::rows::matches_of;
+use crate::view::component_key;
+
+/// The answer for one vulnerability, or one package.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Affected {
+    /// The vulnerability asked about, if it was one and is known.
+    pub vulnerability: Option<Vulnerability>,
+    /// Open findings in the order of work.
+    pub affected: Vec<AffectedHolder>,
+    /// Who has the package and is not affected.
+    pub unaffected: Vec<Unaffected>,
+    /// True when there was more than [`MAX_ROWS`] of either.
+    pub truncated: bool,
+}
+
+/// One holder that is affected.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AffectedHolder {
+    /// With images, versions and the fixed version.
+    pub finding: Finding,
+    /// What is known about who reaches it, for a workload.
+    pub exposure: Option<Exposure>,
+    /// `registry/repository` of the image, where known.
+    pub repository: String,
+    /// The reference as the workload writes it, and how its digest is known.
+    pub reference: Option<(String, String)>,
+}
+
+/// A holder with the package that is not affected.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unaffected {
+    pub holder: Holder,
+    pub component: ComponentKey,
+    /// `not affected: <advisory>`, `no advisory matches this version`, or `unmatched: no Db yet`.
+    pub because: String,
+}
+
+/// Most rows of each list.
+pub const MAX_ROWS: i64 = 2_000;
+
+impl Reader {
+    /// Answers for a vulnerability id, an alias, a purl (`pkg:npm/left-pad@1.0`, version and qualifiers optional) or a package name.
+    /// `more` names packages of the vulnerability that the caller knows from the Db, so that an answer can also say who
+    /// has the package when nobody is affected.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn affected(&self, query: &str, more: &[(Ecosystem, String)]) -> Result<Affected, StoreError> {
+        let ids: Vec<String> = sqlx::query_scalar(
+            "SELECT id FROM vulnerabilities WHERE id = ?1 UNION SELECT id FROM aliases WHERE alias = ?1",
+        )
+        .bind(query)
+        .fetch_all(&self.pool)
+        .await?;
+        if ids.is_empty() && !query.starts_with("pkg:") && !more.is_empty() {
+            return self.by_vulnerability(&[query.to_owned()], more).await;
+        }
+        if ids.is_empty() { self.by_package(query).await } else { self.by_vulnerability(&ids, more).await }
+    }
+
+    async fn by_vulnerability(
+        &self,
+        ids: &[String],
+        more: &[(Ecosystem, String)],
+    ) -> Result<Affected, StoreError> {
+        let ids_json = list(ids)?;
+        let body: Option<String> = sqlx::query_scalar(
+            "SELECT v.body FROM json_each(?) j JOIN vulnerabilities v ON v.id = j.value ORDER BY v.db_seq DESC, v.id LIMIT 1",
+        )
+        .bind(&ids_json)
+        .fetch_optional(&self.pool)
+        .await?;
+        let vulnerability = body.as_deref().map(|b| decode("vulnerabilities", b)).transpose()?;
+        let rows = sqlx::query(
+            "SELECT f.id, f.holder, f.vulnerability, f.state, f.opened_at, f.due, f.revision, f.db_seq, f.body, h.key, v.body AS known, c.image, c.basis, w.body AS workload, r.registry || '/' || r.repository AS place
+             FROM json_each(?1) j JOIN findings f ON f.vulnerability = j.value AND f.state = 0 JOIN holders h ON h.id = f.holder LEFT JOIN vulnerabilities v ON v.id = f.vulnerability LEFT JOIN containers c ON c.holder = h.id LEFT JOIN workloads w ON w.id = c.workload LEFT JOIN repositories r ON r.id = COALESCE(h.repo, c.repo)
+             ORDER BY f.class, f.assumed, f.negative_rank, f.opened_at, f.id LIMIT ?2",
+        )
+        .bind(&ids_json)
+        .bind(MAX_ROWS + 1)
+        .fetch_all(&self.pool)
+        .await?;
+        let mut affected = rows.iter().map(affected_of).collect::<Result<Vec<_>, _>>()?;
+        let names: Vec<(&str, &str)> = more.iter().map(|(e, n)| (e.purl_type(), n.as_str())).collect();
+        let candidates: Vec<(String, i64, Option<String>, String)> = sqlx::query_as(
+            "WITH hit (component) AS (SELECT m.component FROM json_each(?1) j JOIN matched m ON m.vulnerability = j.value),
+             name (ecosystem, name) AS (SELECT c.ecosystem, c.name FROM hit JOIN components c ON c.id = hit.component UNION SELECT value->>0, value->>1 FROM json_each(?2)),
+             other (id) AS (SELECT c.id FROM name n JOIN components c ON c.ecosystem = n.ecosystem AND c.name = n.name UNION SELECT c.id FROM name n JOIN components c ON c.ecosystem = n.ecosystem AND c.source = n.name AND c.source <> '')
+             SELECT DISTINCT c.key, c.db_seq, c.matches, h.key FROM other o JOIN components c ON c.id = o.id JOIN image_components ic ON ic.component = c.id JOIN held d ON d.image = ic.image JOIN holders h ON h.id = d.holder ORDER BY h.key, c.key LIMIT ?3",
+        )
+        .bind(&ids_json)
+        .bind(list(&names)?)
+        .bind(MAX_ROWS + 1)
+        .fetch_all(&self.pool)
+        .await?;
+        let most = usize::try_from(MAX_ROWS).unwrap_or(usize::MAX);
+        let truncated = affected.len() > most || candidates.len() > most;
+        affected.truncate(most);
+        let mut unaffected = Vec::new();
+        for (key, db_seq, matches, holder) in candidates.into_iter().take(most) {
+            let component = component_key(&key)?;
+            if let Some(because) = not_affected(&component, db_seq, matches.as_deref(), ids)? {
+                unaffected.push(Unaffected { holder: decode("holders", &holder)?, component, because });
+            }
+        }
+        Ok(Affected { vulnerability, affected, unaffected, truncated })
+    }
+
+    async fn by_package(&self, query: &str) -> Result<Affected, StoreError> {
+        let (ecosystem, name, version) = package_of(query);
+        let rows = sqlx::query(
+            "SELECT f.id, f.holder, f.vulnerability, f.state, f.opened_at, f.due, f.revision, f.db_seq, f.body, h.key, v.body AS known, c.image, c.basis, w.body AS workload, r.registry || '/' || r.repository AS place
+             FROM findings f JOIN holders h ON h.id = f.holder LEFT JOIN vulnerabilities v ON v.id = f.vulnerability LEFT JOIN containers c ON c.holder = h.id LEFT JOIN workloads w ON w.id = c.workload LEFT JOIN repositories r ON r.id = COALESCE(h.repo, c.repo)
+             WHERE f.name = ?1 AND f.state = 0 AND (?2 IS NULL OR f.package LIKE ?2 || '%')
+             ORDER BY f.class, f.assumed, f.negative_rank, f.opened_at, f.id LIMIT ?3",
+        )
+        .bind(&name)
+        .bind(ecosystem.as_deref())
+        .bind(MAX_ROWS + 1)
+        .fetch_all(&self.pool)
+        .await?;
+        let mut affected = rows.iter().map(affected_of).collect::<Result<Vec<_>, _>>()?;
+        if let Some(version) = &version {
+            affected.retain(|a| a.finding.versions.contains(version));
+        }
+        let holding: Vec<(String, i64, Option<String>, String)> = sqlx::query_as(
+            "SELECT DISTINCT c.key, c.db_seq, c.matches, h.key FROM components c JOIN image_components ic ON ic.component = c.id JOIN held d ON d.image = ic.image JOIN holders h ON h.id = d.holder WHERE c.ecosystem IN (SELECT value FROM json_each(?1)) AND c.name = ?2 ORDER BY h.key, c.key LIMIT ?3",
+        )
+        .bind(match &ecosystem {
+            Some(one) => list(&[one])?,
+            None => list(Ecosystem::ALL)?,
+        })
+        .bind(&name)
+        .bind(MAX_ROWS + 1)
+        .fetch_all(&self.pool)
+        .await?;
+        let most = usize::try_from(MAX_ROWS).unwrap_or(usize::MAX);
+        let truncated = affected.len() > most || holding.len() > most;
+        affected.truncate(most);
+        let mut unaffected = Vec::new();
+        for (key, db_seq, matches, holder) in holding.into_iter().take(most) {
+            let component = component_key(&key)?;
+            if version.as_ref().is_some_and(|v| *v != component.version) {
+                continue;
+            }
+            if let Some(because) = not_affected(&component, db_seq, matches.as_deref(), &[])? {
+                unaffected.push(Unaffected { holder: decode("holders", &holder)?, component, because });
+            }
+        }
+        Ok(Affected { vulnerability: None, affected, unaffected, truncated })
+    }
+}
+
+fn affected_of(row: &sqlx::sqlite::SqliteRow) -> Result<AffectedHolder, StoreError> {
+    let workload: Option<WorkloadFact> =
+        row.try_get::<Option<&str>, _>("workload")?.map(|body| decode("workloads", body)).transpose()?;
+    let image: Option<String> = row.try_get("image")?;
+    let basis: Option<String> = row.try_get("basis")?;
+    Ok(AffectedHolder {
+        finding: finding_of(row)?,
+        exposure: workload.map(|w| w.exposure),
+        repository: row.try_get::<Option<String>, _>("place")?.unwrap_or_default(),
+        reference: image.zip(basis),
+    })
+}
+
+/// Why a component is not affected by any of `ids` (by anything, when empty); `None` when it is.
+fn not_affected(
+    component: &ComponentKey,
+    db_seq: i64,
+    matches: Option<&str>,
+    ids: &[String],
+) -> Result<Option<String>, StoreError> {
+    if db_seq == 0 {
+        return Ok(Some("unmatched: no Db yet".to_owned()));
+    }
+    let matches = match matches {
+        Some(text) => matches_of(component, text)?,
+        None => Vec::new(),
+    };
+    let mut denied = None;
+    for matched in matches.iter().filter(|m| ids.is_empty() || ids.contains(&m.vulnerability)) {
+        if matched.status != plimsoll_model::vulnerability::MatchStatus::NotAffected {
+            return Ok(None);
+        }
+        denied.get_or_insert(&matched.advisory);
+    }
+    Ok(Some(match denied {
+        Some(advisory) => format!("not affected: {advisory}"),
+        None => "no advisory matches this version".to_owned(),
+    }))
+}
+
+/// Type, name and version of a purl, or a bare name. Namespaces join the name as the ecosystem writes it.
+fn package_of(query: &str) -> (Option<String>, String, Option<String>) {
+    let Some(rest) = query.strip_prefix("pkg:") else { return (None, query.to_owned(), None) };
+    let rest = rest.split(['?', '#']).next().unwrap_or("");
+    let (ecosystem, path) = rest.split_once('/').unwrap_or((rest, ""));
+    // The version follows the last `@`; one at the start of the name is a scope, which purl writes as %40.
+    let (path, version) = match path.rsplit_once('@') {
+        Some((path, version)) if !path.is_empty() => (path, Some(unescape(version))),
+        _ => (path, None),
+    };
+    let path = unescape(path);
+    let name = match ecosystem {
+        "deb" | "apk" | "rpm" | "alpm" => path.rsplit('/').next().unwrap_or("").to_owned(),
+        "maven" => path.replacen('/', ":", 1),
+        _ => path,
+    };
+    (Some(ecosystem.to_owned()), name, version)
+}
+
+fn unescape(text: &str) -> String {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((&first, tail)) = rest.split_first() {
+        let hex = tail.get(..2).and_then(|h| std::str::from_utf8(h).ok());
+        match (first, hex.and_then(|h| u8::from_str_radix(h, 16).ok())) {
+            (b'%', Some(byte)) => {
+                bytes.push(byte);
+                rest = tail.get(2..).unwrap_or_default();
+            }
+            _ => {
+                bytes.push(first);
+                rest = tail;
+            }
+        }
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn purls() {
+        for (query, ecosystem, name, version) in [
+            ("openssl", None, "openssl", None),
+            ("pkg:deb/debian/openssl@3.0.11-1?arch=amd64", Some("deb"), "openssl", Some("3.0.11-1")),
+            ("pkg:npm/%40babel/core@7.0.0", Some("npm"), "@babel/core", Some("7.0.0")),
+            ("pkg:npm/@babel/core", Some("npm"), "@babel/core", None),
+            ("pkg:golang/golang.org/x/net@v0.1.0", Some("golang"), "golang.org/x/net", Some("v0.1.0")),
+            ("pkg:maven/org.a/b@1", Some("maven"), "org.a:b", Some("1")),
+            ("pkg:pypi/x%zz", Some("pypi"), "x%zz", None),
+        ] {
+            let got = package_of(query);
+            assert_eq!(
+                (got.0.as_deref(), got.1.as_str(), got.2.as_deref()),
+                (ecosystem, name, version),
+                "{query}"
+            );
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! Findings by filter, in the order of work, in pages.
+
+use plimsoll_model::finding::FindingState;
+use plimsoll_model::{Class, Finding, Holder};
+use sqlx::sqlite::SqliteRow;
+use sqlx::{FromRow as _, QueryBuilder, Row as _, Sqlite};
+
+use crate::error::{StoreError, decode};
+use crate::reader::Reader;
+use crate::rows::{FindingRow, class_number, only_id, state_number};
+
+/// Which findings; an empty field means any.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Filter {
+    pub class: Option<Class>,
+    /// `None` means open.
+    pub state: Option<FindingState>,
+    pub cluster: Option<String>,
+    pub namespace: Option<String>,
+    /// `repository` or `registry/repository`: of the holder, or of what its workload runs.
+    pub repository: Option<String>,
+    /// Canonical id or alias.
+    pub vulnerability: Option<String>,
+    /// Name, or the whole key as it displays (`deb:debian:12/openssl`).
+    pub package: Option<String>,
+}
+
+/// A part of an answer.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Page {
+    pub findings: Vec<Finding>,
+    /// To be given back for the next part; `None` at the end.
+    pub next: Option<String>,
+}
+
+/// Most findings in one page.
+pub const MAX_PAGE: u32 = 1_000;
+
+const SELECT: &str = "SELECT f.id, f.holder, f.vulnerability, f.state, f.opened_at, f.due, f.revision, f.db_seq, f.body, f.class, f.assumed, f.negative_rank, h.key, v.body AS known FROM findings f JOIN holders h ON h.id = f.holder LEFT JOIN vulnerabilities v ON v.id = f.vulnerability WHERE f.state = ";
+
+/// The place of a finding in the order of work.
+struct Cursor {
+    class: i64,
+    assumed: i64,
+    negative_rank: f64,
+    opened_at: i64,
+    id: String,
+}
+
+impl Cursor {
+    fn text(&self) -> String {
+        let rank = self.negative_rank.to_bits();
+        format!("{}.{}.{rank:016x}.{}.{}", self.class, self.assumed, self.opened_at, self.id)
+    }
+
+    fn parse(text: &str) -> Result<Self, StoreError> {
+        let read = || {
+            let mut parts = text.split('.');
+            let cursor = Self {
+                class: parts.next()?.parse().ok()?,
+                assumed: parts.next()?.parse().ok()?,
+                negative_rank: f64::from_bits(u64::from_str_radix(parts.next()?, 16).ok()?),
+                opened_at: parts.next()?.parse().ok()?,
+                id: parts.next()?.to_owned(),
+            };
+            (parts.next().is_none() && cursor.negative_rank.is_finite()).then_some(cursor)
+        };
+        read().ok_or_else(|| StoreError::Cursor(text.chars().take(120).collect()))
+    }
+}
+
+pub(crate) fn finding_of(row: &SqliteRow) -> Result<Finding, StoreError> {
+    let finding = FindingRow::from_row(row)?;
+    let holder: Holder = decode("holders", row.try_get("key")?)?;
+    let vulnerability = match row.try_get::<Option<&str>, _>("known")? {
+        Some(body) => decode("vulnerabilities", body)?,
+        None => only_id(&finding.vulnerability),
+    };
+    finding.into_finding(holder, vulnerability)
+}
+
+impl Reader {
+    /// A page of findings in the order of work (class, known before assumed, rank, age, id). `limit` is at most
+    /// [`MAX_PAGE`].
+    ///
+    /// # Errors
+    /// [`StoreError::Cursor`] for a text that is no cursor, or another.
+    pub async fn findings(
+        &self,
+        filter: &Filter,
+        cursor: Option<&str>,
+        limit: u32,
+    ) -> Result<Page, StoreError> {
+        let limit = limit.clamp(1, MAX_PAGE);
+        let mut query: QueryBuilder<Sqlite> = QueryBuilder::new(SELECT);
+        query.push_bind(state_number(filter.state.unwrap_or(FindingState::Open)));
+        if let Some(class) = filter.class {
+            query.push(" AND f.class = ").push_bind(class_number(class));
+        }
+        if let Some(cluster) = &filter.cluster {
+            query.push(" AND h.cluster = ").push_bind(cluster);
+        }
+        if let Some(namespace) = &filter.namespace {
+            query.push(" AND h.namespace = ").push_bind(namespace);
+        }
+        if let Some(repository) = &filter.repository {
+            query.push(" AND EXISTS (SELECT 1 FROM repositories r WHERE r.id = COALESCE(h.repo, (SELECT c.repo FROM containers c WHERE c.holder = h.id)) AND (r.repository = ");
+            query.push_bind(repository).push(" OR r.registry || '/' || r.repository = ");
+            query.push_bind(repository).push("))");
+        }
+        if let Some(vulnerability) = &filter.vulnerability {
+            query.push(" AND (f.vulnerability = ").push_bind(vulnerability);
+            query.push(" OR f.vulnerability IN (SELECT a.id FROM aliases a WHERE a.alias = ");
+            query.push_bind(vulnerability).push("))");
+        }
+        if let Some(package) = &filter.package {
+            query.push(" AND (f.name = ").push_bind(package);
+            query.push(" OR f.package = ").push_bind(package).push(")");
+        }
+        if let Some(cursor) = cursor {
+            let cursor = Cursor::parse(cursor)?;
+            query.push(" AND (f.class, f.assumed, f.negative_rank, f.opened_at, f.id) > (");
+            query.push_bind(cursor.class).push(", ").push_bind(cursor.assumed).push(", ");
+            query.push_bind(cursor.negative_rank).push(", ").push_bind(cursor.opened_at).push(", ");
+            query.push_bind(cursor.id).push(")");
+        }
+        query.push(" ORDER BY f.class, f.assumed, f.negative_rank, f.opened_at, f.id LIMIT ");
+        query.push_bind(i64::from(limit) + 1);
+        let mut rows = query.build().fetch_all(&self.pool).await?;
+        let most = usize::try_from(limit).unwrap_or(usize::MAX);
+        let more = rows.len() > most;
+        rows.truncate(most);
+        let next = match rows.last().filter(|_| more) {
+            None => None,
+            Some(row) => Some(
+                Cursor {
+                    class: row.try_get("class")?,
+                    assumed: row.try_get("assumed")?,
+                    negative_rank: row.try_get("negative_rank")?,
+                    opened_at: row.try_get("opened_at")?,
+                    id: row.try_get("id")?,
+                }
+                .text(),
+            ),
+        };
+        let findings = rows.iter().map(finding_of).collect::<Result<Vec<_>, _>>()?;
+        Ok(Page { findings, next })
+    }
+
+    /// One finding.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn finding(&self, id: &str) -> Result<Option<Finding>, StoreError> {
+        let row = sqlx::query(
+            "SELECT f.id, f.holder, f.vulnerability, f.state, f.opened_at, f.due, f.revision, f.db_seq, f.body, h.key, v.body AS known FROM findings f JOIN holders h ON h.id = f.holder LEFT JOIN vulnerabilities v ON v.id = f.vulnerability WHERE f.id = ?",
+        )
+        .bind(id)
+        .fetch_optional(&self.pool)
+        .await?;
+        row.as_ref().map(finding_of).transpose()
+    }
+}

@@ -1,0 +1,6 @@
+//! Questions about findings, vulnerabilities, images and actions.
+
+pub mod actions;
+pub mod affected;
+pub mod findings;
+pub mod images;

@@ -1,0 +1,94 @@
+//! Tables. A migration is a list of statements; its number is its place in [`MIGRATIONS`], and it never changes
+//! once released.
+//!
+//! Everything that a fact says is kept so that the result does not depend on the order of facts: a row carries the
+//! sequence or Db that it comes from and is replaced only by a newer one, and what is deleted leaves a mark.
+
+use sqlx::{Connection as _, SqliteConnection};
+
+use crate::error::StoreError;
+
+type Statements = &'static [&'static str];
+
+/// Statements of each schema version, in order.
+const MIGRATIONS: &[Statements] = &[&[
+    // Counters: epoch, seq (last of the outbox), db_seq, fence.
+    "CREATE TABLE meta (key TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID",
+    "INSERT INTO meta VALUES ('epoch', 1), ('seq', 0), ('db_seq', 0), ('fence', 0), ('published', 0)",
+    "CREATE TABLE inbox (id TEXT PRIMARY KEY, at INTEGER NOT NULL) WITHOUT ROWID",
+    "CREATE INDEX inbox_at ON inbox (at)",
+    // Registries.
+    "CREATE TABLE repositories (id INTEGER PRIMARY KEY, registry TEXT NOT NULL, repository TEXT NOT NULL, UNIQUE (registry, repository))",
+    // `tag` is `@digest` for a manifest that was pushed by digest; `digest` is NULL for a deleted tag.
+    "CREATE TABLE tags (repo INTEGER NOT NULL, tag TEXT NOT NULL, digest TEXT, seq INTEGER NOT NULL, PRIMARY KEY (repo, tag)) WITHOUT ROWID",
+    "CREATE INDEX tags_seq ON tags (repo, seq)",
+    "CREATE INDEX tags_digest ON tags (digest) WHERE digest IS NOT NULL",
+    "CREATE TABLE deleted (repo INTEGER NOT NULL, digest TEXT NOT NULL, seq INTEGER NOT NULL, PRIMARY KEY (repo, digest)) WITHOUT ROWID",
+    // A manifest was read from this repository.
+    "CREATE TABLE sightings (digest TEXT NOT NULL, repo INTEGER NOT NULL, PRIMARY KEY (digest, repo)) WITHOUT ROWID",
+    "CREATE TABLE manifests (digest TEXT PRIMARY KEY, kind TEXT NOT NULL) WITHOUT ROWID",
+    "CREATE TABLE parents (child TEXT NOT NULL, parent TEXT NOT NULL, PRIMARY KEY (child, parent)) WITHOUT ROWID",
+    // Inventories. `components` is a JSON array of ids of components.
+    "CREATE TABLE images (id INTEGER PRIMARY KEY, digest TEXT NOT NULL UNIQUE, platform TEXT NOT NULL, layers TEXT NOT NULL, sbom TEXT NOT NULL, components TEXT NOT NULL, db_seq INTEGER NOT NULL, partial TEXT NOT NULL, uncovered TEXT NOT NULL, at INTEGER NOT NULL, fact TEXT NOT NULL)",
+    "CREATE TABLE components (id INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE, ecosystem TEXT NOT NULL, release TEXT NOT NULL, name TEXT NOT NULL, source TEXT NOT NULL, db_seq INTEGER NOT NULL, matches TEXT)",
+    "CREATE INDEX components_name ON components (ecosystem, name)",
+    "CREATE INDEX components_source ON components (ecosystem, source) WHERE source <> ''",
+    "CREATE TABLE image_components (component INTEGER NOT NULL, image INTEGER NOT NULL, PRIMARY KEY (component, image)) WITHOUT ROWID",
+    "CREATE TABLE matched (vulnerability TEXT NOT NULL, component INTEGER NOT NULL, PRIMARY KEY (vulnerability, component)) WITHOUT ROWID",
+    "CREATE TABLE vulnerabilities (id TEXT PRIMARY KEY, db_seq INTEGER NOT NULL, body TEXT NOT NULL) WITHOUT ROWID",
+    "CREATE TABLE aliases (alias TEXT NOT NULL, id TEXT NOT NULL, PRIMARY KEY (alias, id)) WITHOUT ROWID",
+    "CREATE TABLE catch_up (component INTEGER PRIMARY KEY, need INTEGER NOT NULL)",
+    // Clusters. A workload lives while it is not removed and no newer full view lacks it.
+    "CREATE TABLE clusters (name TEXT PRIMARY KEY, full_seq INTEGER NOT NULL, target_seq INTEGER NOT NULL, as_of INTEGER NOT NULL, stale INTEGER NOT NULL) WITHOUT ROWID",
+    "CREATE TABLE workloads (id INTEGER PRIMARY KEY, cluster TEXT NOT NULL, namespace TEXT NOT NULL, kind TEXT NOT NULL, name TEXT NOT NULL, seq INTEGER NOT NULL, live INTEGER NOT NULL, body TEXT, UNIQUE (cluster, namespace, kind, name))",
+    "CREATE TABLE resolutions (cluster TEXT NOT NULL, seq INTEGER NOT NULL, reference TEXT NOT NULL, body TEXT NOT NULL, found INTEGER NOT NULL, fact TEXT NOT NULL, PRIMARY KEY (cluster, seq, reference)) WITHOUT ROWID",
+    "CREATE TABLE holders (id INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE, repo INTEGER, cluster TEXT, namespace TEXT, registry TEXT, repository TEXT)",
+    "CREATE INDEX holders_repo ON holders (repo) WHERE repo IS NOT NULL",
+    // What live workloads run; `repo` by the identity of the reference.
+    "CREATE TABLE containers (holder INTEGER PRIMARY KEY, workload INTEGER NOT NULL, cluster TEXT NOT NULL, changed_seq INTEGER NOT NULL, name TEXT NOT NULL, image TEXT NOT NULL, stated TEXT, digest TEXT, basis TEXT NOT NULL, code TEXT NOT NULL, repo INTEGER, tag TEXT)",
+    "CREATE INDEX containers_workload ON containers (workload)",
+    "CREATE INDEX containers_digest ON containers (digest) WHERE digest IS NOT NULL",
+    "CREATE INDEX containers_repo ON containers (repo) WHERE repo IS NOT NULL",
+    "CREATE INDEX containers_pending ON containers (cluster, changed_seq, image)",
+    // The images that a holder has now.
+    "CREATE TABLE held (image INTEGER NOT NULL, holder INTEGER NOT NULL, PRIMARY KEY (image, holder)) WITHOUT ROWID",
+    "CREATE INDEX held_holder ON held (holder)",
+    // Findings. `state`: 0 open, 1 fixed, 2 suppressed; `class`: 0 most urgent; `negative_rank` so that one index has the order of work.
+    "CREATE TABLE findings (id TEXT PRIMARY KEY, holder INTEGER NOT NULL, vulnerability TEXT NOT NULL, package TEXT NOT NULL, name TEXT NOT NULL, state INTEGER NOT NULL, class INTEGER NOT NULL, assumed INTEGER NOT NULL, negative_rank REAL NOT NULL, opened_at INTEGER NOT NULL, due INTEGER, revision INTEGER NOT NULL, db_seq INTEGER NOT NULL, changed_at INTEGER NOT NULL, body TEXT NOT NULL) WITHOUT ROWID",
+    "CREATE INDEX findings_order ON findings (state, class, assumed, negative_rank, opened_at, id)",
+    "CREATE INDEX findings_holder ON findings (holder, state)",
+    "CREATE INDEX findings_vulnerability ON findings (vulnerability, state)",
+    "CREATE INDEX findings_name ON findings (name, state)",
+    // Scans that failed and to whom that was told. Empty text where a part is unknown.
+    "CREATE TABLE failures (repo INTEGER NOT NULL, tag TEXT NOT NULL, digest TEXT NOT NULL, stage TEXT NOT NULL, code TEXT NOT NULL, detail TEXT NOT NULL, at INTEGER NOT NULL, PRIMARY KEY (repo, tag, digest, code)) WITHOUT ROWID",
+    "CREATE INDEX failures_digest ON failures (digest)",
+    "CREATE TABLE notices (holder INTEGER NOT NULL, code TEXT NOT NULL, PRIMARY KEY (holder, code)) WITHOUT ROWID",
+    "CREATE TABLE outbox (seq INTEGER PRIMARY KEY, epoch INTEGER NOT NULL, subject TEXT NOT NULL, id TEXT NOT NULL, payload TEXT NOT NULL)",
+]];
+
+/// Brings the schema to the newest version, one transaction for each.
+pub(crate) async fn migrate(connection: &mut SqliteConnection) -> Result<(), StoreError> {
+    sqlx::query("CREATE TABLE IF NOT EXISTS migrations (version INTEGER PRIMARY KEY, at INTEGER NOT NULL)")
+        .execute(&mut *connection)
+        .await?;
+    let found: i64 = sqlx::query_scalar("SELECT COALESCE(MAX(version), 0) FROM migrations")
+        .fetch_one(&mut *connection)
+        .await?;
+    let known = i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX);
+    if found > known {
+        return Err(StoreError::Newer { found, known });
+    }
+    for (version, statements) in (1..).zip(MIGRATIONS).skip_while(|(version, _)| *version <= found) {
+        let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
+        for statement in *statements {
+            sqlx::query(*statement).execute(&mut *transaction).await?;
+        }
+        sqlx::query("INSERT INTO migrations VALUES (?, ?)")
+            .bind(version)
+            .bind(plimsoll_model::Timestamp::now().0)
+            .execute(&mut *transaction)
+            .await?;
+        transaction.commit().await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,210 @@
+//! What holders have: digests -> images -> components -> matches, loaded in a few statements for many holders.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+
+use plimsoll_findings::HeldMatch;
+use plimsoll_inventory::{Known, TagState, Tracking, current, images_behind};
+use plimsoll_model::fact::ManifestKind;
+use plimsoll_model::vulnerability::{Match, MatchStatus};
+use plimsoll_model::{ComponentKey, Digest, PackageKey, Platform};
+use sqlx::SqliteConnection;
+
+use crate::apply::list;
+use crate::error::{StoreError, decode, signed, unsigned};
+use crate::rows::matches_of;
+
+/// An image that was inventoried.
+pub(crate) struct ImageRow {
+    pub(crate) id: i64,
+    pub(crate) platform: Platform,
+    pub(crate) components: Vec<i64>,
+    /// Sequence of the Db it was matched with first; 0 when there was none.
+    pub(crate) db_seq: u64,
+}
+
+/// A component with matches.
+pub(crate) struct ComponentRow {
+    pub(crate) db_seq: u64,
+    pub(crate) matches: Vec<Match>,
+}
+
+/// Everything behind some digests.
+#[derive(Default)]
+pub(crate) struct Snapshot {
+    manifests: HashMap<Digest, ManifestKind>,
+    pub(crate) images: HashMap<Digest, ImageRow>,
+    pub(crate) components: HashMap<i64, ComponentRow>,
+}
+
+impl Known for Snapshot {
+    fn manifest(&self, digest: &Digest) -> Option<&ManifestKind> {
+        self.manifests.get(digest)
+    }
+
+    fn image(&self, digest: &Digest) -> Option<&Platform> {
+        self.images.get(digest).map(|row| &row.platform)
+    }
+}
+
+/// Levels of indexes that are loaded; as many as inventory follows.
+const MAX_DEPTH: usize = 4;
+
+impl Snapshot {
+    pub(crate) async fn load(
+        connection: &mut SqliteConnection,
+        digests: BTreeSet<Digest>,
+    ) -> Result<Self, StoreError> {
+        let mut snapshot = Self::default();
+        let mut seen: HashSet<Digest> = HashSet::new();
+        let mut wanted: Vec<Digest> = digests.into_iter().collect();
+        for _ in 0..MAX_DEPTH {
+            wanted.retain(|digest| seen.insert(digest.clone()));
+            if wanted.is_empty() {
+                break;
+            }
+            let digests = list(&wanted)?;
+            let manifests: Vec<(String, String)> = sqlx::query_as(
+                "SELECT m.digest, m.kind FROM json_each(?) j JOIN manifests m ON m.digest = j.value",
+            )
+            .bind(&digests)
+            .fetch_all(&mut *connection)
+            .await?;
+            let images: Vec<(String, i64, String, String, i64)> = sqlx::query_as(
+                "SELECT i.digest, i.id, i.platform, i.components, i.db_seq FROM json_each(?) j JOIN images i ON i.digest = j.value",
+            )
+            .bind(&digests)
+            .fetch_all(&mut *connection)
+            .await?;
+            wanted.clear();
+            for (digest, kind) in manifests {
+                let kind: ManifestKind = decode("manifests", &kind)?;
+                if let ManifestKind::Index { children } = &kind {
+                    wanted.extend(children.iter().map(|(_, child)| child.clone()));
+                }
+                snapshot.manifests.insert(parse(&digest)?, kind);
+            }
+            for (digest, id, platform, components, db_seq) in images {
+                let row = ImageRow {
+                    id,
+                    platform: decode("images", &platform)?,
+                    components: decode("images", &components)?,
+                    db_seq: unsigned(db_seq),
+                };
+                snapshot.images.insert(parse(&digest)?, row);
+            }
+        }
+        let components: BTreeSet<i64> =
+            snapshot.images.values().flat_map(|image| image.components.iter().copied()).collect();
+        let components: Vec<i64> = components.into_iter().collect();
+        let rows: Vec<(i64, String, i64, String)> = sqlx::query_as(
+            "SELECT c.id, c.key, c.db_seq, c.matches FROM json_each(?) j JOIN components c ON c.id = j.value WHERE c.matches IS NOT NULL",
+        )
+        .bind(list(&components)?)
+        .fetch_all(&mut *connection)
+        .await?;
+        for (id, key, db_seq, matches) in rows {
+            let key = component_key(&key)?;
+            let matches = matches_of(&key, &matches)?;
+            snapshot.components.insert(id, ComponentRow { db_seq: unsigned(db_seq), matches });
+        }
+        Ok(snapshot)
+    }
+
+    /// The inventoried images behind a digest with their platforms.
+    pub(crate) fn images_behind(&self, digest: &Digest) -> Vec<(Platform, Digest)> {
+        images_behind(digest, self)
+    }
+
+    /// The matches of an image.
+    pub(crate) fn matches<'s>(&'s self, image: &'s Digest) -> impl Iterator<Item = HeldMatch<'s>> {
+        let components = self.images.get(image).map_or(&[][..], |row| row.components.as_slice());
+        components.iter().filter_map(|id| self.components.get(id)).flat_map(move |component| {
+            component.matches.iter().map(move |matched| HeldMatch {
+                image,
+                matched,
+                db_seq: component.db_seq,
+            })
+        })
+    }
+
+    /// What an image is affected by.
+    pub(crate) fn affected(&self, image: &Digest) -> impl Iterator<Item = (String, PackageKey)> {
+        self.matches(image)
+            .filter(|h| h.matched.status != MatchStatus::NotAffected)
+            .map(|h| (h.matched.vulnerability.clone(), h.matched.component.package.clone()))
+            .collect::<Vec<_>>()
+            .into_iter()
+    }
+}
+
+pub(crate) fn parse(digest: &str) -> Result<Digest, StoreError> {
+    digest.parse().map_err(|_| StoreError::Corrupt { table: "digests", what: digest.to_owned() })
+}
+
+pub(crate) fn component_key(id: &str) -> Result<ComponentKey, StoreError> {
+    ComponentKey::from_id(id).ok_or_else(|| StoreError::Corrupt { table: "components", what: id.to_owned() })
+}
+
+/// The digests that are current in a repository with their tags, among those whose manifest was read from it.
+///
+/// Only as many tags are loaded as can be current: the rule itself is inventory's.
+pub(crate) async fn current_digests(
+    connection: &mut SqliteConnection,
+    repository: i64,
+    tracking: &Tracking,
+) -> Result<BTreeMap<Digest, Vec<String>>, StoreError> {
+    let most = tracking.newest.saturating_add(tracking.always.len());
+    let always = list(&tracking.always)?;
+    let rows: Vec<(String, Option<String>, i64)> = sqlx::query_as(
+        "SELECT tag, digest, seq FROM (SELECT t.tag, t.digest, t.seq FROM tags t WHERE t.repo = ?1 AND t.digest IS NOT NULL AND t.tag NOT LIKE '@%' AND NOT EXISTS (SELECT 1 FROM deleted d WHERE d.repo = t.repo AND d.digest = t.digest AND d.seq > t.seq) ORDER BY t.seq DESC, t.tag LIMIT ?2)
+         UNION SELECT t.tag, t.digest, t.seq FROM tags t WHERE t.repo = ?1 AND t.tag IN (SELECT value FROM json_each(?3))",
+    )
+    .bind(repository)
+    .bind(signed(u64::try_from(most).unwrap_or(u64::MAX)))
+    .bind(&always)
+    .fetch_all(&mut *connection)
+    .await?;
+    let rows = if rows.is_empty() {
+        let tagged: i64 =
+            sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM tags WHERE repo = ? AND tag NOT LIKE '@%')")
+                .bind(repository)
+                .fetch_one(&mut *connection)
+                .await?;
+        if tagged != 0 {
+            return Ok(BTreeMap::new());
+        }
+        sqlx::query_as("SELECT tag, digest, seq FROM tags WHERE repo = ?")
+            .bind(repository)
+            .fetch_all(&mut *connection)
+            .await?
+    } else {
+        rows
+    };
+    let deleted: Vec<(String, i64)> = sqlx::query_as("SELECT digest, seq FROM deleted WHERE repo = ?")
+        .bind(repository)
+        .fetch_all(&mut *connection)
+        .await?;
+    let deleted = deleted
+        .into_iter()
+        .map(|(digest, seq)| Ok((parse(&digest)?, unsigned(seq))))
+        .collect::<Result<BTreeMap<_, _>, StoreError>>()?;
+    let states = rows
+        .into_iter()
+        .map(|(tag, digest, seq)| {
+            let tag = (!tag.starts_with('@')).then_some(tag);
+            Ok(TagState { tag, digest: digest.as_deref().map(parse).transpose()?, seq: unsigned(seq) })
+        })
+        .collect::<Result<Vec<_>, StoreError>>()?;
+    let mut digests = current(&states, &deleted, tracking);
+    let names: Vec<&Digest> = digests.keys().collect();
+    let seen: Vec<String> = sqlx::query_scalar(
+        "SELECT s.digest FROM json_each(?) j JOIN sightings s ON s.digest = j.value WHERE s.repo = ?",
+    )
+    .bind(list(&names)?)
+    .bind(repository)
+    .fetch_all(&mut *connection)
+    .await?;
+    let seen: HashSet<String> = seen.into_iter().collect();
+    digests.retain(|digest, _| seen.contains(digest.as_str()));
+    Ok(digests)
+}

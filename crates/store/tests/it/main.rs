@@ -1,0 +1,7 @@
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod orders;
+mod outbox;
+mod questions;
+mod scenarios;
+mod support;
