@@ -44,7 +44,6 @@ impl Bits {
         self.0.iter().all(|&word| word == 0)
     }
 
-    #[cfg(test)]
     pub(crate) fn count(&self) -> usize {
         self.0.iter().map(|word| word.count_ones() as usize).sum()
     }

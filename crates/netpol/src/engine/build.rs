@@ -135,7 +135,7 @@ pub(super) fn build(state: &ClusterState, options: &Options) -> Connectivity {
             classes.iter().map(|class| resolver.profile(class, direction, &policies)).collect();
         for (class, profile) in classes.iter_mut().zip(profiles) {
             let row = *known.entry(profile).or_insert_with_key(|profile| {
-                rows.push(evaluate(profile, &space.sets, &columns, &mut conns));
+                rows.push(evaluate(profile, &space.sets, &columns, count + atoms.ranges().len(), &mut conns));
                 rows.len() as u32 - 1
             });
             match direction {

@@ -107,7 +107,7 @@ pub struct Explanation {
 
 impl Connectivity {
     fn row(&self, index: u32) -> &Row {
-        static EMPTY: Row = Row(Vec::new());
+        static EMPTY: Row = Row::Sparse(Vec::new());
         self.rows.get(index as usize).unwrap_or(&EMPTY)
     }
 
@@ -271,40 +271,36 @@ impl Connectivity {
             for (row, at) in self.rows.iter().zip(&mut seen) {
                 *at = row.at(index);
             }
-            for (out, columns) in &self.row(class.egress).0 {
-                for column in columns.iter() {
-                    let Some(destination) = self.classes.get(column) else {
-                        if let Some(range) = self.destinations.ranges().get(column - self.classes.len()) {
-                            for source in sources {
-                                push(&mut conns, Peer::Workload(*source as usize), Peer::Range(*range), *out);
-                            }
+            for (column, out) in self.row(class.egress).entries(0, usize::MAX) {
+                let Some(destination) = self.classes.get(column) else {
+                    if let Some(range) = self.destinations.ranges().get(column - self.classes.len()) {
+                        for source in sources {
+                            push(&mut conns, Peer::Workload(*source as usize), Peer::Range(*range), out);
                         }
-                        continue;
-                    };
-                    let admitted = seen.get(destination.ingress as usize).copied().unwrap_or(ConnId::NONE);
-                    if admitted == ConnId::NONE {
-                        continue;
                     }
-                    let conn = conns.intersect(*out, admitted);
-                    if conn == ConnId::NONE {
-                        continue;
-                    }
-                    for source in sources {
-                        for destination in members.get(column).into_iter().flatten() {
-                            if source != destination {
-                                let (s, d) = (*source as usize, *destination as usize);
-                                push(&mut conns, Peer::Workload(s), Peer::Workload(d), conn);
-                            }
+                    continue;
+                };
+                let admitted = seen.get(destination.ingress as usize).copied().unwrap_or(ConnId::NONE);
+                if admitted == ConnId::NONE {
+                    continue;
+                }
+                let conn = conns.intersect(out, admitted);
+                if conn == ConnId::NONE {
+                    continue;
+                }
+                for source in sources {
+                    for destination in members.get(column).into_iter().flatten() {
+                        if source != destination {
+                            let (s, d) = (*source as usize, *destination as usize);
+                            push(&mut conns, Peer::Workload(s), Peer::Workload(d), conn);
                         }
                     }
                 }
             }
-            for (conn, columns) in &self.row(class.ingress).0 {
-                for column in columns.iter_from(self.classes.len()) {
-                    if let Some(range) = self.sources.ranges().get(column - self.classes.len()) {
-                        for workload in sources {
-                            push(&mut conns, Peer::Range(*range), Peer::Workload(*workload as usize), *conn);
-                        }
+            for (column, conn) in self.row(class.ingress).entries(self.classes.len(), usize::MAX) {
+                if let Some(range) = self.sources.ranges().get(column - self.classes.len()) {
+                    for workload in sources {
+                        push(&mut conns, Peer::Range(*range), Peer::Workload(*workload as usize), conn);
                     }
                 }
             }
@@ -344,30 +340,26 @@ impl Connectivity {
                         let Some(row) = self.class(class).map(|class| self.row(class.egress)) else {
                             continue;
                         };
-                        for (out, columns) in &row.0 {
-                            if simple && columns.same_within(&all, 0, self.classes.len()) {
-                                let open = seen
-                                    .iter()
-                                    .zip(&weights)
-                                    .filter(|(admitted, _)| meets.check(*out, **admitted));
-                                count += open.map(|(_, weight)| weight).sum::<u32>();
+                        if let Some(out) = row.uniform(&all, self.classes.len()).filter(|_| simple) {
+                            let open = seen
+                                .iter()
+                                .zip(&weights)
+                                .filter(|(admitted, _)| meets.check(out, **admitted));
+                            count += open.map(|(_, weight)| weight).sum::<u32>();
+                            continue;
+                        }
+                        for (column, out) in row.entries(0, self.classes.len()) {
+                            let admitted =
+                                self.classes.get(column).and_then(|class| seen.get(class.ingress as usize));
+                            if !admitted.is_some_and(|admitted| meets.check(out, *admitted)) {
                                 continue;
                             }
-                            for column in columns.iter().take_while(|column| *column < self.classes.len()) {
-                                let admitted = self
-                                    .classes
-                                    .get(column)
-                                    .and_then(|class| seen.get(class.ingress as usize));
-                                if !admitted.is_some_and(|admitted| meets.check(*out, *admitted)) {
-                                    continue;
-                                }
-                                for member in self.members.get(column).into_iter().flatten() {
-                                    if let Some(stamp) = stamps.get_mut(*member as usize)
-                                        && *stamp != index as u32
-                                    {
-                                        *stamp = index as u32;
-                                        count += 1;
-                                    }
+                            for member in self.members.get(column).into_iter().flatten() {
+                                if let Some(stamp) = stamps.get_mut(*member as usize)
+                                    && *stamp != index as u32
+                                {
+                                    *stamp = index as u32;
+                                    count += 1;
                                 }
                             }
                         }
@@ -388,15 +380,13 @@ impl Connectivity {
     pub fn callers(&self, workload: usize) -> impl Iterator<Item = (usize, ConnSet)> {
         self.classes_at(workload).iter().flat_map(move |&class| {
             let row = self.class(class).map(|class| self.row(class.ingress));
-            row.into_iter().flat_map(|row| &row.0).flat_map(move |(conn, columns)| {
-                columns.iter().take_while(|column| *column < self.classes.len()).flat_map(move |column| {
-                    let out =
-                        self.classes.get(column).map(|source| self.row(source.egress).at(class as usize));
-                    let open = self.conns.get(*conn).intersect(self.conns.get(out.unwrap_or_default()));
-                    let members = self.members.get(column).filter(|_| !open.is_empty());
-                    let others = members.into_iter().flatten().map(|member| *member as usize);
-                    others.filter(move |member| *member != workload).map(move |member| (member, open.clone()))
-                })
+            let entries = row.into_iter().flat_map(|row| row.entries(0, self.classes.len()));
+            entries.flat_map(move |(column, conn)| {
+                let out = self.classes.get(column).map(|source| self.row(source.egress).at(class as usize));
+                let open = self.conns.get(conn).intersect(self.conns.get(out.unwrap_or_default()));
+                let members = self.members.get(column).filter(|_| !open.is_empty());
+                let others = members.into_iter().flatten().map(|member| *member as usize);
+                others.filter(move |member| *member != workload).map(move |member| (member, open.clone()))
             })
         })
     }
@@ -516,27 +506,9 @@ impl Connectivity {
     ) -> bool {
         let count = self.classes.len();
         let (from, to) = if outside { (count, self.width().max(other.width())) } else { (0, count) };
-        let same = |ours: &Row, theirs: &Row| {
-            let mut met = 0;
-            let none = Bits::empty(0);
-            for (conn, columns) in &ours.0 {
-                let mapped = ids.get(conn.0 as usize).copied().flatten();
-                let found = theirs.0.iter().find(|(known, _)| Some(*known) == mapped);
-                met += usize::from(found.is_some());
-                if !columns.same_within(found.map_or(&none, |(_, columns)| columns), from, to) {
-                    return false;
-                }
-            }
-            // A set that only the other has must have no column here.
-            met == theirs.0.len()
-                || theirs.0.iter().all(|(conn, columns)| {
-                    let known =
-                        ours.0.iter().any(|(id, _)| ids.get(id.0 as usize).copied().flatten() == Some(*conn));
-                    known || columns.same_within(&none, from, to)
-                })
-        };
-        ours.len() == theirs.len()
-            && ours.iter().zip(theirs).all(|(ours, theirs)| same(self.row(*ours), other.row(*theirs)))
+        let same =
+            |(ours, theirs): (&u32, &u32)| self.row(*ours).same_within(other.row(*theirs), ids, from, to);
+        ours.len() == theirs.len() && ours.iter().zip(theirs).all(same)
     }
 
     fn width(&self) -> usize {
@@ -559,10 +531,8 @@ impl Connectivity {
     pub(crate) fn with_columns(&self, workload: usize, direction: Direction, columns: &Bits) -> ConnSet {
         let mut all = ConnSet::none();
         for row in self.rows_of(workload, direction) {
-            for (conn, cells) in &self.row(row).0 {
-                if cells.meets(columns) {
-                    all = all.union(self.conns.get(*conn));
-                }
+            for conn in self.row(row).sets_at(columns) {
+                all = all.union(self.conns.get(conn));
             }
         }
         all
@@ -578,11 +548,9 @@ impl Connectivity {
         let count = self.classes.len();
         let expand = |row: &u32| {
             let mut dense = vec![ConnId::NONE; self.ranges(direction).len()];
-            for (conn, columns) in &self.row(*row).0 {
-                for column in columns.iter_from(count) {
-                    if let Some(cell) = dense.get_mut(column - count) {
-                        *cell = *conn;
-                    }
+            for (column, conn) in self.row(*row).entries(count, usize::MAX) {
+                if let Some(cell) = dense.get_mut(column - count) {
+                    *cell = conn;
                 }
             }
             dense
@@ -594,11 +562,9 @@ impl Connectivity {
     pub(crate) fn dense(&self, rows: &[u32]) -> Vec<Vec<ConnId>> {
         let expand = |row: &u32| {
             let mut dense = vec![ConnId::NONE; self.classes.len()];
-            for (conn, columns) in &self.row(*row).0 {
-                for column in columns.iter() {
-                    if let Some(cell) = dense.get_mut(column) {
-                        *cell = *conn;
-                    }
+            for (column, conn) in self.row(*row).entries(0, self.classes.len()) {
+                if let Some(cell) = dense.get_mut(column) {
+                    *cell = conn;
                 }
             }
             dense
