@@ -1,5 +1,6 @@
 //! One registry: its client, its addresses, and how a request is sent, retried, redirected and authorised.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -40,6 +41,33 @@ pub(super) struct Host {
     /// Nobody asks before this moment: the registry said `Retry-After`.
     not_before: Mutex<Option<Instant>>,
     memory: Memory,
+    waiting: AtomicUsize,
+    concurrent: usize,
+}
+
+/// What the requests to one registry are doing, at one moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Gauges {
+    /// Requests that wait: for a place, for the rate, or because the registry asked for a pause.
+    pub waiting: usize,
+    /// Requests under way, their bodies included.
+    pub active: usize,
+}
+
+/// Adds one to a gauge for as long as it lives.
+struct Count<'a>(&'a AtomicUsize);
+
+impl<'a> Count<'a> {
+    fn up(gauge: &'a AtomicUsize) -> Self {
+        gauge.fetch_add(1, Ordering::Relaxed);
+        Self(gauge)
+    }
+}
+
+impl Drop for Count<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// One request.
@@ -80,11 +108,14 @@ impl Host {
         let scheme = if registry.plain_http { "http" } else { "https" };
         let base = Url::parse(&format!("{scheme}://{endpoint}/"))
             .map_err(|error| invalid(format!("{endpoint:?} is no address: {error}")))?;
-        let client = client(registry, options)?;
+        let client = client(registry, &base, options)?;
         let concurrent = usize::try_from(registry.max_concurrent.max(1)).unwrap_or(1);
         let per_second = registry.requests_per_second.and_then(std::num::NonZeroU32::new);
+        // Behind another endpoint, a registry still speaks of itself by its own name.
         let mut token_hosts = registry.token_hosts.clone();
         let mut redirect_hosts = registry.redirect_hosts.clone();
+        token_hosts.push(registry.host.clone());
+        redirect_hosts.push(registry.host.clone());
         if let Some(known) = known {
             token_hosts.extend(known.token_hosts.iter().map(|&host| host.to_owned()));
             redirect_hosts.extend(known.redirect_hosts.iter().map(|&host| host.to_owned()));
@@ -104,6 +135,8 @@ impl Host {
             rate: per_second.map(|n| DefaultDirectRateLimiter::direct(governor::Quota::per_second(n))),
             not_before: Mutex::new(None),
             memory: Memory::default(),
+            waiting: AtomicUsize::new(0),
+            concurrent,
         })
     }
 
@@ -120,12 +153,19 @@ impl Host {
         let mut attempt = 0;
         let mut refused: Option<Arc<str>> = None;
         loop {
-            self.wait().await;
-            let header = self.authorization(ask, refused.as_deref()).await?;
-            let places = self.places(ask.transfer).await;
-            if let Some(rate) = &self.rate {
-                rate.until_ready().await;
+            {
+                let _waiting = Count::up(&self.waiting);
+                self.wait().await;
             }
+            let header = self.authorization(ask, refused.as_deref()).await?;
+            let places = {
+                let _waiting = Count::up(&self.waiting);
+                let places = self.places(ask.transfer).await;
+                if let Some(rate) = &self.rate {
+                    rate.until_ready().await;
+                }
+                places
+            };
             match self.once(ask, header.as_deref()).await? {
                 Outcome::Done(response) => return Ok((response, places)),
                 Outcome::Unauthorized(headers) => {
@@ -194,7 +234,16 @@ impl Host {
             let mut not_before = self.not_before.lock().unwrap_or_else(PoisonError::into_inner);
             *not_before = Some(not_before.map_or(until, |earlier| earlier.max(until)));
         }
+        let _waiting = Count::up(&self.waiting);
         tokio::time::sleep(pause).await;
+    }
+
+    /// What the requests to this registry are doing.
+    pub(super) fn gauges(&self) -> Gauges {
+        Gauges {
+            waiting: self.waiting.load(Ordering::Relaxed),
+            active: self.concurrent.saturating_sub(self.all.available_permits()),
+        }
     }
 
     async fn wait(&self) {
@@ -300,7 +349,7 @@ impl Host {
         let Some(target) = target else {
             return Err(self.unsupported(ask, "a redirect without an address".into()));
         };
-        if self.is_own(&target) || self.allowed(&target, &self.redirect_hosts) {
+        if self.is_own(&target) || listed(&target, &self.redirect_hosts, self.plain_http) {
             return Ok(target);
         }
         Err(RegistryError::NotConfigured { host: shown(&target), role: "redirect" })
@@ -309,24 +358,6 @@ impl Host {
     /// True for the registry's own scheme, host and port.
     pub(super) fn is_own(&self, url: &Url) -> bool {
         url.origin() == self.base.origin() && no_user(url)
-    }
-
-    /// True if one of the patterns matches: `host` on the scheme's port, `host:port`, `*.domain`.
-    fn allowed(&self, url: &Url, patterns: &[String]) -> bool {
-        let scheme = url.scheme() == "https" || (self.plain_http && url.scheme() == "http");
-        let Some(host) = url.host_str() else { return false };
-        let host = match url.port() {
-            Some(port) => format!("{host}:{port}"),
-            None => host.to_owned(),
-        };
-        scheme
-            && no_user(url)
-            && patterns.iter().any(|pattern| match pattern.strip_prefix("*.") {
-                Some(domain) => {
-                    host.strip_suffix(domain).is_some_and(|below| below.len() > 1 && below.ends_with('.'))
-                }
-                None => host == *pattern,
-            })
     }
 
     /// The `Authorization` header for a request, if we know of any need. `refused` is a header that the
@@ -376,7 +407,7 @@ impl Host {
         let Ok(realm) = Url::parse(realm) else {
             return Err(self.unsupported(ask, "its token service's address is no URL".into()));
         };
-        if !self.is_own(&realm) && !self.allowed(&realm, &self.token_hosts) {
+        if !self.is_own(&realm) && !listed(&realm, &self.token_hosts, self.plain_http) {
             return Err(RegistryError::NotConfigured { host: shown(&realm), role: "token service" });
         }
         let mut attempt = 0;
@@ -477,6 +508,25 @@ fn no_user(url: &Url) -> bool {
     url.username().is_empty() && url.password().is_none()
 }
 
+/// True if one of the patterns fits the address: `host` on the scheme's port, `host:port`, `*.domain`. HTTP in
+/// the clear only where the registry itself is spoken to like that.
+fn listed(url: &Url, patterns: &[String], plain_http: bool) -> bool {
+    let scheme = url.scheme() == "https" || (plain_http && url.scheme() == "http");
+    let Some(host) = url.host_str() else { return false };
+    let host = match url.port() {
+        Some(port) => format!("{host}:{port}"),
+        None => host.to_owned(),
+    };
+    let below =
+        |domain: &str| host.strip_suffix(domain).is_some_and(|below| below.len() > 1 && below.ends_with('.'));
+    scheme
+        && no_user(url)
+        && patterns.iter().any(|pattern| match pattern.strip_prefix("*.") {
+            Some(domain) => below(domain),
+            None => host == *pattern,
+        })
+}
+
 /// Scheme, host and port of an address that is refused.
 fn shown(url: &Url) -> String {
     let host = tame(url.host_str().unwrap_or("an address without a host"));
@@ -486,7 +536,7 @@ fn shown(url: &Url) -> String {
     }
 }
 
-fn client(registry: &Registry, options: &Options) -> Result<Client, SetupError> {
+fn client(registry: &Registry, base: &Url, options: &Options) -> Result<Client, SetupError> {
     let invalid = |reason: String| SetupError::Invalid { host: registry.host.clone(), reason };
     let mut certificates = Vec::new();
     if let Some(path) = &registry.ca_file {
@@ -501,20 +551,27 @@ fn client(registry: &Registry, options: &Options) -> Result<Client, SetupError> 
             return Err(invalid("ca_file: there is no certificate in it".into()));
         }
     }
+    let has_authorities = !certificates.is_empty();
+    let name = base.host_str().unwrap_or("");
+    let address = name.trim_start_matches('[').trim_end_matches(']').parse::<std::net::IpAddr>();
+    let loopback = name == "localhost" || address.is_ok_and(|address| address.is_loopback());
     let builder = || {
-        Client::builder()
+        let builder = Client::builder()
             .user_agent(concat!("plimsoll/", env!("CARGO_PKG_VERSION")))
             // Every hop is checked against the allow-list first, so we follow redirects ourselves.
             .redirect(reqwest::redirect::Policy::none())
             .referer(false)
             .connect_timeout(options.connect_timeout)
-            .read_timeout(options.read_timeout)
+            .read_timeout(options.read_timeout);
+        // A proxy's loopback is not ours.
+        if loopback { builder.no_proxy() } else { builder }
     };
     let built = builder().tls_certs_merge(certificates.clone()).build();
     match built {
         Ok(client) => Ok(client),
-        // A machine without certificate authorities can still speak to a registry in the clear.
-        Err(_) if registry.plain_http => builder()
+        // A machine without certificate authorities can still speak to a registry in the clear, or to one
+        // whose authority is given.
+        Err(_) if registry.plain_http || has_authorities => builder()
             .tls_certs_only(certificates)
             .build()
             .map_err(|error| invalid(format!("no HTTP client: {}", reason(error)))),
@@ -575,5 +632,37 @@ async fn detail(mut response: Response) -> String {
     match serde_json::from_slice::<Answer>(&bytes).ok().and_then(|answer| answer.errors.into_iter().next()) {
         Some(first) => tame(&format!("{} {}", first.code, first.message)),
         None => status.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_listed_or_not() {
+        let patterns = ["cdn.example", "*.pool.example", "127.0.0.1:5000"].map(str::to_owned);
+        for (address, tls, plain) in [
+            ("https://cdn.example/x", true, true),
+            ("https://CDN.example:443/x", true, true),
+            ("http://cdn.example/x", false, true),
+            ("https://cdn.example:8443/x", false, false),
+            ("https://x.cdn.example/x", false, false),
+            ("https://a.pool.example/x", true, true),
+            ("https://a.b.pool.example/x", true, true),
+            ("https://pool.example/x", false, false),
+            ("https://evilpool.example/x", false, false),
+            ("https://.pool.example/x", false, false),
+            ("https://cdn.example.evil.example/", false, false),
+            ("https://cdn.example@evil.example/", false, false),
+            ("https://me@cdn.example/", false, false),
+            ("http://127.0.0.1:5000/", false, true),
+            ("ftp://cdn.example/", false, false),
+            ("file:///etc/passwd", false, false),
+        ] {
+            let url = Url::parse(address).unwrap();
+            assert_eq!(listed(&url, &patterns, false), tls, "{address}");
+            assert_eq!(listed(&url, &patterns, true), plain, "{address} in the clear");
+        }
     }
 }

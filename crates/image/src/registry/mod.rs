@@ -36,6 +36,7 @@ use rustc_hash::FxHashMap;
 
 pub use blob::BlobStream;
 pub use error::{RegistryError, SetupError};
+pub use host::Gauges;
 pub use list::Listing;
 pub use retry::Retry;
 
@@ -144,6 +145,12 @@ impl Registries {
         all.sort_unstable();
         all.dedup();
         all
+    }
+
+    /// What the requests to a registry are doing: for metrics, and to tell a stage that waits at a gate from
+    /// one that is stuck.
+    pub fn gauges(&self, registry: &str) -> Option<Gauges> {
+        self.host(registry).ok().map(|host| host.gauges())
     }
 
     /// The reference with its registry's identity in place of an alias; `registry_not_configured` for a

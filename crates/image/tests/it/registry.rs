@@ -528,6 +528,8 @@ async fn no_more_requests_at_once_than_configured() {
         }
     });
     assert!(futures::poll!(third.as_mut()).is_pending());
+    let gauges = registries.gauges(&fake.host).unwrap();
+    assert_eq!((gauges.active, gauges.waiting), (2, 1));
     assert_eq!(fake.asked().len(), 2);
     drop(first);
     third.await;
