@@ -1,13 +1,14 @@
 //! Builds a Db and measures it: `cargo run --release -p plimsoll-vuln --example bench -- INPUT…`.
 //!
-//! Prints build time and size, the time to open, look-ups and fully matched components a second on one core. The
-//! components are the packages of the inputs themselves, each at a version below and above what is named.
+//! Prints build time and size, the time to open, look-ups and fully matched components a second on one core, for two
+//! sets of components: every package of the inputs, each at three versions (far more matches than any image has), and
+//! the Debian packages of this machine's dpkg status, as Debian 12 has them.
 
 use std::io::Write;
 use std::path::PathBuf;
 use std::time::Instant;
 
-use plimsoll_model::package::{ComponentKey, SourcePackage};
+use plimsoll_model::package::{ComponentKey, Ecosystem, PackageKey, Release, SourcePackage};
 use plimsoll_vuln::{BuildOptions, Db, build};
 
 type Failure = Box<dyn std::error::Error>;
@@ -85,18 +86,51 @@ fn measure(db: &Db, out: &mut impl Write) -> Result<(), Failure> {
     let asked = components.len() * 10;
     let spent = start.elapsed().as_secs_f64();
     writeln!(out, "{asked} look-ups, {found} found, {:.0}/s", asked as f64 / spent)?;
+    rounds("every package", db, &components, out)?;
+    let status = std::fs::read_to_string("/var/lib/dpkg/status").unwrap_or_default();
+    rounds("dpkg status", db, &installed(&status), out)
+}
+
+/// The components of a dpkg status file.
+fn installed(status: &str) -> Vec<ComponentKey> {
+    let release = Release { id: "debian".to_owned(), version: "12".to_owned() };
+    let field = |paragraph: &str, name: &str| {
+        paragraph.lines().find_map(|line| line.strip_prefix(name)).map(|value| value.trim().to_owned())
+    };
+    status
+        .split("\n\n")
+        .filter_map(|paragraph| {
+            let name = field(paragraph, "Package:")?;
+            let version = field(paragraph, "Version:")?;
+            let source = field(paragraph, "Source:").unwrap_or_else(|| name.clone());
+            let (source, own) = match source.split_once(" (") {
+                Some((source, own)) => (source.to_owned(), own.trim_end_matches(')').to_owned()),
+                None => (source, version.clone()),
+            };
+            Some(ComponentKey {
+                package: PackageKey { ecosystem: Ecosystem::Deb, release: Some(release.clone()), name },
+                version,
+                source: Some(SourcePackage { name: source, version: own }),
+                arch: "amd64".to_owned(),
+            })
+        })
+        .collect()
+}
+
+fn rounds(what: &str, db: &Db, components: &[ComponentKey], out: &mut impl Write) -> Result<(), Failure> {
+    let repeat = (50_000 / components.len().max(1)).max(1);
     for round in 0..3 {
         let start = Instant::now();
         let mut matches = 0;
-        for component in &components {
+        for component in components.iter().cycle().take(components.len() * repeat) {
             matches += db.match_component(component)?.len();
         }
         let spent = start.elapsed().as_secs_f64();
         writeln!(
             out,
-            "round {round}: {} components, {matches} matches, {:.0} components/s, {:.0} matches/s",
+            "{what} {round}: {} x {repeat} components, {matches} matches, {:.0} components/s, {:.0} matches/s",
             components.len(),
-            components.len() as f64 / spent,
+            (components.len() * repeat) as f64 / spent,
             matches as f64 / spent
         )?;
     }

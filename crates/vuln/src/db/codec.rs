@@ -1,7 +1,9 @@
 //! Bytes of records: little-endian integers, LEB128 varints, texts with their length. Reading is bounds-checked
 //! everywhere, so that a damaged file is an error and never a panic.
 
-use super::DbError;
+/// Bytes that are no record: what is wrong with them. Small, because every read may give one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Damaged(pub(crate) &'static str);
 
 pub(super) fn put_varint(out: &mut Vec<u8>, mut value: u64) {
     while value >= 0x80 {
@@ -34,19 +36,22 @@ impl<'a> Reader<'a> {
         Self { bytes }
     }
 
-    pub(crate) fn take(&mut self, count: usize) -> Result<&'a [u8], DbError> {
-        let (head, rest) = self.bytes.split_at_checked(count).ok_or(DbError::Corrupt("record too short"))?;
+    #[inline]
+    pub(crate) fn take(&mut self, count: usize) -> Result<&'a [u8], Damaged> {
+        let (head, rest) = self.bytes.split_at_checked(count).ok_or(Damaged("record too short"))?;
         self.bytes = rest;
         Ok(head)
     }
 
-    pub(crate) fn byte(&mut self) -> Result<u8, DbError> {
-        let (&first, rest) = self.bytes.split_first().ok_or(DbError::Corrupt("record too short"))?;
+    #[inline]
+    pub(crate) fn byte(&mut self) -> Result<u8, Damaged> {
+        let (&first, rest) = self.bytes.split_first().ok_or(Damaged("record too short"))?;
         self.bytes = rest;
         Ok(first)
     }
 
-    pub(crate) fn varint(&mut self) -> Result<u64, DbError> {
+    #[inline]
+    pub(crate) fn varint(&mut self) -> Result<u64, Damaged> {
         let mut value = 0_u64;
         for shift in (0..64).step_by(7) {
             let byte = self.byte()?;
@@ -55,32 +60,37 @@ impl<'a> Reader<'a> {
                 return Ok(value);
             }
         }
-        Err(DbError::Corrupt("number too long"))
+        Err(Damaged("number too long"))
     }
 
-    pub(crate) fn number(&mut self) -> Result<u32, DbError> {
-        u32::try_from(self.varint()?).map_err(|_| DbError::Corrupt("number too large"))
+    #[inline]
+    pub(crate) fn number(&mut self) -> Result<u32, Damaged> {
+        u32::try_from(self.varint()?).map_err(|_| Damaged("number too large"))
     }
 
     /// A count of things that take at least one byte each, so that no count asks for more memory than the record has.
-    pub(crate) fn count(&mut self) -> Result<usize, DbError> {
-        let count = usize::try_from(self.varint()?).map_err(|_| DbError::Corrupt("number too large"))?;
+    #[inline]
+    pub(crate) fn count(&mut self) -> Result<usize, Damaged> {
+        let count = usize::try_from(self.varint()?).map_err(|_| Damaged("number too large"))?;
         if count > self.bytes.len() {
-            return Err(DbError::Corrupt("count too large"));
+            return Err(Damaged("count too large"));
         }
         Ok(count)
     }
 
-    pub(crate) fn text(&mut self) -> Result<&'a str, DbError> {
+    #[inline]
+    pub(crate) fn text(&mut self) -> Result<&'a str, Damaged> {
         let length = self.count()?;
-        std::str::from_utf8(self.take(length)?).map_err(|_| DbError::Corrupt("text is not UTF-8"))
+        std::str::from_utf8(self.take(length)?).map_err(|_| Damaged("text is not UTF-8"))
     }
 
-    pub(crate) fn long(&mut self) -> Result<u64, DbError> {
-        u64_at(self.take(8)?, 0).ok_or(DbError::Corrupt("record too short"))
+    #[inline]
+    pub(crate) fn long(&mut self) -> Result<u64, Damaged> {
+        u64_at(self.take(8)?, 0).ok_or(Damaged("record too short"))
     }
 
-    pub(crate) fn optional(&mut self) -> Result<Option<i64>, DbError> {
+    #[inline]
+    pub(crate) fn optional(&mut self) -> Result<Option<i64>, Damaged> {
         Ok(match self.byte()? {
             0 => None,
             _ => Some(self.long()? as i64),
@@ -88,11 +98,13 @@ impl<'a> Reader<'a> {
     }
 }
 
+#[inline]
 pub(crate) fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
     let end = at.checked_add(4)?;
     Some(u32::from_le_bytes(bytes.get(at..end)?.try_into().ok()?))
 }
 
+#[inline]
 pub(crate) fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
     let end = at.checked_add(8)?;
     Some(u64::from_le_bytes(bytes.get(at..end)?.try_into().ok()?))

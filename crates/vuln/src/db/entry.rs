@@ -10,7 +10,7 @@ use plimsoll_model::vulnerability::{MatchStatus, Severity};
 use plimsoll_version::Version;
 use serde::{Deserialize, Serialize};
 
-use super::codec::{Reader, u32_at};
+use super::codec::{Damaged, Reader, u32_at};
 use super::{Db, DbError};
 
 /// What one advisory says of a package.
@@ -66,40 +66,39 @@ pub(crate) struct KeyRecord<'a> {
 }
 
 impl<'a> KeyRecord<'a> {
-    pub(crate) fn new(bytes: &'a [u8]) -> Result<Self, DbError> {
+    pub(crate) fn new(bytes: &'a [u8]) -> Result<Self, Damaged> {
         let mut reader = Reader::new(bytes);
         let length = reader.count()?;
         let key = reader.take(length)?;
         let versions = reader.number()?;
         let count = versions as usize;
-        let size = |per: usize, count: usize| count.checked_mul(per).ok_or(DbError::Corrupt("version table"));
+        let size = |per: usize, count: usize| count.checked_mul(per).ok_or(Damaged("version table"));
         let offsets = reader.take(size(4, count + 1)?)?;
         let classes = reader.take(size(4, count)?)?;
-        let total = u32_at(offsets, 4 * count).ok_or(DbError::Corrupt("version table"))?;
+        let total = u32_at(offsets, 4 * count).ok_or(Damaged("version table"))?;
         let texts = reader.take(total as usize)?;
         Ok(Self { key, versions, offsets, classes, texts, entries: reader })
     }
 
-    pub(crate) fn version(&self, number: u32) -> Result<&'a str, DbError> {
+    pub(crate) fn version(&self, number: u32) -> Result<&'a str, Damaged> {
         let at = number as usize * 4;
         let bounds = u32_at(self.offsets, at).zip(u32_at(self.offsets, at + 4));
         let text = bounds.and_then(|(from, to)| self.texts.get(from as usize..to as usize));
-        let text = text.ok_or(DbError::Corrupt("version table"))?;
-        std::str::from_utf8(text).map_err(|_| DbError::Corrupt("version table"))
+        let text = text.ok_or(Damaged("version table"))?;
+        std::str::from_utf8(text).map_err(|_| Damaged("version table"))
     }
 
-    fn class(&self, number: u32) -> Result<u32, DbError> {
-        u32_at(self.classes, number as usize * 4).ok_or(DbError::Corrupt("version table"))
+    fn class(&self, number: u32) -> Result<u32, Damaged> {
+        u32_at(self.classes, number as usize * 4).ok_or(Damaged("version table"))
     }
 
     /// Places a version by binary search.
-    pub(crate) fn position(&self, version: &Version) -> Result<Position, DbError> {
+    pub(crate) fn position(&self, version: &Version) -> Result<Position, Damaged> {
         let (mut low, mut high) = (0, self.versions);
         while low < high {
             let middle = low + (high - low) / 2;
             // The table holds versions that the scheme could read when the Db was built.
-            let order =
-                version.cmp_str(self.version(middle)?).map_err(|_| DbError::Corrupt("version table"))?;
+            let order = version.cmp_str(self.version(middle)?).map_err(|_| Damaged("version table"))?;
             match order {
                 Ordering::Less => high = middle,
                 Ordering::Greater => low = middle + 1,
@@ -112,14 +111,14 @@ impl<'a> KeyRecord<'a> {
         })
     }
 
-    pub(crate) fn at(&self, number: u32) -> Result<Position, DbError> {
+    pub(crate) fn at(&self, number: u32) -> Result<Position, Damaged> {
         Ok(Position::on(self.class(number)?))
     }
 
     /// The entries, sorted by advisory.
     pub(crate) fn entries(
         &self,
-    ) -> Result<impl Iterator<Item = Result<Entry<'a>, DbError>> + use<'a>, DbError> {
+    ) -> Result<impl Iterator<Item = Result<Entry<'a>, Damaged>> + use<'a>, Damaged> {
         let mut reader = self.entries;
         let count = reader.count()?;
         let mut failed = false;
@@ -133,7 +132,7 @@ impl<'a> KeyRecord<'a> {
         }))
     }
 
-    fn contains(&self, range: Range, position: Position) -> Result<bool, DbError> {
+    fn contains(&self, range: Range, position: Position) -> Result<bool, Damaged> {
         if let Some(start) = range.start
             && position < self.at(start)?
         {
@@ -146,7 +145,7 @@ impl<'a> KeyRecord<'a> {
         })
     }
 
-    pub(crate) fn words(&self, range: Range) -> Result<String, DbError> {
+    pub(crate) fn words(&self, range: Range) -> Result<String, Damaged> {
         let start = match range.start {
             Some(start) => self.version(start)?,
             None => "0",
@@ -190,16 +189,16 @@ pub(super) const SEVERITIES: [Severity; 6] = [
 ];
 
 impl<'a> Entry<'a> {
-    fn read(reader: &mut Reader<'a>) -> Result<Self, DbError> {
+    fn read(reader: &mut Reader<'a>) -> Result<Self, Damaged> {
         let length = reader.count()?;
         let mut own = Reader::new(reader.take(length)?);
         let advisory = own.number()?;
-        let status = *STATUSES.get(usize::from(own.byte()?)).ok_or(DbError::Corrupt("status"))?;
-        let severity = *SEVERITIES.get(usize::from(own.byte()?)).ok_or(DbError::Corrupt("severity"))?;
+        let status = *STATUSES.get(usize::from(own.byte()?)).ok_or(Damaged("status"))?;
+        let severity = *SEVERITIES.get(usize::from(own.byte()?)).ok_or(Damaged("severity"))?;
         let modular = own.byte()? & 1 == 1;
         let mut list = || {
             let length = own.count()?;
-            Ok::<_, DbError>(Reader::new(own.take(length)?))
+            Ok::<_, Damaged>(Reader::new(own.take(length)?))
         };
         Ok(Self {
             advisory,
@@ -214,13 +213,13 @@ impl<'a> Entry<'a> {
     }
 
     /// Ordinals of its vulnerabilities.
-    pub(crate) fn vulns(&self) -> Result<impl Iterator<Item = Result<u32, DbError>> + use<'a>, DbError> {
+    pub(crate) fn vulns(&self) -> Result<impl Iterator<Item = Result<u32, Damaged>> + use<'a>, Damaged> {
         let mut reader = self.vulns;
         let count = reader.count()?;
         Ok((0..count).map(move |_| reader.number()))
     }
 
-    pub(crate) fn ranges(&self) -> Result<impl Iterator<Item = Result<Range, DbError>> + use<'a>, DbError> {
+    pub(crate) fn ranges(&self) -> Result<impl Iterator<Item = Result<Range, Damaged>> + use<'a>, Damaged> {
         let mut reader = self.ranges;
         let count = reader.count()?;
         Ok((0..count).map(move |_| {
@@ -230,19 +229,19 @@ impl<'a> Entry<'a> {
                 1 => Bound::Fixed(reader.number()?),
                 2 => Bound::Last(reader.number()?),
                 3 => Bound::Limit(reader.number()?),
-                _ => return Err(DbError::Corrupt("range")),
+                _ => return Err(Damaged("range")),
             };
             Ok(Range { start, end })
         }))
     }
 
-    fn points(&self) -> Result<impl Iterator<Item = Result<u32, DbError>> + use<'a>, DbError> {
+    fn points(&self) -> Result<impl Iterator<Item = Result<u32, Damaged>> + use<'a>, Damaged> {
         let mut reader = self.points;
         let count = reader.count()?;
         Ok((0..count).map(move |_| reader.number()))
     }
 
-    fn texts(&self) -> Result<impl Iterator<Item = Result<&'a str, DbError>> + use<'a>, DbError> {
+    fn texts(&self) -> Result<impl Iterator<Item = Result<&'a str, Damaged>> + use<'a>, Damaged> {
         let mut reader = self.texts;
         let count = reader.count()?;
         Ok((0..count).map(move |_| reader.text()))
@@ -255,7 +254,7 @@ impl<'a> Entry<'a> {
         record: &KeyRecord<'a>,
         position: Option<Position>,
         text: &str,
-    ) -> Result<Option<Hit>, DbError> {
+    ) -> Result<Option<Hit>, Damaged> {
         for range in self.ranges()? {
             let range = range?;
             let inside = match position {
@@ -283,7 +282,7 @@ impl<'a> Entry<'a> {
     }
 
     /// The least fixed version above `position` that this advisory does not call affected, as a number of the table.
-    pub(crate) fn fixed(&self, record: &KeyRecord<'a>, position: Position) -> Result<Option<u32>, DbError> {
+    pub(crate) fn fixed(&self, record: &KeyRecord<'a>, position: Position) -> Result<Option<u32>, Damaged> {
         let mut least: Option<(Position, u32)> = None;
         'candidates: for range in self.ranges()? {
             let Bound::Fixed(fixed) = range?.end else { continue };

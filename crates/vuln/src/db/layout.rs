@@ -19,7 +19,7 @@
 use aws_lc_rs::digest::{SHA256, digest};
 
 use super::DbError;
-use super::codec::{hash, u32_at, u64_at};
+use super::codec::{Damaged, hash, u32_at, u64_at};
 use crate::feeds::input::array;
 
 pub(super) const MAGIC: &[u8; 8] = b"PLIMDB\x1a\n";
@@ -143,21 +143,21 @@ impl<'a> Table<'a> {
         u32::try_from(self.index.len() / INDEX_ENTRY).unwrap_or(u32::MAX)
     }
 
-    pub(super) fn get(&self, ordinal: u32) -> Result<&'a [u8], DbError> {
+    pub(super) fn get(&self, ordinal: u32) -> Result<&'a [u8], Damaged> {
         let at = ordinal as usize * INDEX_ENTRY;
         let word = |n: usize| {
             let word = u64_at(self.index, at + 8 * n)?;
             usize::try_from(word).ok()
         };
         let (Some(offset), Some(length)) = (word(0), word(1)) else {
-            return Err(DbError::Corrupt("index"));
+            return Err(Damaged("index"));
         };
-        let end = offset.checked_add(length).ok_or(DbError::Corrupt("index"))?;
-        self.data.get(offset..end).ok_or(DbError::Corrupt("index"))
+        let end = offset.checked_add(length).ok_or(Damaged("index"))?;
+        self.data.get(offset..end).ok_or(Damaged("index"))
     }
 
-    pub(super) fn fingerprint(&self, ordinal: u32) -> Result<u64, DbError> {
-        u64_at(self.index, ordinal as usize * INDEX_ENTRY + 16).ok_or(DbError::Corrupt("index"))
+    pub(super) fn fingerprint(&self, ordinal: u32) -> Result<u64, Damaged> {
+        u64_at(self.index, ordinal as usize * INDEX_ENTRY + 16).ok_or(Damaged("index"))
     }
 }
 

@@ -52,6 +52,12 @@ pub enum DbError {
     TooLarge(&'static str),
 }
 
+impl From<codec::Damaged> for DbError {
+    fn from(damaged: codec::Damaged) -> Self {
+        Self::Corrupt(damaged.0)
+    }
+}
+
 impl DbError {
     /// A stable code.
     pub fn code(&self) -> &'static str {
@@ -117,7 +123,7 @@ impl Db {
         let mut db = Self { bytes, header, coverage: Box::default() };
         let mut reader = Reader::new(db.section(Section::Coverage));
         let count = reader.count()?;
-        let names: Result<Vec<String>, DbError> =
+        let names: Result<Vec<String>, codec::Damaged> =
             (0..count).map(|_| reader.text().map(str::to_owned)).collect();
         db.coverage = names?.into_boxed_slice();
         Ok(db)
@@ -216,7 +222,7 @@ impl Db {
         let mut reader = Reader::new(table.get(ordinal)?);
         reader.text()?;
         let count = reader.count()?;
-        (0..count).map(|_| reader.number()).collect()
+        Ok((0..count).map(|_| reader.number()).collect::<Result<_, codec::Damaged>>()?)
     }
 
     pub(crate) fn key_record(&self, key: &[u8]) -> Result<Option<KeyRecord<'_>>, DbError> {
@@ -227,7 +233,7 @@ impl Db {
             Ok(reader.take(length)? == key)
         })?;
         match found {
-            Some(ordinal) => KeyRecord::new(table.get(ordinal)?).map(Some),
+            Some(ordinal) => Ok(Some(KeyRecord::new(table.get(ordinal)?)?)),
             None => Ok(None),
         }
     }
@@ -240,7 +246,7 @@ impl Db {
 
     /// Canonical id of a vulnerability.
     pub(crate) fn vulnerability_id(&self, ordinal: u32) -> Result<&str, DbError> {
-        Reader::new(self.vulns().get(ordinal)?).text()
+        Ok(Reader::new(self.vulns().get(ordinal)?).text()?)
     }
 
     pub(crate) fn vulnerability_at(&self, ordinal: u32) -> Result<Vulnerability, DbError> {

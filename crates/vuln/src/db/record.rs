@@ -4,7 +4,7 @@ use plimsoll_model::time::Timestamp;
 use plimsoll_model::vulnerability::{Exploit, Intelligence, Kev, Sourced, Vulnerability};
 
 use super::DbError;
-use super::codec::{Reader, put_optional, put_text, put_varint};
+use super::codec::{Damaged, Reader, put_optional, put_text, put_varint};
 use super::entry::SEVERITIES;
 
 const EXPLOITS: [Exploit; 3] = [Exploit::None, Exploit::Poc, Exploit::Weaponised];
@@ -57,13 +57,13 @@ pub(super) fn keys_of(bytes: &[u8]) -> Result<Vec<u32>, DbError> {
     let mut reader = Reader::new(bytes);
     decode(&mut reader)?;
     let count = reader.count()?;
-    (0..count).map(|_| reader.number()).collect()
+    Ok((0..count).map(|_| reader.number()).collect::<Result<_, Damaged>>()?)
 }
 
 fn decode(reader: &mut Reader<'_>) -> Result<Vulnerability, DbError> {
     let id = reader.text()?.to_owned();
     let count = reader.count()?;
-    let aliases: Result<Vec<String>, DbError> =
+    let aliases: Result<Vec<String>, Damaged> =
         (0..count).map(|_| reader.text().map(str::to_owned)).collect();
     let aliases = aliases?;
     let summary = reader.text()?.to_owned();
@@ -77,7 +77,7 @@ fn decode(reader: &mut Reader<'_>) -> Result<Vulnerability, DbError> {
     let epss = reader.optional()?.map(|bits| f64::from_bits(bits as u64));
     let exploit = *EXPLOITS.get(usize::from(reader.byte()?)).ok_or(DbError::Corrupt("exploit"))?;
     let mut sourced = || {
-        Ok::<_, DbError>(match reader.byte()? {
+        Ok::<_, Damaged>(match reader.byte()? {
             0 => None,
             value => Some(Sourced { value: value == 2, source: reader.text()?.to_owned() }),
         })
