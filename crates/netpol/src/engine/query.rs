@@ -26,13 +26,25 @@ pub enum Peer {
 #[derive(Debug, Clone, Default)]
 pub struct Rows {
     conns: ConnTable,
-    rows: Vec<(Peer, Peer, ConnId)>,
+    endpoints: usize,
+    sources: Vec<IpRange>,
+    destinations: Vec<IpRange>,
+    /// Ends by number: endpoints first, then ranges.
+    rows: Vec<(u32, u32, ConnId)>,
 }
 
 impl Rows {
     /// Source, destination and connection, never empty, in no order.
     pub fn iter(&self) -> impl Iterator<Item = (Peer, Peer, &ConnSet)> {
-        self.rows.iter().map(|&(source, destination, conn)| (source, destination, self.conns.get(conn)))
+        let peer = |number: u32, ranges: &[IpRange]| {
+            let outside = (number as usize).checked_sub(self.endpoints);
+            outside
+                .and_then(|index| ranges.get(index))
+                .map_or(Peer::Workload(number as usize), |range| Peer::Range(*range))
+        };
+        self.rows.iter().map(move |&(source, destination, conn)| {
+            (peer(source, &self.sources), peer(destination, &self.destinations), self.conns.get(conn))
+        })
     }
 
     /// Number of rows.
@@ -256,8 +268,8 @@ impl Connectivity {
         let mut rows = Vec::new();
         let members = &self.members;
         let simple = self.endpoints.iter().all(|endpoint| endpoint.classes.len() <= 1);
-        let mut merged: FxHashMap<(Peer, Peer), ConnId> = FxHashMap::default();
-        let mut push = |conns: &mut ConnTable, source: Peer, destination: Peer, conn: ConnId| {
+        let mut merged: FxHashMap<(u32, u32), ConnId> = FxHashMap::default();
+        let mut push = |conns: &mut ConnTable, source: u32, destination: u32, conn: ConnId| {
             if simple {
                 rows.push((source, destination, conn));
             } else {
@@ -265,6 +277,7 @@ impl Connectivity {
                 *known = conns.union(*known, conn);
             }
         };
+        let outside = self.endpoints.len() as u32;
         let mut seen = vec![ConnId::NONE; self.ingress_rows];
         for (index, class) in self.classes.iter().enumerate() {
             let Some(sources) = members.get(index).filter(|list| !list.is_empty()) else { continue };
@@ -273,10 +286,9 @@ impl Connectivity {
             }
             for (column, out) in self.row(class.egress).entries(0, usize::MAX) {
                 let Some(destination) = self.classes.get(column) else {
-                    if let Some(range) = self.destinations.ranges().get(column - self.classes.len()) {
-                        for source in sources {
-                            push(&mut conns, Peer::Workload(*source as usize), Peer::Range(*range), out);
-                        }
+                    let range = outside + (column - self.classes.len()) as u32;
+                    for source in sources {
+                        push(&mut conns, *source, range, out);
                     }
                     continue;
                 };
@@ -291,22 +303,26 @@ impl Connectivity {
                 for source in sources {
                     for destination in members.get(column).into_iter().flatten() {
                         if source != destination {
-                            let (s, d) = (*source as usize, *destination as usize);
-                            push(&mut conns, Peer::Workload(s), Peer::Workload(d), conn);
+                            push(&mut conns, *source, *destination, conn);
                         }
                     }
                 }
             }
             for (column, conn) in self.row(class.ingress).entries(self.classes.len(), usize::MAX) {
-                if let Some(range) = self.sources.ranges().get(column - self.classes.len()) {
-                    for workload in sources {
-                        push(&mut conns, Peer::Range(*range), Peer::Workload(*workload as usize), conn);
-                    }
+                let range = outside + (column - self.classes.len()) as u32;
+                for workload in sources {
+                    push(&mut conns, range, *workload, conn);
                 }
             }
         }
         rows.extend(merged.into_iter().map(|((source, destination), conn)| (source, destination, conn)));
-        Rows { conns, rows }
+        Rows {
+            conns,
+            endpoints: self.endpoints.len(),
+            sources: self.sources.ranges().to_vec(),
+            destinations: self.destinations.ranges().to_vec(),
+            rows,
+        }
     }
 
     /// For each endpoint, the number of other workloads that it can reach on some port; assumed peers reach none.
