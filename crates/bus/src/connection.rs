@@ -17,6 +17,8 @@ use crate::topology::{self, Durability};
 
 /// Largest payload that travels in a message; what is larger becomes an artifact.
 pub const INLINE_LIMIT: usize = 48 << 10;
+/// How long a connection waits for streams and buckets that cannot be had yet.
+const STARTING: Duration = Duration::from_secs(30);
 /// Header that names the artifact which holds the payload.
 pub(crate) const ARTIFACT_HEADER: &str = "Plimsoll-Artifact";
 
@@ -32,6 +34,14 @@ pub struct Settings {
     pub durability: Durability,
     /// Time after which an un-acknowledged message is delivered again; heartbeats come at a third of it.
     pub ack_wait: Duration,
+    /// Wait before the second attempt of transient failures; each further wait is four times as long, up to 300
+    /// times this. One second by default.
+    pub retry_step: Duration,
+    /// Longest delayed NAK; a longer wait is a scheduled message, which does not count against `max_ack_pending`.
+    /// One minute by default.
+    pub longest_nak: Duration,
+    /// Bytes of the work queue, beyond which publishing waits. The server sets them aside. 4 GiB by default.
+    pub queue_bytes: i64,
 }
 
 impl Settings {
@@ -43,7 +53,15 @@ impl Settings {
             name: name.into(),
             durability: Durability::default(),
             ack_wait: Duration::from_secs(30),
+            retry_step: Duration::from_secs(1),
+            longest_nak: Duration::from_secs(60),
+            queue_bytes: 4 << 30,
         }
+    }
+
+    /// Bound of one request to the broker: a third of `ack_wait`, between three and ten seconds.
+    pub(crate) fn patience(&self) -> Duration {
+        (self.ack_wait / 3).clamp(Duration::from_secs(3), Duration::from_secs(10))
     }
 }
 
@@ -67,6 +85,9 @@ pub enum BusError {
     BadArtifact { name: String, reason: String },
     #[error("a header has a character that headers may not have")]
     Header,
+    /// A record key is not made of tokens of `[A-Za-z0-9_=-]` joined by dots.
+    #[error("{0:?} is no record key")]
+    Key(String),
     #[error("no answer from {subject}: {reason}")]
     Request { subject: String, reason: String },
     #[error("the broker failed: {0}")]
@@ -76,6 +97,19 @@ pub enum BusError {
 impl BusError {
     pub(crate) fn other(error: impl std::fmt::Display) -> Self {
         Self::Other(error.to_string())
+    }
+
+    /// True when the same request may succeed later without anybody's doing: the broker is away, or full.
+    pub(crate) fn passes(&self) -> bool {
+        use async_nats::jetstream::context::PublishErrorKind as Kind;
+        match self {
+            Self::Publish { source, .. } => matches!(
+                source.kind(),
+                Kind::TimedOut | Kind::BrokenPipe | Kind::StreamNotFound | Kind::MaxAckPending | Kind::Other
+            ),
+            Self::Request { .. } | Self::Connect { .. } | Self::CreateStream(_) | Self::Other(_) => true,
+            _ => false,
+        }
     }
 
     /// Stable code.
@@ -88,6 +122,7 @@ impl BusError {
             Self::MissingArtifact(_) => "artifact_missing",
             Self::BadArtifact { .. } => "artifact_corrupt",
             Self::Header => "bad_header",
+            Self::Key(_) => "bad_key",
         }
     }
 }
@@ -115,7 +150,7 @@ struct Inner {
 }
 
 impl Bus {
-    /// Connects, and creates the streams and buckets that are missing.
+    /// Connects, and creates the streams and buckets that are missing; gives up after half a minute.
     pub async fn connect(settings: Settings, metrics: Metrics, health: Health) -> Result<Self, BusError> {
         let (events, state) = (metrics.clone(), health.clone());
         state.starting("broker");
@@ -123,7 +158,7 @@ impl Bus {
             .name(&settings.name)
             .retry_on_initial_connect()
             .max_reconnects(None)
-            .request_timeout(Some(Duration::from_secs(10)))
+            .request_timeout(Some(settings.patience()))
             .event_callback(move |event| {
                 let (events, state) = (events.clone(), state.clone());
                 async move {
@@ -158,11 +193,19 @@ impl Bus {
             .await
             .map_err(|source| BusError::Connect { url: settings.url.clone(), source })?;
         let context = jetstream::context::ContextBuilder::new()
-            .timeout(Duration::from_secs(10))
-            .ack_timeout(Duration::from_secs(10))
+            .timeout(settings.patience())
+            .ack_timeout(settings.patience())
             .build(client.clone());
         let owner = format!("{}-{}", settings.name, client.new_inbox().rsplit('.').next().unwrap_or("0"));
-        topology::ensure(&context, settings.durability).await?;
+        let began = std::time::Instant::now();
+        // A server that recovers, or a cluster that elects, refuses for a while.
+        while let Err(error) = topology::ensure(&context, &settings).await {
+            if began.elapsed() > STARTING {
+                return Err(error);
+            }
+            tracing::info!(%error, "the broker is not ready yet");
+            tokio::time::sleep(Duration::from_millis(250)).await;
+        }
         health.ready("broker");
         Ok(Self { inner: Arc::new(Inner { client, context, settings, owner, metrics, health }) })
     }
@@ -231,6 +274,28 @@ impl Bus {
         headers: &[(&str, &str)],
         traceparent: &str,
     ) -> Result<u64, BusError> {
+        self.publish_as(message, id, headers, traceparent, INLINE_LIMIT).await
+    }
+
+    /// [`Bus::publish_traced`] for readers outside of Plimsoll: the payload always travels in the message.
+    pub async fn publish_whole(
+        &self,
+        message: &Outgoing,
+        id: &str,
+        headers: &[(&str, &str)],
+        traceparent: &str,
+    ) -> Result<u64, BusError> {
+        self.publish_as(message, id, headers, traceparent, usize::MAX).await
+    }
+
+    async fn publish_as(
+        &self,
+        message: &Outgoing,
+        id: &str,
+        headers: &[(&str, &str)],
+        traceparent: &str,
+        inline: usize,
+    ) -> Result<u64, BusError> {
         let mut map = HeaderMap::new();
         put(&mut map, "Nats-Msg-Id", id)?;
         for (name, value) in headers {
@@ -239,7 +304,7 @@ impl Bus {
         if !traceparent.is_empty() {
             put(&mut map, trace::HEADER, traceparent)?;
         }
-        let payload = if message.payload.len() > INLINE_LIMIT {
+        let payload = if message.payload.len() > inline {
             let name = self.artifacts().put("spill", &message.payload).await?;
             put(&mut map, ARTIFACT_HEADER, &name)?;
             Bytes::new()

@@ -1,1 +1,158 @@
-//! The aggregator role: configuration and wiring
+//! The aggregator role: the only process that opens the store.
+//!
+//! | module | what |
+//! |---|---|
+//! | [`intake`] | events and facts, in batches, into the store; acknowledged after the commit |
+//! | [`relay`] | the outbox, in order, onto FINDINGS |
+//! | [`rematch`] | a new Db: the components that it changes, as bulk scan jobs |
+//! | [`answer`] | questions of the gateway and the command line |
+//! | [`rebuild`] | a lost store, derived again from facts and events, in silence |
+//! | [`collect`] | artifacts that nothing leads to any more |
+//!
+//! Invariant: what is acknowledged is committed, and what is published was committed before.
+
+pub mod answer;
+pub mod collect;
+pub mod intake;
+pub mod rebuild;
+pub mod relay;
+pub mod rematch;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use plimsoll_config::{Assumption, Config};
+use plimsoll_inventory::Tracking;
+use plimsoll_model::finding::Class;
+use plimsoll_model::time::Timestamp;
+use plimsoll_process::{ProcessError, Role};
+use plimsoll_scan_service::installed::Installed;
+use plimsoll_store::{Settings, Store, StoreError};
+use tokio::sync::Notify;
+
+/// The file of the store in the data folder.
+pub fn store_path(data: &Path) -> PathBuf {
+    data.join("store.sqlite")
+}
+
+/// What the parts of the role share.
+#[derive(Clone)]
+pub struct Aggregator {
+    pub role: Role,
+    pub store: Store,
+    pub settings: Arc<Settings>,
+    pub installed: Installed,
+    /// Woken when the outbox may have grown.
+    pub outbox: Arc<Notify>,
+    /// Woken when components may wait for matches.
+    pub catch_up: Arc<Notify>,
+}
+
+/// The settings of a configuration.
+pub fn settings(config: &Config) -> Result<Settings, ProcessError> {
+    let mut risk =
+        plimsoll_risk::Settings::standard().map_err(|error| ProcessError::role("class_table", error))?;
+    risk.max_age_ms = config.exposure.max_age.as_millis();
+    risk.undeployed_exposed = config.exposure.assume == Assumption::Exposed;
+    let tracking = Tracking {
+        newest: usize::try_from(config.tracked_tags.newest).unwrap_or(usize::MAX),
+        always: config.tracked_tags.always.clone(),
+    };
+    Ok(Settings { risk, tracking })
+}
+
+pub(crate) fn store_failed(error: StoreError) -> ProcessError {
+    ProcessError::role(error.code(), error)
+}
+
+/// Runs the role until its token ends.
+pub async fn run(role: Role) -> Result<(), ProcessError> {
+    let health = role.bus.health().clone();
+    health.starting("aggregator");
+    std::fs::create_dir_all(&role.data)
+        .map_err(ProcessError::io(format!("create {}", role.data.display())))?;
+    let path = store_path(&role.data);
+    let settings = Arc::new(settings(&role.config)?);
+    if !path.exists() {
+        rebuild::if_lost(&role, &settings, &path).await?;
+    }
+    let durability = match role.config.durability {
+        plimsoll_config::Durability::R1 => plimsoll_store::Durability::Process,
+        _ => plimsoll_store::Durability::Power,
+    };
+    let store = Store::open_with(&path, durability).await.map_err(store_failed)?;
+    let installed = Installed::open(role.bus.clone(), &role.data.join("aggregator-db")).await?;
+    let aggregator = Aggregator {
+        role: role.clone(),
+        store,
+        settings,
+        installed,
+        outbox: Arc::new(Notify::new()),
+        catch_up: Arc::new(Notify::new()),
+    };
+    let tasks = [
+        tokio::spawn(intake::facts(aggregator.clone())),
+        tokio::spawn(intake::events(aggregator.clone())),
+        tokio::spawn(relay::run(aggregator.clone())),
+        tokio::spawn(rematch::run(aggregator.clone())),
+        tokio::spawn(tend(aggregator.clone())),
+        tokio::spawn(collect::run(aggregator.clone())),
+    ];
+    health.ready("aggregator");
+    let answers = answer::run(aggregator.clone());
+    let sweeper = plimsoll_bus::dead::sweep(role.bus.clone(), role.stop.clone());
+    let (answers, sweeper) = tokio::join!(answers, sweeper);
+    for task in tasks {
+        match task.await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => return Err(error),
+            Err(error) => return Err(ProcessError::role("internal", error)),
+        }
+    }
+    answers?;
+    sweeper?;
+    Ok(())
+}
+
+/// Ages exposure and counts, until the role ends.
+async fn tend(aggregator: Aggregator) -> Result<(), ProcessError> {
+    let stop = aggregator.role.stop.clone();
+    let mut ticks = 0u32;
+    while !stop.is_cancelled() {
+        if ticks.is_multiple_of(12) {
+            let outcome = aggregator.store.reassess(&aggregator.settings, Timestamp::now()).await;
+            if outcome.map_err(store_failed)?.roll_ups.is_empty() {
+                tracing::trace!("nothing aged");
+            } else {
+                aggregator.outbox.notify_one();
+            }
+        }
+        count(&aggregator).await?;
+        ticks = ticks.wrapping_add(1);
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = tokio::time::sleep(Duration::from_secs(5)) => {}
+        }
+    }
+    Ok(())
+}
+
+async fn count(aggregator: &Aggregator) -> Result<(), ProcessError> {
+    let counts = aggregator.store.reader().counts().await.map_err(store_failed)?;
+    let metrics = aggregator.role.bus.metrics();
+    let gauge = |name: &str, value: u64| metrics.set_state(name, i64::try_from(value).unwrap_or(i64::MAX));
+    for class in Class::ALL {
+        gauge(&format!("open_{class}"), counts.open.get(&class).copied().unwrap_or(0));
+    }
+    gauge("images", counts.images);
+    gauge("images_unmatched", counts.unmatched);
+    gauge("images_partial", counts.partial);
+    gauge("scans_failed", counts.failed);
+    gauge("components", counts.components);
+    gauge("workloads", counts.workloads);
+    gauge("outbox", counts.outbox);
+    gauge("catch_up", counts.catch_up);
+    gauge("db_seq", counts.db_seq);
+    Ok(())
+}
