@@ -51,8 +51,8 @@ fn matches(db: u64, components: &[ComponentKey]) -> MatchSet {
         for v in 0..5u64 {
             if db > 0 && (n * 7 + v * 13 + db * 5) % 11 < 3 {
                 let id = if v == 3 && db < 3 { "GHSA-3".to_owned() } else { format!("CVE-{v}") };
-                let mut one = matched(&id, key, (n % 2 == 0).then_some("99"));
-                if (n + v + db) % 7 == 0 {
+                let mut one = matched(&id, key, n.is_multiple_of(2).then_some("99"));
+                if (n + v + db).is_multiple_of(7) {
                     one.status = plimsoll_model::vulnerability::MatchStatus::NotAffected;
                 }
                 found.push(one);
@@ -110,7 +110,7 @@ fn random_fact(dice: &mut Dice, n: u64) -> Fact {
                 .zip(0u64..)
                 .flat_map(|(r, a)| TAGS.iter().zip(0u64..).map(move |(t, b)| (*r, *t, a * 5 + b)))
                 .map(|(r, t, k)| {
-                    (r, t, ((k + seq) % 7 > 0).then(|| u8::try_from((k * 3 + seq) % 6).unwrap()))
+                    (r, t, (!(k + seq).is_multiple_of(7)).then(|| u8::try_from((k * 3 + seq) % 6).unwrap()))
                 })
                 .collect();
             let fact = resolved(seq, &references);
