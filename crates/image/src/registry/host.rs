@@ -6,14 +6,14 @@ use std::time::{Duration, Instant, SystemTime};
 
 use bytes::{Bytes, BytesMut};
 use governor::DefaultDirectRateLimiter;
-use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, LOCATION, RANGE};
+use http::header::{ACCEPT, AUTHORIZATION, LOCATION, RANGE};
 use http::{HeaderMap, Method, StatusCode};
 use plimsoll_config::Registry;
 use reqwest::{Client, Response, Url};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::Options;
-use super::auth::{self, Challenge, Credentials, Memory};
+use super::auth::{self, Credentials, Memory};
 use super::error::{RegistryError, SetupError, tame};
 use super::known;
 use super::retry::{Retry, random, retry_after};
@@ -28,19 +28,19 @@ pub(super) struct Host {
     pub(super) mirrors: Vec<String>,
     pub(super) retry: Retry,
     base: Url,
-    client: Client,
-    plain_http: bool,
-    credentials: Credentials,
-    token_hosts: Vec<String>,
+    pub(super) client: Client,
+    pub(super) plain_http: bool,
+    pub(super) credentials: Credentials,
+    pub(super) token_hosts: Vec<String>,
     redirect_hosts: Vec<String>,
     /// Everything in flight.
     all: Arc<Semaphore>,
     /// Blob transfers in flight: fewer than all, so that manifests never wait behind layers alone.
     transfers: Arc<Semaphore>,
-    rate: Option<DefaultDirectRateLimiter>,
+    pub(super) rate: Option<DefaultDirectRateLimiter>,
     /// Nobody asks before this moment: the registry said `Retry-After`.
     not_before: Mutex<Option<Instant>>,
-    memory: Memory,
+    pub(super) memory: Memory,
     waiting: AtomicUsize,
     concurrent: usize,
 }
@@ -360,130 +360,7 @@ impl Host {
         url.origin() == self.base.origin() && no_user(url)
     }
 
-    /// The `Authorization` header for a request, if we know of any need. `refused` is a header that the
-    /// registry has just turned down.
-    async fn authorization(
-        &self,
-        ask: &Ask,
-        refused: Option<&str>,
-    ) -> Result<Option<Arc<str>>, RegistryError> {
-        if let Credentials::Bearer(token) = &self.credentials {
-            return match refused {
-                None => Ok(Some(format!("Bearer {}", token.expose()).into())),
-                Some(_) => Err(self.denied(ask, "it does not accept the configured token")),
-            };
-        }
-        match self.memory.challenge() {
-            None => Ok(None),
-            Some(Challenge::Basic) => match self.credentials.basic() {
-                Some(basic) if refused != Some(&basic) => Ok(Some(basic.into())),
-                Some(_) => Err(self.denied(ask, "it does not accept the configured password")),
-                None => Err(self.denied(ask, "it asks for a password and none is configured")),
-            },
-            Some(Challenge::Bearer { realm, service }) => {
-                let slot = self.memory.slot(&ask.scope);
-                let mut slot = slot.lock().await;
-                if let Some(token) = slot.as_ref()
-                    && token.usable_until > Instant::now()
-                    && refused != Some(&token.header)
-                {
-                    return Ok(Some(Arc::clone(&token.header)));
-                }
-                let token = self.fetch_token(ask, &realm, service.as_deref()).await?;
-                let header = Arc::clone(&token.header);
-                *slot = Some(token);
-                Ok(Some(header))
-            }
-        }
-    }
-
-    /// Asks the token service. It is the registry's own host or a listed one; nothing else is connected to.
-    async fn fetch_token(
-        &self,
-        ask: &Ask,
-        realm: &str,
-        service: Option<&str>,
-    ) -> Result<auth::Token, RegistryError> {
-        let Ok(realm) = Url::parse(realm) else {
-            return Err(self.unsupported(ask, "its token service's address is no URL".into()));
-        };
-        if !self.is_own(&realm) && !listed(&realm, &self.token_hosts, self.plain_http) {
-            return Err(RegistryError::NotConfigured { host: shown(&realm), role: "token service" });
-        }
-        let mut attempt = 0;
-        loop {
-            if let Some(rate) = &self.rate {
-                rate.until_ready().await;
-            }
-            let (error, after) = match self.token_request(&realm, service, &ask.scope).send().await {
-                Err(error) => (self.unavailable(ask, &reason(error)), None),
-                Ok(mut response) => {
-                    let status = response.status();
-                    let after = retry_after(response.headers(), SystemTime::now());
-                    if status == StatusCode::OK {
-                        match read_bounded(&mut response, auth::MAX_TOKEN_BYTES).await {
-                            Body::Whole(bytes) => {
-                                return auth::read_token(&bytes, Instant::now())
-                                    .ok_or_else(|| self.denied(ask, "its token service gives no token"));
-                            }
-                            Body::TooLarge => {
-                                return Err(RegistryError::TooLarge {
-                                    what: format!("the token for {}", ask.what),
-                                    limit: u64::try_from(auth::MAX_TOKEN_BYTES).unwrap_or(u64::MAX),
-                                });
-                            }
-                            Body::Broken(error) => (self.unavailable(ask, &reason(error)), None),
-                        }
-                    } else {
-                        match status.as_u16() {
-                            429 => (
-                                RegistryError::RateLimited {
-                                    registry: self.identity.clone(),
-                                    what: ask.what.clone(),
-                                },
-                                after,
-                            ),
-                            408 | 425 | 500..=599 => {
-                                (self.unavailable(ask, "its token service fails"), after)
-                            }
-                            status => {
-                                let why = format!("its token service answers {status}");
-                                return Err(self.denied(ask, &why));
-                            }
-                        }
-                    }
-                }
-            };
-            attempt += 1;
-            if attempt >= self.retry.attempts {
-                return Err(error);
-            }
-            tokio::time::sleep(self.retry.pause(attempt - 1, after, random())).await;
-        }
-    }
-
-    fn token_request(&self, realm: &Url, service: Option<&str>, scope: &str) -> reqwest::RequestBuilder {
-        if let Credentials::Refresh(token) = &self.credentials {
-            let mut form = Url::clone(realm);
-            form.set_query(None);
-            form.query_pairs_mut()
-                .append_pair("grant_type", "refresh_token")
-                .append_pair("service", service.unwrap_or(""))
-                .append_pair("client_id", "plimsoll")
-                .append_pair("scope", scope)
-                .append_pair("refresh_token", token.expose());
-            let body = form.query().unwrap_or("").to_owned();
-            let request = self.client.post(realm.clone());
-            return request.header(CONTENT_TYPE, "application/x-www-form-urlencoded").body(body);
-        }
-        let request = self.client.get(auth::token_url(realm, service, scope));
-        match self.credentials.basic() {
-            Some(basic) => request.header(AUTHORIZATION, basic),
-            None => request,
-        }
-    }
-
-    fn denied(&self, ask: &Ask, detail: &str) -> RegistryError {
+    pub(super) fn denied(&self, ask: &Ask, detail: &str) -> RegistryError {
         RegistryError::Auth {
             registry: self.identity.clone(),
             what: ask.what.clone(),
@@ -510,7 +387,7 @@ fn no_user(url: &Url) -> bool {
 
 /// True if one of the patterns fits the address: `host` on the scheme's port, `host:port`, `*.domain`. HTTP in
 /// the clear only where the registry itself is spoken to like that.
-fn listed(url: &Url, patterns: &[String], plain_http: bool) -> bool {
+pub(super) fn listed(url: &Url, patterns: &[String], plain_http: bool) -> bool {
     let scheme = url.scheme() == "https" || (plain_http && url.scheme() == "http");
     let Some(host) = url.host_str() else { return false };
     let host = match url.port() {
@@ -528,7 +405,7 @@ fn listed(url: &Url, patterns: &[String], plain_http: bool) -> bool {
 }
 
 /// Scheme, host and port of an address that is refused.
-fn shown(url: &Url) -> String {
+pub(super) fn shown(url: &Url) -> String {
     let host = tame(url.host_str().unwrap_or("an address without a host"));
     match url.port() {
         Some(port) => format!("{}://{host}:{port}", url.scheme()),
@@ -592,13 +469,13 @@ pub(super) fn reason(error: reqwest::Error) -> String {
     tame(&text)
 }
 
-enum Body {
+pub(super) enum Body {
     Whole(Bytes),
     TooLarge,
     Broken(reqwest::Error),
 }
 
-async fn read_bounded(response: &mut Response, limit: usize) -> Body {
+pub(super) async fn read_bounded(response: &mut Response, limit: usize) -> Body {
     let claimed = response.content_length().and_then(|n| usize::try_from(n).ok());
     if claimed.is_some_and(|claimed| claimed > limit) {
         return Body::TooLarge;

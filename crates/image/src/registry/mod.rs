@@ -21,6 +21,7 @@ mod host;
 mod known;
 mod list;
 mod retry;
+mod token;
 pub(crate) mod verify;
 
 use std::sync::Arc;
