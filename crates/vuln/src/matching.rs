@@ -16,7 +16,7 @@ use plimsoll_model::vulnerability::{Match, MatchSet, MatchStatus};
 use plimsoll_version::Version;
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use crate::db::{Db, DbError, Entry, Hit, KeyRecord};
+use crate::db::{Db, DbError, Entry, Hit, KeyRecord, Position};
 use crate::names::{LookupKey, Probe, probes, scheme};
 
 /// The distinct keys of an Sbom that are matched, sorted: all but those of components that a distribution package owns.
@@ -34,6 +34,8 @@ fn is_matched(component: &Component) -> bool {
 
 /// A match, before its texts are made.
 struct Candidate<'a> {
+    /// Which of the records asked.
+    from: usize,
     vuln: u32,
     entry: Entry<'a>,
     hit: Hit,
@@ -114,64 +116,36 @@ impl Db {
         matches: &mut Vec<Match>,
         vulns: &mut FxHashSet<u32>,
     ) -> Result<(), DbError> {
+        let ecosystem = component.package.ecosystem;
         let questions = probes(component);
         let several = questions.len() > 1;
-        for Probe { key, version } in questions {
-            if several && !self.covers(&key) {
+        let mut asked: Vec<Asked<'_>> = Vec::with_capacity(2);
+        for Probe { key, version, sole } in &questions {
+            if *sole && several && !self.covers(key) {
                 continue;
             }
             if let Some(record) = self.key_record(&key.to_bytes())? {
-                self.match_record(&record, component, version, confident, matches, vulns)?;
+                let parsed: Option<Version> = scheme(ecosystem).and_then(|scheme| scheme.parse(version).ok());
+                let position = match &parsed {
+                    Some(parsed) => Some(record.position(parsed)?),
+                    None => None,
+                };
+                asked.push(Asked { record, version, position });
             }
-            return Ok(());
+            if *sole {
+                break;
+            }
         }
-        Ok(())
-    }
-
-    fn match_record(
-        &self,
-        record: &KeyRecord<'_>,
-        component: &ComponentKey,
-        version: &str,
-        confident: bool,
-        matches: &mut Vec<Match>,
-        vulns: &mut FxHashSet<u32>,
-    ) -> Result<(), DbError> {
-        let ecosystem = component.package.ecosystem;
-        let parsed: Option<Version> = scheme(ecosystem).and_then(|scheme| scheme.parse(version).ok());
-        let position = match &parsed {
-            Some(parsed) => Some(record.position(parsed)?),
-            None => None,
-        };
-        let modular = ecosystem == Ecosystem::Rpm && version.contains(".module");
         let mut candidates: Vec<Candidate<'_>> = Vec::new();
         let mut silenced: Vec<u32> = Vec::new();
-        for entry in record.entries()? {
-            let entry = entry?;
-            if entry.status == MatchStatus::UnderInvestigation
-                || (ecosystem == Ecosystem::Rpm && entry.modular != modular)
-            {
-                continue;
-            }
-            let Some(hit) = entry.hit(record, position, version)? else { continue };
-            if entry.status == MatchStatus::NotAffected {
-                for vuln in entry.vulns()? {
-                    silenced.push(vuln?);
-                }
-                continue;
-            }
-            let fixed = match position {
-                Some(position) => entry.fixed(record, position)?,
-                None => None,
-            };
-            for vuln in entry.vulns()? {
-                candidates.push(Candidate { vuln: vuln?, entry, hit, fixed });
-            }
+        for (from, asked) in asked.iter().enumerate() {
+            gather(from, asked, ecosystem, &mut candidates, &mut silenced)?;
         }
         // Entries stand in the order of advisory ids, and the sort is stable.
         candidates.sort_by_key(|c| (c.vuln, c.fixed.is_none(), c.entry.status));
         candidates.dedup_by_key(|c| c.vuln);
-        for Candidate { vuln, entry, hit, fixed } in candidates {
+        for Candidate { from, vuln, entry, hit, fixed } in candidates {
+            let Some(Asked { record, version, .. }) = asked.get(from) else { continue };
             if silenced.contains(&vuln) {
                 continue;
             }
@@ -188,7 +162,7 @@ impl Db {
                     Hit::Version(number) => format!("= {}", record.version(number)?),
                     Hit::Text => format!("= {version}"),
                 },
-                compared: version.to_owned(),
+                compared: (*version).to_owned(),
                 fixed: match fixed {
                     Some(fixed) => Some(record.version(fixed)?.to_owned()),
                     None => None,
@@ -198,4 +172,47 @@ impl Db {
         }
         Ok(())
     }
+}
+
+/// A record of the Db that speaks of a component, and where the component's version stands in it.
+struct Asked<'a> {
+    record: KeyRecord<'a>,
+    version: &'a str,
+    /// `None` for a version that its scheme cannot read.
+    position: Option<Position>,
+}
+
+/// Adds what `asked` says: vulnerabilities that affect the version, and those that it says do not.
+fn gather<'a>(
+    from: usize,
+    asked: &Asked<'a>,
+    ecosystem: Ecosystem,
+    candidates: &mut Vec<Candidate<'a>>,
+    silenced: &mut Vec<u32>,
+) -> Result<(), DbError> {
+    let Asked { record, version, position } = asked;
+    let modular = version.contains(".module");
+    for entry in record.entries()? {
+        let entry = entry?;
+        // What has no fix names no build, and is said of all.
+        let of_other_builds = ecosystem == Ecosystem::Rpm && entry.bounded && entry.modular != modular;
+        if entry.status == MatchStatus::UnderInvestigation || of_other_builds {
+            continue;
+        }
+        let Some(hit) = entry.hit(record, *position, version)? else { continue };
+        if entry.status == MatchStatus::NotAffected {
+            for vuln in entry.vulns()? {
+                silenced.push(vuln?);
+            }
+            continue;
+        }
+        let fixed = match position {
+            Some(position) => entry.fixed(record, *position)?,
+            None => None,
+        };
+        for vuln in entry.vulns()? {
+            candidates.push(Candidate { from, vuln: vuln?, entry, hit, fixed });
+        }
+    }
+    Ok(())
 }

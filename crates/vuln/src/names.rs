@@ -28,9 +28,16 @@ impl LookupKey {
 
     /// The keys under which the Db says something about `component`: distribution packages by their source name,
     /// where advisories of that distribution name sources, else by their own name. A Ubuntu version of an extended
-    /// support channel (`+esm1`) has the channel's key first and the plain one after it.
+    /// support channel (`+esm1`) has the channel's key first and the plain one after it; a Red Hat package has the keys
+    /// of its binary and of its source package.
     pub fn of(component: &ComponentKey) -> Vec<Self> {
         probes(component).into_iter().map(|probe| probe.key).collect()
+    }
+
+    /// The key of a source package, in a distribution whose advisories otherwise name binary packages (Red Hat).
+    pub fn source(mut self) -> Self {
+        self.name.insert_str(0, SOURCE);
+        self
     }
 
     /// The bytes that are hashed and compared in a Db: fields separated by NUL.
@@ -95,12 +102,17 @@ fn coverage(ecosystem: Ecosystem, distribution: &str, version: &str) -> String {
 pub(crate) struct Probe<'a> {
     pub(crate) key: LookupKey,
     pub(crate) version: &'a str,
+    /// Later questions are asked only when the Db does not cover this one's release.
+    pub(crate) sole: bool,
 }
+
+/// What tells a source package's name from a binary package's; no package has a colon in its name.
+const SOURCE: &str = "src:";
 
 /// Version of the release under which an extended support channel is kept.
 const PRO: &str = ":pro";
 
-/// The questions about `component`, most specific first; the first key that the Db covers decides.
+/// The questions about `component`, most specific first.
 pub(crate) fn probes(component: &ComponentKey) -> Vec<Probe<'_>> {
     let package = &component.package;
     let release = package.release.as_ref();
@@ -118,9 +130,17 @@ pub(crate) fn probes(component: &ComponentKey) -> Vec<Probe<'_>> {
     let version = bare_version(package.ecosystem, version);
     if key.distribution == "ubuntu" && (version.contains("esm") || version.contains("fips")) {
         let channel = LookupKey { version: format!("{}{PRO}", key.version), ..key.clone() };
-        return vec![Probe { key: channel, version }, Probe { key, version }];
+        return vec![Probe { key: channel, version, sole: true }, Probe { key, version, sole: true }];
     }
-    vec![Probe { key, version }]
+    if let (Some(source), "rhel") = (&component.source, key.distribution.as_str()) {
+        let source_key = LookupKey { name: source.name.clone(), ..key.clone() }.source();
+        let source_version = if source.version.is_empty() { version } else { source.version.as_str() };
+        return vec![
+            Probe { key, version, sole: false },
+            Probe { key: source_key, version: source_version, sole: false },
+        ];
+    }
+    vec![Probe { key, version, sole: true }]
 }
 
 /// Versions as advisories write them: Go modules without `v`, the Go standard library without `go`.

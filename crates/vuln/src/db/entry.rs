@@ -171,6 +171,8 @@ pub(crate) struct Entry<'a> {
     pub(crate) severity: Severity,
     /// About builds of an RPM module only.
     pub(crate) modular: bool,
+    /// Some range has an end: builds are named.
+    pub(crate) bounded: bool,
     vulns: Reader<'a>,
     ranges: Reader<'a>,
     points: Reader<'a>,
@@ -195,7 +197,7 @@ impl<'a> Entry<'a> {
         let advisory = own.number()?;
         let status = *STATUSES.get(usize::from(own.byte()?)).ok_or(Damaged("status"))?;
         let severity = *SEVERITIES.get(usize::from(own.byte()?)).ok_or(Damaged("severity"))?;
-        let modular = own.byte()? & 1 == 1;
+        let flags = own.byte()?;
         let mut list = || {
             let length = own.count()?;
             Ok::<_, Damaged>(Reader::new(own.take(length)?))
@@ -204,7 +206,8 @@ impl<'a> Entry<'a> {
             advisory,
             status,
             severity,
-            modular,
+            modular: flags & 1 == 1,
+            bounded: flags & 2 == 2,
             vulns: list()?,
             ranges: list()?,
             points: list()?,

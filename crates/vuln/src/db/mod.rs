@@ -28,7 +28,7 @@ use layout::{Header, Section, Table};
 use map::Bytes;
 
 pub use entry::Statement;
-pub(crate) use entry::{Entry, Hit, KeyRecord};
+pub(crate) use entry::{Entry, Hit, KeyRecord, Position};
 pub use layout::FORMAT;
 
 /// A Db that cannot be built or used.

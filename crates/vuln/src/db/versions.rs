@@ -32,7 +32,9 @@ pub(super) fn encode(
         entry.push(affected.status as u8);
         entry.push(affected.severity as u8);
         let intervals = if rpm { one_build_each(&affected.intervals) } else { affected.intervals.clone() };
-        entry.push(u8::from(rpm && intervals.iter().any(is_modular)));
+        let modular = rpm && intervals.iter().any(is_modular);
+        let bounded = intervals.iter().any(|interval| interval.end != End::Open);
+        entry.push(u8::from(modular) | u8::from(bounded) << 1);
         let mut vulns = Vec::new();
         let list = about.get(advisory as usize).map(Vec::as_slice).unwrap_or_default();
         put_varint(&mut vulns, list.len() as u64);

@@ -228,8 +228,11 @@ fn sniff(head: &[u8]) -> Option<Format> {
             after.starts_with(':')
         })
     };
-    // CSAF and OpenVEX documents have vulnerabilities and products too; they are statements, not feeds.
-    if has("csaf_version") || has("@context") || has("bomFormat") {
+    if has("csaf_version") {
+        return Some(Format::Csaf);
+    }
+    // OpenVEX and CycloneDX documents have vulnerabilities and products too; they are statements, not feeds.
+    if has("@context") || has("bomFormat") {
         return None;
     }
     if has("dateAdded") && has("cveID") {

@@ -3,6 +3,7 @@
 //! Content is hostile: a record that cannot be used is counted and named in the [`FeedReport`], and the rest goes on.
 //! Only a source that cannot be read at all is an error. Sizes are bounded, see [`input`].
 
+pub mod csaf;
 pub mod debian;
 pub mod epss;
 pub mod input;
@@ -41,6 +42,8 @@ pub enum Format {
     Debian,
     /// Alpine's security database, also as Wolfi and Chainguard publish it.
     Secdb,
+    /// Red Hat's CSAF VEX documents.
+    Csaf,
 }
 
 impl Format {
@@ -53,6 +56,7 @@ impl Format {
             Self::Vulnrichment => "vulnrichment",
             Self::Debian => "debian",
             Self::Secdb => "secdb",
+            Self::Csaf => "csaf",
         }
     }
 }
@@ -146,6 +150,7 @@ pub(crate) fn document(format: Format, place: &str, bytes: &[u8], sink: &mut Sin
         Format::Vulnrichment => vulnrichment::document(place, bytes, sink),
         Format::Debian => debian::document(place, bytes, sink),
         Format::Secdb => secdb::document(place, bytes, sink),
+        Format::Csaf => csaf::document(place, bytes, sink),
         // Scores are read as a stream, see `input`.
         Format::Epss => epss::read(place, bytes, sink),
     }

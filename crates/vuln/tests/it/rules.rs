@@ -338,3 +338,49 @@ fn names_fold_as_each_ecosystem_does() {
         assert_eq!(found(&db, &language(ecosystem, asked, "2.0.0")).len(), 0, "{osv_name}");
     }
 }
+
+/// A document in the shape of Red Hat's, cut to a few products.
+const VEX: &str = r#"{"document":{"category":"csaf_vex","csaf_version":"2.0","title":"curl: SOCKS5","tracking":{"id":"CVE-2023-38545","current_release_date":"2025-11-21T14:31:32+00:00","initial_release_date":"2023-10-11T06:00:00+00:00"}},
+"product_tree":{"branches":[{"category":"vendor","name":"Red Hat","branches":[
+ {"product":{"product_id":"BaseOS-9","product_identification_helper":{"cpe":"cpe:/o:redhat:enterprise_linux:9::baseos"}}},
+ {"product":{"product_id":"rhel8","product_identification_helper":{"cpe":"cpe:/o:redhat:enterprise_linux:8"}}},
+ {"product":{"product_id":"rhel7","product_identification_helper":{"cpe":"cpe:/o:redhat:enterprise_linux:7"}}},
+ {"product":{"product_id":"satellite","product_identification_helper":{"cpe":"cpe:/a:redhat:satellite:6.14::el8"}}},
+ {"product":{"product_id":"libcurl-7.x86_64","product_identification_helper":{"purl":"pkg:rpm/redhat/libcurl@7.76.1-26.el9_3.2?arch=x86_64"}}},
+ {"product":{"product_id":"curl-7.src","product_identification_helper":{"purl":"pkg:rpm/redhat/curl@7.76.1-26.el9_3.2?arch=src"}}},
+ {"product":{"product_id":"node","product_identification_helper":{"purl":"pkg:rpm/redhat/nodejs?arch=src&rpmmod=nodejs:18"}}},
+ {"product":{"product_id":"curl","product_identification_helper":{"purl":"pkg:rpm/redhat/curl?arch=src"}}}]}],
+"relationships":[
+ {"category":"default_component_of","product_reference":"node","relates_to_product_reference":"rhel8","full_product_name":{"name":"","product_id":"rhel8:nodejs:18/nodejs"}},
+ {"category":"default_component_of","product_reference":"libcurl-7.x86_64","relates_to_product_reference":"BaseOS-9","full_product_name":{"name":"","product_id":"BaseOS-9:libcurl-7.x86_64"}},
+ {"category":"default_component_of","product_reference":"curl-7.src","relates_to_product_reference":"BaseOS-9","full_product_name":{"name":"","product_id":"BaseOS-9:curl-7.src"}},
+ {"category":"default_component_of","product_reference":"curl","relates_to_product_reference":"rhel8","full_product_name":{"name":"","product_id":"rhel8:curl"}},
+ {"category":"default_component_of","product_reference":"curl","relates_to_product_reference":"rhel7","full_product_name":{"name":"","product_id":"rhel7:curl"}},
+ {"category":"default_component_of","product_reference":"curl","relates_to_product_reference":"satellite","full_product_name":{"name":"","product_id":"satellite:curl"}}]},
+"vulnerabilities":[{"cve":"CVE-2023-38545","product_status":{"fixed":["BaseOS-9:libcurl-7.x86_64","BaseOS-9:curl-7.src"],"known_affected":["rhel7:curl","satellite:curl","rhel8:nodejs:18/nodejs"],"known_not_affected":["rhel8:curl"]},
+ "remediations":[{"category":"no_fix_planned","details":"Out of support scope","product_ids":["rhel7:curl"]}],
+ "threats":[{"category":"impact","details":"Important","product_ids":["rhel7:curl","BaseOS-9:libcurl-7.x86_64"]}],
+ "scores":[{"cvss_v3":{"vectorString":"CVSS:3.1/AV:N/AC:H/PR:N/UI:N/S:U/C:H/I:H/A:H"}}]}]}"#;
+
+#[test]
+fn red_hat_fixes_name_binaries_and_the_rest_names_sources() {
+    let (bytes, report) = build_of(&[("cve-2023-38545.json", VEX)]);
+    assert_eq!(report.rejected(), 0, "{report:?}");
+    assert_eq!(report.feeds[0].unsupported.get("satellite"), Some(&1));
+    assert_eq!(report.feeds[0].unsupported.get("module"), Some(&1));
+    let db = plimsoll_vuln::Db::from_bytes(bytes).unwrap();
+    let libcurl = |distribution, release, version| {
+        packaged(Rpm, (distribution, release), ("libcurl", version), Some(("curl", version)))
+    };
+    let fixed = ["CVE-2023-38545 >= 0, < 7.76.1-26.el9_3.2 fixed 7.76.1-26.el9_3.2"];
+    assert_eq!(found(&db, &libcurl("rhel", "9.2", "7.76.1-23.el9")), fixed);
+    assert_eq!(found(&db, &libcurl("centos", "9", "7.76.1-23.el9")), fixed);
+    assert_eq!(found(&db, &libcurl("rhel", "9.4", "7.76.1-29.el9_4")).len(), 0);
+    // Not affected, by its source; will not be fixed, by its source.
+    assert_eq!(found(&db, &libcurl("rhel", "8.9", "7.61.1-33.el8")).len(), 0);
+    let old = db.match_component(&libcurl("rhel", "7.9", "7.29.0-59.el7")).unwrap();
+    assert_eq!((old[0].status, old[0].fixed.as_deref()), (MatchStatus::WontFix, None));
+    assert_eq!(found(&db, &libcurl("almalinux", "9.2", "7.76.1-23.el9")).len(), 0);
+    let vulnerability = db.vulnerability("CVE-2023-38545").unwrap().unwrap();
+    assert_eq!((vulnerability.severity.as_str(), vulnerability.severity_source.as_str()), ("high", "redhat"));
+}

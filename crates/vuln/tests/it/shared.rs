@@ -188,3 +188,19 @@ fn keys_of_an_id_lead_back_to_it() {
         assert_eq!(LookupKey::from_bytes(&key.to_bytes()), Some(key));
     }
 }
+
+#[test]
+fn real_red_hat_documents() {
+    let Some(input) = shared("vex/csaf") else { return };
+    let (bytes, report) = build(&[input], &OPTIONS).unwrap();
+    assert_eq!((report.feeds.len(), report.rejected()), (1, 0), "{:?}", report.feeds);
+    let db = Db::from_bytes(bytes).unwrap();
+    let curl =
+        |release, version| packaged(Rpm, ("rhel", release), ("libcurl", version), Some(("curl", version)));
+    let matches = db.match_component(&curl("9.1", "7.76.1-19.el9")).unwrap();
+    assert_eq!(matches.len(), 1, "{matches:?}");
+    assert_eq!(matches[0].vulnerability, "CVE-2023-38545");
+    assert_eq!(matches[0].fixed.as_deref(), Some("7.76.1-26.el9_3.2"));
+    assert!(db.match_component(&curl("9.3", "7.76.1-26.el9_3.2")).unwrap().is_empty());
+    assert!(db.match_component(&curl("7.9", "7.29.0-59.el7")).unwrap().is_empty());
+}
