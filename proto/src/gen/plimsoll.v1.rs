@@ -591,6 +591,9 @@ pub struct DbPointer {
     pub seq: u64,
     #[prost(string, tag = "2")]
     pub artifact: ::prost::alloc::string::String,
+    /// Fingerprint of the inputs, so that equal inputs are not built again.
+    #[prost(string, tag = "3")]
+    pub inputs: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Fact {

@@ -92,7 +92,7 @@ async fn follow_db(aggregator: &Aggregator) -> Result<(), ProcessError> {
             }
         }
     }
-    let pointer = v1::DbPointer { seq: db.seq(), artifact: String::new() };
+    let pointer = v1::DbPointer { seq: db.seq(), ..Default::default() };
     records.change(DONE, |_: Option<v1::DbPointer>| (Some(pointer.clone()), ())).await?;
     Ok(())
 }
