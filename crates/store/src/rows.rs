@@ -7,7 +7,7 @@ use std::sync::Arc;
 use plimsoll_model::finding::{Assessment, FindingState};
 use plimsoll_model::vulnerability::{Match, MatchStatus};
 use plimsoll_model::{
-    Class, ComponentKey, Digest, Finding, FindingKey, Holder, PackageKey, Timestamp, Vulnerability,
+    Class, ComponentKey, Finding, FindingKey, Holder, PackageKey, Timestamp, Vulnerability,
 };
 use serde::{Deserialize, Serialize};
 
@@ -18,15 +18,36 @@ use crate::error::{StoreError, decode, encode, unsigned};
 pub(crate) struct Cache {
     pub(crate) repositories: HashMap<(String, String), i64>,
     pub(crate) components: HashMap<String, CachedComponent>,
-    pub(crate) vulnerabilities: HashMap<String, (i64, Arc<Vulnerability>)>,
+    pub(crate) vulnerabilities: HashMap<String, CachedVulnerability>,
     pub(crate) holders: HashMap<Holder, i64>,
+    pub(crate) rows: ComponentRows,
+    /// By holder: the hash of all that its findings were computed from, when they were saved.
+    pub(crate) judged: HashMap<i64, u64>,
+}
+
+/// Components by id; `None` for those without matches.
+pub(crate) type ComponentRows = HashMap<i64, Option<Arc<ComponentRow>>>;
+
+/// A component with matches.
+pub(crate) struct ComponentRow {
+    pub(crate) db_seq: u64,
+    pub(crate) hash: u64,
+    pub(crate) matches: Vec<Match>,
+}
+
+#[derive(Clone)]
+pub(crate) struct CachedVulnerability {
+    pub(crate) db_seq: i64,
+    /// Of the stored text.
+    pub(crate) hash: u64,
+    pub(crate) value: Arc<Vulnerability>,
 }
 
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct CachedComponent {
     pub(crate) id: i64,
     pub(crate) db_seq: i64,
-    /// Of the stored matches' text; 0 for none.
+    /// Of the stored matches; 0 for none.
     pub(crate) hash: u64,
 }
 
@@ -46,19 +67,35 @@ impl Cache {
         if self.vulnerabilities.len() > MOST_SMALL {
             self.vulnerabilities.clear();
         }
+        if self.rows.len() > MOST_COMPONENTS {
+            self.rows.clear();
+        }
+        if self.judged.len() > MOST_COMPONENTS {
+            self.judged.clear();
+        }
         if self.holders.len() > MOST_SMALL {
             self.holders.clear();
         }
     }
 }
 
-/// A hash that is never 0 for a text.
-pub(crate) fn text_hash(text: Option<&str>) -> u64 {
-    text.map_or(0, |text| {
-        let mut hasher = DefaultHasher::new();
-        text.hash(&mut hasher);
-        hasher.finish().max(1)
-    })
+/// A hash of anything, for comparisons inside this process.
+pub(crate) fn hash_of(value: &(impl std::hash::Hash + ?Sized)) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    value.hash(&mut hasher);
+    hasher.finish()
+}
+
+/// A hash of a component's matches that is 0 for none and only for none. `matches` must be sorted.
+pub(crate) fn matches_hash<'a>(matches: impl Iterator<Item = &'a Match>) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    let mut any = false;
+    for m in matches {
+        any = true;
+        (&m.vulnerability, &m.advisory, &m.feed, m.status, &m.range, &m.compared, &m.fixed, m.confident)
+            .hash(&mut hasher);
+    }
+    if any { hasher.finish().max(1) } else { 0 }
 }
 
 /// A match without its component, which the row has.
@@ -77,14 +114,13 @@ struct StoredMatch {
     l: bool,
 }
 
-/// The text of a component's matches, sorted; `None` where there are none.
-pub(crate) fn matches_text(mut matches: Vec<&Match>) -> Result<Option<String>, StoreError> {
+/// The text of a component's matches, which must be sorted; `None` where there are none.
+pub(crate) fn matches_text(matches: &[&Match]) -> Result<Option<String>, StoreError> {
     if matches.is_empty() {
         return Ok(None);
     }
-    matches.sort();
     let stored: Vec<StoredMatch> = matches
-        .into_iter()
+        .iter()
         .map(|m| StoredMatch {
             v: m.vulnerability.clone(),
             a: m.advisory.clone(),
@@ -124,7 +160,8 @@ pub(crate) fn matched_ids(text: &str) -> Result<Vec<String>, StoreError> {
     Ok(stored.into_iter().map(|m| m.v).collect())
 }
 
-/// The parts of a finding that no column has.
+/// The parts of a finding that no column has. Its images are not stored: a rebuild with the same content would rewrite
+/// every finding. They follow from what the holder has (`held`) and what is `matched`.
 #[derive(Serialize)]
 struct BodyRef<'a> {
     package: &'a PackageKey,
@@ -132,7 +169,6 @@ struct BodyRef<'a> {
     versions: &'a [String],
     fixed: &'a Option<String>,
     status: MatchStatus,
-    images: &'a [Digest],
     advisory: &'a str,
     evidence: &'a [String],
 }
@@ -144,7 +180,6 @@ struct Body {
     versions: Vec<String>,
     fixed: Option<String>,
     status: MatchStatus,
-    images: Vec<Digest>,
     advisory: String,
     evidence: Vec<String>,
 }
@@ -158,7 +193,6 @@ pub(crate) fn finding_body(finding: &Finding) -> Result<String, StoreError> {
             versions: &finding.versions,
             fixed: &finding.fixed,
             status: finding.status,
-            images: &finding.images,
             advisory: &finding.advisory,
             evidence: &finding.evidence,
         },
@@ -211,7 +245,7 @@ impl FindingRow {
             versions: body.versions,
             fixed: body.fixed,
             status: body.status,
-            images: body.images,
+            images: Vec::new(),
             advisory: body.advisory,
             opened_at: Timestamp(self.opened_at),
             due: self.due.map(Timestamp),

@@ -1,17 +1,18 @@
 //! What holders have: digests -> images -> components -> matches, loaded in a few statements for many holders.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
 
 use plimsoll_findings::HeldMatch;
 use plimsoll_inventory::{Known, TagState, Tracking, current, images_behind};
 use plimsoll_model::fact::ManifestKind;
-use plimsoll_model::vulnerability::{Match, MatchStatus};
+use plimsoll_model::vulnerability::MatchStatus;
 use plimsoll_model::{ComponentKey, Digest, PackageKey, Platform};
 use sqlx::SqliteConnection;
 
 use crate::apply::list;
 use crate::error::{StoreError, decode, signed, unsigned};
-use crate::rows::matches_of;
+use crate::rows::{ComponentRow, ComponentRows, matches_hash, matches_of};
 
 /// An image that was inventoried.
 pub(crate) struct ImageRow {
@@ -22,18 +23,13 @@ pub(crate) struct ImageRow {
     pub(crate) db_seq: u64,
 }
 
-/// A component with matches.
-pub(crate) struct ComponentRow {
-    pub(crate) db_seq: u64,
-    pub(crate) matches: Vec<Match>,
-}
-
 /// Everything behind some digests.
 #[derive(Default)]
 pub(crate) struct Snapshot {
     manifests: HashMap<Digest, ManifestKind>,
     pub(crate) images: HashMap<Digest, ImageRow>,
-    pub(crate) components: HashMap<i64, ComponentRow>,
+    /// Those with matches.
+    pub(crate) components: HashMap<i64, Arc<ComponentRow>>,
 }
 
 impl Known for Snapshot {
@@ -53,6 +49,7 @@ impl Snapshot {
     pub(crate) async fn load(
         connection: &mut SqliteConnection,
         digests: BTreeSet<Digest>,
+        cache: &mut ComponentRows,
     ) -> Result<Self, StoreError> {
         let mut snapshot = Self::default();
         let mut seen: HashSet<Digest> = HashSet::new();
@@ -93,19 +90,29 @@ impl Snapshot {
                 snapshot.images.insert(parse(&digest)?, row);
             }
         }
-        let components: BTreeSet<i64> =
+        let mut components: Vec<i64> =
             snapshot.images.values().flat_map(|image| image.components.iter().copied()).collect();
-        let components: Vec<i64> = components.into_iter().collect();
-        let rows: Vec<(i64, String, i64, String)> = sqlx::query_as(
-            "SELECT c.id, c.key, c.db_seq, c.matches FROM json_each(?) j JOIN components c ON c.id = j.value WHERE c.matches IS NOT NULL",
-        )
-        .bind(list(&components)?)
-        .fetch_all(&mut *connection)
-        .await?;
-        for (id, key, db_seq, matches) in rows {
-            let key = component_key(&key)?;
-            let matches = matches_of(&key, &matches)?;
-            snapshot.components.insert(id, ComponentRow { db_seq: unsigned(db_seq), matches });
+        components.sort_unstable();
+        components.dedup();
+        let missing: Vec<i64> = components.iter().filter(|id| !cache.contains_key(id)).copied().collect();
+        if !missing.is_empty() {
+            cache.extend(missing.iter().map(|id| (*id, None)));
+            let rows: Vec<(i64, String, i64, String)> = sqlx::query_as(
+                "SELECT c.id, c.key, c.db_seq, c.matches FROM json_each(?) j JOIN components c ON c.id = j.value WHERE c.matches IS NOT NULL",
+            )
+            .bind(list(&missing)?)
+            .fetch_all(&mut *connection)
+            .await?;
+            for (id, key, db_seq, matches) in rows {
+                let matches = matches_of(&component_key(&key)?, &matches)?;
+                let hash = matches_hash(matches.iter());
+                cache.insert(id, Some(Arc::new(ComponentRow { db_seq: unsigned(db_seq), hash, matches })));
+            }
+        }
+        for id in components {
+            if let Some(Some(row)) = cache.get(&id) {
+                snapshot.components.insert(id, row.clone());
+            }
         }
         Ok(snapshot)
     }

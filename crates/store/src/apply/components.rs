@@ -9,7 +9,10 @@ use plimsoll_model::{ComponentKey, Fact, MatchSet, Vulnerability};
 
 use super::{Work, list};
 use crate::error::{StoreError, decode, encode, signed};
-use crate::rows::{CachedComponent, matched_ids, matches_text, text_hash};
+use crate::rows::{
+    CachedComponent, CachedVulnerability, hash_of, matched_ids, matches_hash, matches_of, matches_text,
+};
+use crate::view::component_key;
 
 /// What a set of matches changed.
 struct Stored {
@@ -153,15 +156,21 @@ impl Work<'_> {
         let mut stored = Stored { ids: Vec::with_capacity(keys.len()), changed: Vec::new(), added: false };
         let mut late = Vec::new();
         for (id, key) in &keys {
-            let matches = by_component.remove(*key).unwrap_or_default();
+            let mut matches = by_component.remove(*key).unwrap_or_default();
             let known = self.cache.components.get(id).copied();
             if known.is_some_and(|known| known.db_seq > db_seq) {
                 stored.ids.extend(known.map(|k| k.id));
                 continue;
             }
+            matches.sort();
+            let hash = matches_hash(matches.iter().copied());
+            if known.is_some_and(|known| known.db_seq == db_seq && known.hash == hash) {
+                stored.ids.extend(known.map(|k| k.id));
+                late.extend(known.filter(|_| db_seq < self.db_seq).map(|k| (k.id, (*key).clone())));
+                continue;
+            }
+            let text = matches_text(&matches)?;
             let named: BTreeSet<String> = matches.iter().map(|m| m.vulnerability.clone()).collect();
-            let text = matches_text(matches)?;
-            let hash = text_hash(text.as_deref());
             let row = match known {
                 None => {
                     stored.added = true;
@@ -169,7 +178,6 @@ impl Work<'_> {
                     self.index_matches(row, &named, None).await?;
                     row
                 }
-                Some(known) if known.db_seq == db_seq && known.hash == hash => known.id,
                 Some(known) => {
                     let old: Option<String> = match known.hash {
                         0 => None,
@@ -196,6 +204,7 @@ impl Work<'_> {
                 }
             };
             stored.ids.push(row);
+            self.cache.rows.remove(&row);
             self.cache.components.insert(id.clone(), CachedComponent { id: row, db_seq, hash });
             if db_seq < self.db_seq {
                 late.push((row, (*key).clone()));
@@ -250,7 +259,10 @@ impl Work<'_> {
         .fetch_all(&mut *self.connection)
         .await?;
         for (key, id, db_seq, matches) in rows {
-            let hash = text_hash(matches.as_deref());
+            let hash = match matches {
+                Some(text) => matches_hash(matches_of(&component_key(&key)?, &text)?.iter()),
+                None => 0,
+            };
             self.cache.components.insert(key, CachedComponent { id, db_seq, hash });
         }
         Ok(())
@@ -322,22 +334,24 @@ impl Work<'_> {
             let known = self.cache.vulnerabilities.get(&vulnerability.id);
             let differs = match known {
                 None => true,
-                Some((seq, _)) if *seq > db_seq => continue,
-                Some((seq, known)) => {
-                    let differs = **known != *vulnerability;
-                    if !differs && *seq == db_seq {
+                Some(known) if known.db_seq > db_seq => continue,
+                Some(known) => {
+                    let differs = *known.value != *vulnerability;
+                    if !differs && known.db_seq == db_seq {
                         continue;
                     }
                     differs
                 }
             };
             let new = known.is_none();
+            let body = encode("vulnerabilities", vulnerability)?;
+            let hash = hash_of(&body);
             sqlx::query(
                 "INSERT INTO vulnerabilities (id, db_seq, body) VALUES (?, ?, ?) ON CONFLICT (id) DO UPDATE SET db_seq = excluded.db_seq, body = excluded.body",
             )
             .bind(&vulnerability.id)
             .bind(db_seq)
-            .bind(encode("vulnerabilities", vulnerability)?)
+            .bind(body)
             .execute(&mut *self.connection)
             .await?;
             if differs {
@@ -358,9 +372,8 @@ impl Work<'_> {
                 .await?;
                 self.touch_holders(&holders, cause).await?;
             }
-            self.cache
-                .vulnerabilities
-                .insert(vulnerability.id.clone(), (db_seq, Arc::new(vulnerability.clone())));
+            let cached = CachedVulnerability { db_seq, hash, value: Arc::new(vulnerability.clone()) };
+            self.cache.vulnerabilities.insert(vulnerability.id.clone(), cached);
         }
         Ok(())
     }
@@ -379,8 +392,9 @@ impl Work<'_> {
         .fetch_all(&mut *self.connection)
         .await?;
         for (id, db_seq, body) in rows {
-            let vulnerability = decode("vulnerabilities", &body)?;
-            self.cache.vulnerabilities.insert(id, (db_seq, Arc::new(vulnerability)));
+            let value = Arc::new(decode("vulnerabilities", &body)?);
+            let cached = CachedVulnerability { db_seq, hash: hash_of(&body), value };
+            self.cache.vulnerabilities.insert(id, cached);
         }
         Ok(())
     }

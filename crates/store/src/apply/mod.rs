@@ -12,7 +12,7 @@ use plimsoll_model::{Fact, FactBody, Holder, Timestamp};
 use sqlx::SqliteConnection;
 
 use crate::error::{StoreError, encode, signed, unsigned};
-use crate::rows::Cache;
+use crate::rows::{Cache, hash_of};
 use crate::store::{CommitOutcome, Emit, Settings, write_outbox};
 
 /// A transaction under way.
@@ -29,6 +29,7 @@ pub(crate) struct Work<'a> {
     pub(crate) epoch: u64,
     pub(crate) seq: u64,
     pub(crate) db_seq: i64,
+    pub(crate) settings_hash: u64,
     /// True when some component waits for a newer Db.
     pub(crate) waiting: bool,
 }
@@ -92,6 +93,7 @@ impl<'a> Work<'a> {
             epoch: unsigned(epoch),
             seq: unsigned(seq),
             db_seq,
+            settings_hash: hash_of(&format!("{:?}", settings.risk)),
             waiting: waiting != 0,
         })
     }

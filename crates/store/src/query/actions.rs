@@ -1,6 +1,6 @@
 //! What to do first.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use plimsoll_findings::{PlanFinding, RolloutCandidate, plan};
 use plimsoll_model::fact::ContainerFact;
@@ -66,7 +66,7 @@ impl Reader {
             digests.insert(parse(&row.5)?);
         }
         let mut connection = self.pool.acquire().await?;
-        let snapshot = Snapshot::load(&mut connection, digests).await?;
+        let snapshot = Snapshot::load(&mut connection, digests, &mut HashMap::new()).await?;
         let mut candidates = Vec::new();
         for (holder, key, image, stated, runs, tag_now) in moved {
             let Holder::Workload { workload, container } = decode("holders", &key)? else { continue };

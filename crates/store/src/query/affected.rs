@@ -108,6 +108,9 @@ impl Reader {
         let most = usize::try_from(MAX_ROWS).unwrap_or(usize::MAX);
         let truncated = affected.len() > most || candidates.len() > most;
         affected.truncate(most);
+        let holders =
+            rows.iter().map(|row| row.try_get("holder")).collect::<Result<Vec<i64>, sqlx::Error>>()?;
+        self.fill_images(affected.iter_mut().map(|a| &mut a.finding).zip(holders)).await?;
         let mut unaffected = Vec::new();
         for (key, db_seq, matches, holder) in candidates.into_iter().take(most) {
             let component = component_key(&key)?;
@@ -132,6 +135,9 @@ impl Reader {
         .fetch_all(&self.pool)
         .await?;
         let mut affected = rows.iter().map(affected_of).collect::<Result<Vec<_>, _>>()?;
+        let holders =
+            rows.iter().map(|row| row.try_get("holder")).collect::<Result<Vec<i64>, sqlx::Error>>()?;
+        self.fill_images(affected.iter_mut().map(|a| &mut a.finding).zip(holders)).await?;
         if let Some(version) = &version {
             affected.retain(|a| a.finding.versions.contains(version));
         }

@@ -5,9 +5,11 @@ use plimsoll_model::{Class, Finding, Holder};
 use sqlx::sqlite::SqliteRow;
 use sqlx::{FromRow as _, QueryBuilder, Row as _, Sqlite};
 
+use crate::apply::list;
 use crate::error::{StoreError, decode};
 use crate::reader::Reader;
 use crate::rows::{FindingRow, class_number, only_id, state_number};
+use crate::view::{component_key, parse};
 
 /// Which findings; an empty field means any.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -143,7 +145,10 @@ impl Reader {
                 .text(),
             ),
         };
-        let findings = rows.iter().map(finding_of).collect::<Result<Vec<_>, _>>()?;
+        let mut findings = rows.iter().map(finding_of).collect::<Result<Vec<_>, _>>()?;
+        let holders =
+            rows.iter().map(|row| row.try_get("holder")).collect::<Result<Vec<i64>, sqlx::Error>>()?;
+        self.fill_images(findings.iter_mut().zip(holders)).await?;
         Ok(Page { findings, next })
     }
 
@@ -158,6 +163,45 @@ impl Reader {
         .bind(id)
         .fetch_optional(&self.pool)
         .await?;
-        row.as_ref().map(finding_of).transpose()
+        let Some(row) = row else { return Ok(None) };
+        let mut finding = finding_of(&row)?;
+        self.fill_images(std::iter::once((&mut finding, row.try_get("holder")?))).await?;
+        Ok(Some(finding))
+    }
+
+    /// Fills in which images of its holder have each open finding.
+    pub(crate) async fn fill_images<'f>(
+        &self,
+        findings: impl Iterator<Item = (&'f mut Finding, i64)>,
+    ) -> Result<(), StoreError> {
+        let mut findings: Vec<(&mut Finding, i64)> =
+            findings.filter(|(f, _)| f.state == FindingState::Open).collect();
+        if findings.is_empty() {
+            return Ok(());
+        }
+        let wanted: Vec<(usize, i64, &str, &str)> = findings
+            .iter()
+            .enumerate()
+            .map(|(n, (f, holder))| (n, *holder, f.key.vulnerability.as_str(), f.key.package.name.as_str()))
+            .collect();
+        let rows: Vec<(i64, String, String)> = sqlx::query_as(
+            "SELECT j.value->>0, c.key, i.digest FROM json_each(?) j CROSS JOIN held d ON d.holder = j.value->>1 CROSS JOIN matched m ON m.vulnerability = j.value->>2 CROSS JOIN image_components ic ON ic.component = m.component AND ic.image = d.image CROSS JOIN components c ON c.id = m.component AND c.name = j.value->>3 CROSS JOIN images i ON i.id = d.image",
+        )
+        .bind(list(&wanted)?)
+        .fetch_all(&self.pool)
+        .await?;
+        for (n, key, digest) in rows {
+            let place = usize::try_from(n).ok().and_then(|n| findings.get_mut(n));
+            let Some((finding, _)) = place else { continue };
+            let component = component_key(&key)?;
+            if component.package == finding.key.package && finding.versions.contains(&component.version) {
+                finding.images.push(parse(&digest)?);
+            }
+        }
+        for (finding, _) in findings {
+            finding.images.sort();
+            finding.images.dedup();
+        }
+        Ok(())
     }
 }

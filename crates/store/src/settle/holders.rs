@@ -65,7 +65,7 @@ impl Work<'_> {
             .chain(current.values().flatten().cloned())
             .chain(covering.values().flatten().cloned())
             .collect();
-        let snapshot = Snapshot::load(self.connection, digests).await?;
+        let snapshot = Snapshot::load(self.connection, digests, &mut self.cache.rows).await?;
         for state in &mut states {
             for digest in &state.digests {
                 for (_, image) in snapshot.images_behind(digest) {

@@ -5,6 +5,7 @@ mod holders;
 mod save;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 use plimsoll_findings::transition::merged_into;
 use plimsoll_findings::{
@@ -18,6 +19,7 @@ use crate::apply::{Caused, Pending, Work, list};
 use crate::error::StoreError;
 use crate::rows::{FindingRow, only_id};
 use crate::store::Emit;
+use crate::view::Snapshot;
 use holders::HolderState;
 
 /// Holders that are judged together.
@@ -147,9 +149,22 @@ impl Work<'_> {
             .flat_map(|c| c.matches.iter().map(|m| m.vulnerability.as_str()))
             .collect();
         self.load_vulnerabilities(&ids.into_iter().collect::<Vec<_>>()).await?;
-        let mut open = self.open_findings(&states).await?;
+        let prints: Vec<u64> = states.iter().map(|state| self.fingerprint(state, &snapshot)).collect();
+        let changed: Vec<&HolderState> = states
+            .iter()
+            .zip(&prints)
+            .filter(|(state, print)| self.cache.judged.get(&state.id) != Some(print))
+            .map(|(state, _)| state)
+            .collect();
+        let mut open = self.open_findings(&changed).await?;
         let mut judged = Vec::with_capacity(states.len());
-        for state in states {
+        for (state, print) in states.into_iter().zip(prints) {
+            // Nothing that its findings follow from is other than when they were saved.
+            if self.cache.judged.insert(state.id, print) == Some(print) {
+                let desires = Desires::default();
+                judged.push(Judged { state, desires, open: BTreeMap::new(), closed: HashMap::new() });
+                continue;
+            }
             let matches: Vec<_> = state.images.iter().flat_map(|image| snapshot.matches(image)).collect();
             let view = HolderView {
                 holder: &state.holder,
@@ -160,7 +175,7 @@ impl Work<'_> {
             };
             let vulnerabilities = &self.cache.vulnerabilities;
             let lookup = |id: &str| -> Option<&Vulnerability> {
-                vulnerabilities.get(id).map(|(_, vulnerability)| vulnerability.as_ref())
+                vulnerabilities.get(id).map(|known| known.value.as_ref())
             };
             let desires = desired(&view, lookup, &self.settings.risk, self.now);
             let open = open.remove(&state.id).unwrap_or_default();
@@ -171,10 +186,43 @@ impl Work<'_> {
         Ok(judged)
     }
 
+    /// A hash of all that the findings of a holder follow from, but for the digests of its images.
+    fn fingerprint(&self, state: &HolderState, snapshot: &Snapshot) -> u64 {
+        let mut components: Vec<i64> = state
+            .images
+            .iter()
+            .filter_map(|image| snapshot.images.get(image))
+            .flat_map(|row| row.components.iter().copied())
+            .filter(|id| snapshot.components.contains_key(id))
+            .collect();
+        components.sort_unstable();
+        components.dedup();
+        let mut hasher = DefaultHasher::new();
+        for (id, row) in components.iter().filter_map(|id| Some((id, snapshot.components.get(id)?))) {
+            (id, row.db_seq, row.hash).hash(&mut hasher);
+            for matched in &row.matches {
+                let known = self.cache.vulnerabilities.get(&matched.vulnerability);
+                known.map_or(0, |known| known.hash).hash(&mut hasher);
+            }
+        }
+        let max_age = self.settings.risk.max_age_ms;
+        let unproved = state.exposure.as_ref().map(|e| e.unproved(self.now, max_age));
+        let exposure = state.exposure.as_ref().map(|e| (&e.paths, &e.caveats, e.reaches));
+        exposure.hash(&mut hasher);
+        // Rare values with a readable form and no hash of their own.
+        let level = state.exposure.as_ref().map(|e| e.level);
+        format!("{unproved:?} {level:?} {:?}", state.deployment).hash(&mut hasher);
+        (&state.covered, state.repository, self.settings_hash).hash(&mut hasher);
+        hasher.finish()
+    }
+
     async fn open_findings(
         &mut self,
-        states: &[HolderState],
+        states: &[&HolderState],
     ) -> Result<HashMap<i64, BTreeMap<String, Finding>>, StoreError> {
+        if states.is_empty() {
+            return Ok(HashMap::new());
+        }
         let holders: HashMap<i64, &Holder> = states.iter().map(|s| (s.id, &s.holder)).collect();
         let ids: Vec<i64> = states.iter().map(|s| s.id).collect();
         let rows: Vec<FindingRow> = sqlx::query_as(
@@ -232,7 +280,7 @@ impl Work<'_> {
                 .cache
                 .vulnerabilities
                 .get(&row.vulnerability)
-                .map_or_else(|| only_id(&row.vulnerability), |(_, v)| v.as_ref().clone());
+                .map_or_else(|| only_id(&row.vulnerability), |known| known.value.as_ref().clone());
             findings.push((row.holder, row.into_finding((*holder).clone(), vulnerability)?));
         }
         Ok(findings)
@@ -256,7 +304,11 @@ impl Work<'_> {
             let mut steps: Vec<(Option<Finding>, Outcome)> = Vec::new();
             for one in desires.open {
                 let id = finding_id(&one.key);
-                let current = open.remove(&id).or_else(|| closed.remove(&id));
+                let mut current = open.remove(&id).or_else(|| closed.remove(&id));
+                if let Some(current) = &mut current {
+                    // Images are not stored, so that they are no change.
+                    current.images.clone_from(&one.images);
+                }
                 let mut origin = None;
                 if current.as_ref().is_none_or(|f| f.state != plimsoll_model::finding::FindingState::Open) {
                     origin = origins.of(&state, &one);
