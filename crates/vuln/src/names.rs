@@ -128,7 +128,7 @@ pub(crate) fn probes(component: &ComponentKey) -> Vec<Probe<'_>> {
     };
     let key = LookupKey::new(package.ecosystem, release, name);
     let version = bare_version(package.ecosystem, version);
-    if key.distribution == "ubuntu" && (version.contains("esm") || version.contains("fips")) {
+    if key.distribution == "ubuntu" && (version.contains("+esm") || version.contains("~esm")) {
         let channel = LookupKey { version: format!("{}{PRO}", key.version), ..key.clone() };
         return vec![Probe { key: channel, version, sole: true }, Probe { key, version, sole: true }];
     }
@@ -212,7 +212,9 @@ fn normal_release(release: &Release) -> (String, String) {
         }
         "almalinux" | "ol" | "azurelinux" | "mariner" | "photon" | "fedora" | "mageia" => (id, major()),
         "rocky" | "rocky-linux" => ("rocky".to_owned(), major()),
-        "rhel" | "redhat" | "centos" => ("rhel".to_owned(), major()),
+        "rhel" | "redhat" => ("rhel".to_owned(), major()),
+        // CentOS Linux rebuilt Red Hat's packages until 8; from 9 on there is only Stream, which runs ahead of them.
+        "centos" if matches!(major().as_str(), "5" | "6" | "7" | "8") => ("rhel".to_owned(), major()),
         "alpine" => {
             let version = version.strip_prefix('v').unwrap_or(version);
             if version == "edge" || version.contains('_') {
@@ -258,13 +260,14 @@ pub fn osv_ecosystem(text: &str) -> Result<(Ecosystem, Option<Release>), Unsuppo
         "Bitnami" => language(Ecosystem::Bitnami),
         "Debian" if !suffix.is_empty() => release(Ecosystem::Deb, "debian", suffix),
         "Ubuntu" if !suffix.is_empty() => {
-            let pro = suffix.split(':').any(|part| part.eq_ignore_ascii_case("pro"));
-            let version = suffix.split(':').find(|part| part.starts_with(|c: char| c.is_ascii_digit()));
-            match (version, pro) {
-                (Some(version), false) => release(Ecosystem::Deb, "ubuntu", version),
-                (Some(version), true) => release(Ecosystem::Deb, "ubuntu", &format!("{version}{PRO}")),
-                (None, _) => Err(UnsupportedEcosystem(text.chars().take(64).collect())),
+            // "22.04:LTS", "24.10", "Pro:18.04:LTS"; other channels ("Pro:FIPS:18.04:LTS") are no plain installation.
+            let (channel, pro) = suffix.strip_prefix("Pro:").map_or((suffix, false), |rest| (rest, true));
+            let version = channel.strip_suffix(":LTS").unwrap_or(channel);
+            if version.is_empty() || !version.bytes().all(|b| b.is_ascii_digit() || b == b'.') {
+                return Err(UnsupportedEcosystem(text.chars().take(64).collect()));
             }
+            let version = if pro { format!("{version}{PRO}") } else { version.to_owned() };
+            release(Ecosystem::Deb, "ubuntu", &version)
         }
         "Alpine" if !suffix.is_empty() => release(Ecosystem::Apk, "alpine", suffix),
         "Wolfi" => release(Ecosystem::Apk, "wolfi", ""),
@@ -322,4 +325,79 @@ pub fn scheme(ecosystem: Ecosystem) -> Option<Scheme> {
         }
         Ecosystem::Conda | Ecosystem::Generic => return None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> String {
+        match osv_ecosystem(text) {
+            Ok((ecosystem, release)) => LookupKey::new(ecosystem, release.as_ref(), "n").coverage(),
+            Err(_) => "unsupported".to_owned(),
+        }
+    }
+
+    #[test]
+    fn ecosystems_as_osv_writes_them() {
+        for (text, coverage) in [
+            ("npm", "npm"),
+            ("crates.io", "cargo"),
+            ("Debian:12", "deb:debian:12"),
+            ("Debian", "unsupported"),
+            ("Ubuntu:22.04:LTS", "deb:ubuntu:22.04"),
+            ("Ubuntu:24.10", "deb:ubuntu:24.10"),
+            ("Ubuntu:Pro:18.04:LTS", "deb:ubuntu:18.04:pro"),
+            ("Ubuntu:Pro:FIPS:18.04:LTS", "unsupported"),
+            ("Alpine:v3.18", "apk:alpine:3.18"),
+            ("Wolfi", "apk:wolfi"),
+            ("AlmaLinux:9", "rpm:almalinux:9"),
+            ("Rocky Linux:8", "rpm:rocky:8"),
+            ("Red Hat:enterprise_linux:9::baseos", "rpm:rhel:9"),
+            ("Red Hat:rhel_eus:9.2::appstream", "unsupported"),
+            ("SUSE:Linux Enterprise Server 15 SP5", "rpm:sles:15.5"),
+            ("SUSE:Linux Enterprise Server 12 SP5-LTSS", "unsupported"),
+            ("openSUSE:Leap 15.5", "rpm:opensuse-leap:15.5"),
+            ("openSUSE:Tumbleweed", "rpm:opensuse-tumbleweed"),
+            ("Azure Linux:3", "rpm:azurelinux:3"),
+            ("OSS-Fuzz", "unsupported"),
+            ("", "unsupported"),
+        ] {
+            assert_eq!(read(text), coverage, "{text}");
+        }
+    }
+
+    #[test]
+    fn releases_as_os_release_writes_them() {
+        for (ecosystem, id, version, coverage) in [
+            (Ecosystem::Deb, "debian", "12.5", "deb:debian:12"),
+            (Ecosystem::Deb, "debian", "", "deb:debian:sid"),
+            (Ecosystem::Deb, "ubuntu", "22.04", "deb:ubuntu:22.04"),
+            (Ecosystem::Apk, "alpine", "3.18.4", "apk:alpine:3.18"),
+            (Ecosystem::Apk, "alpine", "3.19_alpha20230901", "apk:alpine:edge"),
+            (Ecosystem::Apk, "wolfi", "20230201", "apk:wolfi"),
+            (Ecosystem::Rpm, "almalinux", "9.3", "rpm:almalinux:9"),
+            (Ecosystem::Rpm, "centos", "7", "rpm:rhel:7"),
+            (Ecosystem::Rpm, "centos", "9", "rpm:centos:9"),
+            (Ecosystem::Rpm, "sles", "15.5", "rpm:sles:15.5"),
+            (Ecosystem::Rpm, "azurelinux", "3.0", "rpm:azurelinux:3"),
+        ] {
+            let release = Release { id: id.into(), version: version.into() };
+            assert_eq!(LookupKey::new(ecosystem, Some(&release), "n").coverage(), coverage);
+        }
+    }
+
+    #[test]
+    fn pep_503() {
+        for name in [
+            "Friendly-Bard",
+            "FRIENDLY-BARD",
+            "friendly.bard",
+            "friendly_bard",
+            "friendly--bard",
+            "FrIeNdLy-._.-bArD",
+        ] {
+            assert_eq!(normal_name(Ecosystem::Pypi, name), "friendly-bard");
+        }
+    }
 }

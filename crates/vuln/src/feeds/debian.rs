@@ -17,8 +17,9 @@ use crate::score::severity_word;
 struct Issue {
     #[serde(default, deserialize_with = "nullable")]
     description: String,
-    #[serde(default, deserialize_with = "nullable")]
-    releases: BTreeMap<String, State>,
+    /// An object; an empty array where there is none.
+    #[serde(default)]
+    releases: serde_json::Value,
 }
 
 #[derive(Deserialize)]
@@ -71,6 +72,8 @@ fn take(package: &str, id: &str, issue: &Issue, sink: &mut Sink<'_>) {
         return sink.reject(id, "id_invalid");
     }
     let Some(scheme) = scheme(Ecosystem::Deb) else { return };
+    let empty = serde_json::Map::new();
+    let releases = issue.releases.as_object().unwrap_or(&empty);
     let mut advisory = Advisory {
         id: format!("DEBIAN-{id}"),
         feed: "debian",
@@ -78,7 +81,11 @@ fn take(package: &str, id: &str, issue: &Issue, sink: &mut Sink<'_>) {
         summary: clip(issue.description.trim(), 256),
         ..Advisory::default()
     };
-    for (codename, state) in &issue.releases {
+    for (codename, state) in releases {
+        let Ok(state) = State::deserialize(state) else {
+            sink.reject(&format!("{id} {codename}"), "json_invalid");
+            continue;
+        };
         // "bookworm-security" and the like repeat the release.
         let Some(version) = release_of(codename) else {
             if !codename.contains('-') {

@@ -204,3 +204,27 @@ fn real_red_hat_documents() {
     assert!(db.match_component(&curl("9.3", "7.76.1-26.el9_3.2")).unwrap().is_empty());
     assert!(db.match_component(&curl("7.9", "7.29.0-59.el7")).unwrap().is_empty());
 }
+
+#[test]
+fn official_samples_of_every_format() {
+    let Some(input) = shared("samples") else { return };
+    let (bytes, report) = build(&[input], &OPTIONS).unwrap();
+    assert_eq!(report.rejected(), 0, "{:?}", report.feeds);
+    let formats: Vec<&str> = report.feeds.iter().map(|feed| feed.format.as_str()).collect();
+    assert_eq!(formats, ["osv", "epss", "debian", "secdb"]);
+    let db = Db::from_bytes(bytes).unwrap();
+    // RLSA-2023:3220 names seven CVEs, and binary packages.
+    let firefox = |version| packaged(Rpm, ("rocky", "8.7"), ("firefox", version), None);
+    assert_eq!(db.match_component(&firefox("102.10.0-1.el8_7")).unwrap().len(), 7);
+    assert!(db.match_component(&firefox("102.11.0-2.el8_7")).unwrap().is_empty());
+    // USN-5614-1 and UBUNTU-CVE-2021-3782 speak of one vulnerability.
+    let wayland = |version| {
+        packaged(Deb, ("ubuntu", "22.04"), ("libwayland-client0", version), Some(("wayland", version)))
+    };
+    let matches = db.match_component(&wayland("1.20.0-1")).unwrap();
+    assert_eq!(matches.len(), 1);
+    assert_eq!(
+        (matches[0].vulnerability.as_str(), matches[0].fixed.as_deref()),
+        ("CVE-2021-3782", Some("1.20.0-1ubuntu0.1"))
+    );
+}
