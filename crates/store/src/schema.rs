@@ -56,7 +56,7 @@ const MIGRATIONS: &[Statements] = &[&[
     // Findings. `state`: 0 open, 1 fixed, 2 suppressed; `class`: 0 most urgent; `negative_rank` so that one index has the order of work.
     "CREATE TABLE findings (id TEXT PRIMARY KEY, holder INTEGER NOT NULL, vulnerability TEXT NOT NULL, package TEXT NOT NULL, name TEXT NOT NULL, state INTEGER NOT NULL, class INTEGER NOT NULL, assumed INTEGER NOT NULL, negative_rank REAL NOT NULL, opened_at INTEGER NOT NULL, due INTEGER, revision INTEGER NOT NULL, db_seq INTEGER NOT NULL, changed_at INTEGER NOT NULL, body TEXT NOT NULL) WITHOUT ROWID",
     "CREATE INDEX findings_order ON findings (state, class, assumed, negative_rank, opened_at, id)",
-    "CREATE INDEX findings_holder ON findings (holder, state)",
+    "CREATE INDEX findings_holder ON findings (holder, state, name)",
     "CREATE INDEX findings_vulnerability ON findings (vulnerability, state)",
     "CREATE INDEX findings_name ON findings (name, state)",
     // Scans that failed and to whom that was told. Empty text where a part is unknown.

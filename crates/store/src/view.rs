@@ -1,4 +1,7 @@
 //! What holders have: digests -> images -> components -> matches, loaded in a few statements for many holders.
+//!
+//! Statements that join a list of keys with a table say `CROSS JOIN`, here and elsewhere: SQLite then keeps that order. Left to
+//! itself it has put the table outside and read the list once for each of its rows.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
@@ -61,13 +64,13 @@ impl Snapshot {
             }
             let digests = list(&wanted)?;
             let manifests: Vec<(String, String)> = sqlx::query_as(
-                "SELECT m.digest, m.kind FROM json_each(?) j JOIN manifests m ON m.digest = j.value",
+                "SELECT m.digest, m.kind FROM json_each(?) j CROSS JOIN manifests m ON m.digest = j.value",
             )
             .bind(&digests)
             .fetch_all(&mut *connection)
             .await?;
             let images: Vec<(String, i64, String, String, i64)> = sqlx::query_as(
-                "SELECT i.digest, i.id, i.platform, i.components, i.db_seq FROM json_each(?) j JOIN images i ON i.digest = j.value",
+                "SELECT i.digest, i.id, i.platform, i.components, i.db_seq FROM json_each(?) j CROSS JOIN images i ON i.digest = j.value",
             )
             .bind(&digests)
             .fetch_all(&mut *connection)
@@ -98,7 +101,7 @@ impl Snapshot {
         if !missing.is_empty() {
             cache.extend(missing.iter().map(|id| (*id, None)));
             let rows: Vec<(i64, String, i64, String)> = sqlx::query_as(
-                "SELECT c.id, c.key, c.db_seq, c.matches FROM json_each(?) j JOIN components c ON c.id = j.value WHERE c.matches IS NOT NULL",
+                "SELECT c.id, c.key, c.db_seq, c.matches FROM json_each(?) j CROSS JOIN components c ON c.id = j.value WHERE c.matches IS NOT NULL",
             )
             .bind(list(&missing)?)
             .fetch_all(&mut *connection)
@@ -205,7 +208,7 @@ pub(crate) async fn current_digests(
     let mut digests = current(&states, &deleted, tracking);
     let names: Vec<&Digest> = digests.keys().collect();
     let seen: Vec<String> = sqlx::query_scalar(
-        "SELECT s.digest FROM json_each(?) j JOIN sightings s ON s.digest = j.value WHERE s.repo = ?",
+        "SELECT s.digest FROM json_each(?) j CROSS JOIN sightings s ON s.digest = j.value WHERE s.repo = ?",
     )
     .bind(list(&names)?)
     .bind(repository)

@@ -155,7 +155,9 @@ impl Work<'_> {
             .fetch_all(&mut *self.connection)
             .await?;
         let cause = self.cause(caused());
-        self.pending.containers.extend(holders.into_iter().map(|h| (h, cause)));
+        for holder in holders {
+            self.touch_container(holder, None, cause);
+        }
         Ok(())
     }
 

@@ -128,12 +128,18 @@ impl Work<'_> {
             return Ok(());
         }
         let holders: Vec<i64> = sqlx::query_scalar(
-            "SELECT DISTINCT h.holder FROM json_each(?) j JOIN image_components ic ON ic.component = j.value JOIN held h ON h.image = ic.image",
+            "SELECT DISTINCT h.holder FROM json_each(?) j CROSS JOIN image_components ic ON ic.component = j.value JOIN held h ON h.image = ic.image",
         )
         .bind(list(components)?)
         .fetch_all(&mut *self.connection)
         .await?;
-        self.touch_holders(&holders, cause).await
+        let names: Vec<String> = sqlx::query_scalar(
+            "SELECT DISTINCT c.name FROM json_each(?) j CROSS JOIN components c ON c.id = j.value",
+        )
+        .bind(list(components)?)
+        .fetch_all(&mut *self.connection)
+        .await?;
+        self.touch_holders(&holders, cause, &Some(Arc::new(names.into_iter().collect()))).await
     }
 
     /// Saves components, their matches and the vulnerabilities; only what is as new as what is there.
@@ -253,7 +259,7 @@ impl Work<'_> {
             return Ok(());
         }
         let rows: Vec<(String, i64, i64, Option<String>)> = sqlx::query_as(
-            "SELECT c.key, c.id, c.db_seq, c.matches FROM json_each(?) j JOIN components c ON c.key = j.value",
+            "SELECT c.key, c.id, c.db_seq, c.matches FROM json_each(?) j CROSS JOIN components c ON c.key = j.value",
         )
         .bind(list(&missing)?)
         .fetch_all(&mut *self.connection)
@@ -364,13 +370,15 @@ impl Work<'_> {
                 .await?;
             }
             if differs && !new {
-                let holders: Vec<i64> = sqlx::query_scalar(
-                    "SELECT DISTINCT holder FROM findings WHERE vulnerability = ? AND state = 0",
+                let rows: Vec<(i64, String)> = sqlx::query_as(
+                    "SELECT DISTINCT holder, name FROM findings WHERE vulnerability = ? AND state = 0",
                 )
                 .bind(&vulnerability.id)
                 .fetch_all(&mut *self.connection)
                 .await?;
-                self.touch_holders(&holders, cause).await?;
+                let (holders, names): (BTreeSet<i64>, BTreeSet<String>) = rows.into_iter().unzip();
+                let holders: Vec<i64> = holders.into_iter().collect();
+                self.touch_holders(&holders, cause, &Some(Arc::new(names))).await?;
             }
             let cached = CachedVulnerability { db_seq, hash, value: Arc::new(vulnerability.clone()) };
             self.cache.vulnerabilities.insert(vulnerability.id.clone(), cached);
@@ -386,7 +394,7 @@ impl Work<'_> {
             return Ok(());
         }
         let rows: Vec<(String, i64, String)> = sqlx::query_as(
-            "SELECT v.id, v.db_seq, v.body FROM json_each(?) j JOIN vulnerabilities v ON v.id = j.value",
+            "SELECT v.id, v.db_seq, v.body FROM json_each(?) j CROSS JOIN vulnerabilities v ON v.id = j.value",
         )
         .bind(list(&missing)?)
         .fetch_all(&mut *self.connection)

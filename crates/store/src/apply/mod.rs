@@ -5,7 +5,9 @@ mod components;
 mod failure;
 mod registry;
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
 
 use plimsoll_model::finding::Cause;
 use plimsoll_model::{Fact, FactBody, Holder, Timestamp};
@@ -38,9 +40,39 @@ pub(crate) struct Work<'a> {
 #[derive(Default)]
 pub(crate) struct Pending {
     pub(crate) causes: Vec<Caused>,
-    pub(crate) repositories: BTreeMap<i64, usize>,
+    pub(crate) repositories: BTreeMap<i64, Touch>,
     /// Holders that are containers.
-    pub(crate) containers: BTreeMap<i64, usize>,
+    pub(crate) containers: BTreeMap<i64, Touch>,
+}
+
+/// Names of the packages whose findings are to be judged; `None` for all of them.
+pub(crate) type Scope = Option<Arc<BTreeSet<String>>>;
+
+/// That something changed for a holder.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Touch {
+    /// Index of the last cause.
+    pub(crate) cause: usize,
+    pub(crate) scope: Scope,
+}
+
+impl Touch {
+    fn add(touches: &mut BTreeMap<i64, Self>, id: i64, cause: usize, scope: &Scope) {
+        match touches.entry(id) {
+            Entry::Vacant(entry) => {
+                entry.insert(Self { cause, scope: scope.clone() });
+            }
+            Entry::Occupied(mut entry) => {
+                let touch = entry.get_mut();
+                touch.cause = cause;
+                touch.scope = match (touch.scope.take(), scope) {
+                    (Some(old), Some(new)) if old == *new => Some(old),
+                    (Some(old), Some(new)) => Some(Arc::new(old.union(new).cloned().collect())),
+                    _ => None,
+                };
+            }
+        }
+    }
 }
 
 /// Why something changed.
@@ -157,8 +189,12 @@ impl<'a> Work<'a> {
             sqlx::query_scalar("SELECT holder FROM containers").fetch_all(&mut *self.connection).await?;
         let repositories: Vec<i64> =
             sqlx::query_scalar("SELECT id FROM repositories").fetch_all(&mut *self.connection).await?;
-        self.pending.containers.extend(holders.into_iter().map(|h| (h, cause)));
-        self.pending.repositories.extend(repositories.into_iter().map(|r| (r, cause)));
+        for holder in holders {
+            self.touch_container(holder, None, cause);
+        }
+        for repository in repositories {
+            self.touch_repository(repository, cause);
+        }
         self.settle().await
     }
 
@@ -188,14 +224,18 @@ impl<'a> Work<'a> {
     }
 
     fn touch_repository(&mut self, repository: i64, cause: usize) {
-        self.pending.repositories.insert(repository, cause);
+        Touch::add(&mut self.pending.repositories, repository, cause, &None);
     }
 
     fn touch_container(&mut self, holder: i64, repository: Option<i64>, cause: usize) {
-        self.pending.containers.insert(holder, cause);
+        self.touch_container_for(holder, repository, cause, &None);
+    }
+
+    fn touch_container_for(&mut self, holder: i64, repository: Option<i64>, cause: usize, scope: &Scope) {
+        Touch::add(&mut self.pending.containers, holder, cause, scope);
         // What the workload holds covers the findings of its repository.
         if let Some(repository) = repository {
-            self.touch_repository(repository, cause);
+            Touch::add(&mut self.pending.repositories, repository, cause, scope);
         }
     }
 
@@ -222,8 +262,13 @@ impl<'a> Work<'a> {
         Ok(())
     }
 
-    /// Touches holders by their ids.
-    async fn touch_holders(&mut self, holders: &[i64], cause: usize) -> Result<(), StoreError> {
+    /// Touches holders by their ids, for the findings of some packages.
+    async fn touch_holders(
+        &mut self,
+        holders: &[i64],
+        cause: usize,
+        scope: &Scope,
+    ) -> Result<(), StoreError> {
         if holders.is_empty() {
             return Ok(());
         }
@@ -235,8 +280,8 @@ impl<'a> Work<'a> {
         .await?;
         for (holder, repository, runs) in rows {
             match repository {
-                Some(repository) => self.touch_repository(repository, cause),
-                None => self.touch_container(holder, runs, cause),
+                Some(repository) => Touch::add(&mut self.pending.repositories, repository, cause, scope),
+                None => self.touch_container_for(holder, runs, cause, scope),
             }
         }
         Ok(())

@@ -77,7 +77,7 @@ impl Reader {
     ) -> Result<Affected, StoreError> {
         let ids_json = list(ids)?;
         let body: Option<String> = sqlx::query_scalar(
-            "SELECT v.body FROM json_each(?) j JOIN vulnerabilities v ON v.id = j.value ORDER BY v.db_seq DESC, v.id LIMIT 1",
+            "SELECT v.body FROM json_each(?) j CROSS JOIN vulnerabilities v ON v.id = j.value ORDER BY v.db_seq DESC, v.id LIMIT 1",
         )
         .bind(&ids_json)
         .fetch_optional(&self.pool)
@@ -85,7 +85,7 @@ impl Reader {
         let vulnerability = body.as_deref().map(|b| decode("vulnerabilities", b)).transpose()?;
         let rows = sqlx::query(
             "SELECT f.id, f.holder, f.vulnerability, f.state, f.opened_at, f.due, f.revision, f.db_seq, f.body, h.key, v.body AS known, c.image, c.basis, w.body AS workload, r.registry || '/' || r.repository AS place
-             FROM json_each(?1) j JOIN findings f ON f.vulnerability = j.value AND f.state = 0 JOIN holders h ON h.id = f.holder LEFT JOIN vulnerabilities v ON v.id = f.vulnerability LEFT JOIN containers c ON c.holder = h.id LEFT JOIN workloads w ON w.id = c.workload LEFT JOIN repositories r ON r.id = COALESCE(h.repo, c.repo)
+             FROM json_each(?1) j CROSS JOIN findings f ON f.vulnerability = j.value AND f.state = 0 JOIN holders h ON h.id = f.holder LEFT JOIN vulnerabilities v ON v.id = f.vulnerability LEFT JOIN containers c ON c.holder = h.id LEFT JOIN workloads w ON w.id = c.workload LEFT JOIN repositories r ON r.id = COALESCE(h.repo, c.repo)
              ORDER BY f.class, f.assumed, f.negative_rank, f.opened_at, f.id LIMIT ?2",
         )
         .bind(&ids_json)
@@ -95,7 +95,7 @@ impl Reader {
         let mut affected = rows.iter().map(affected_of).collect::<Result<Vec<_>, _>>()?;
         let names: Vec<(&str, &str)> = more.iter().map(|(e, n)| (e.purl_type(), n.as_str())).collect();
         let candidates: Vec<(String, i64, Option<String>, String)> = sqlx::query_as(
-            "WITH hit (component) AS (SELECT m.component FROM json_each(?1) j JOIN matched m ON m.vulnerability = j.value),
+            "WITH hit (component) AS (SELECT m.component FROM json_each(?1) j CROSS JOIN matched m ON m.vulnerability = j.value),
              name (ecosystem, name) AS (SELECT c.ecosystem, c.name FROM hit JOIN components c ON c.id = hit.component UNION SELECT value->>0, value->>1 FROM json_each(?2)),
              other (id) AS (SELECT c.id FROM name n JOIN components c ON c.ecosystem = n.ecosystem AND c.name = n.name UNION SELECT c.id FROM name n JOIN components c ON c.ecosystem = n.ecosystem AND c.source = n.name AND c.source <> '')
              SELECT DISTINCT c.key, c.db_seq, c.matches, h.key FROM other o JOIN components c ON c.id = o.id JOIN image_components ic ON ic.component = c.id JOIN held d ON d.image = ic.image JOIN holders h ON h.id = d.holder ORDER BY h.key, c.key LIMIT ?3",

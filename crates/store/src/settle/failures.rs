@@ -6,7 +6,7 @@ use plimsoll_model::finding::Cause;
 use plimsoll_model::{Holder, Platform};
 
 use super::Judged;
-use crate::apply::{Work, list};
+use crate::apply::{Touch, Work, list};
 use crate::error::StoreError;
 use crate::rows::from_row;
 
@@ -49,7 +49,7 @@ impl Work<'_> {
     pub(super) async fn failures(
         &mut self,
         judged: &[Judged],
-        repositories: &BTreeMap<i64, usize>,
+        repositories: &BTreeMap<i64, Touch>,
     ) -> Result<Vec<Failure>, StoreError> {
         let any: i64 = sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM failures)")
             .fetch_one(&mut *self.connection)
@@ -81,7 +81,7 @@ impl Work<'_> {
     async fn find_failures(
         &mut self,
         judged: &[Judged],
-        repositories: &BTreeMap<i64, usize>,
+        repositories: &BTreeMap<i64, Touch>,
         found: &mut Vec<(Holder, i64, usize, String, String)>,
     ) -> Result<(), StoreError> {
         let mut digests: BTreeSet<&str> = BTreeSet::new();
@@ -126,10 +126,10 @@ impl Work<'_> {
                     ));
                 }
             }
-            if !at_repository && let Some(cause) = repositories.get(&row.repo) {
+            if !at_repository && let Some(touch) = repositories.get(&row.repo) {
                 let holder = self.unknown_holder(row.repo).await?;
                 let id = self.holder(&holder).await?;
-                found.push((holder, id, *cause, row.code.clone(), detail));
+                found.push((holder, id, touch.cause, row.code.clone(), detail));
             }
         }
         Ok(())

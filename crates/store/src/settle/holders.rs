@@ -7,7 +7,7 @@ use plimsoll_model::fact::WorkloadFact;
 use plimsoll_model::{Digest, Holder, PackageKey, Platform, Timestamp};
 use plimsoll_risk::Deployment;
 
-use crate::apply::{Work, list};
+use crate::apply::{Scope, Touch, Work, list};
 use crate::error::{StoreError, decode};
 use crate::rows::from_row;
 use crate::view::{Snapshot, current_digests, parse};
@@ -19,6 +19,8 @@ pub(crate) struct HolderState {
     /// The repository, or that of what the container runs (or ran, when it is gone).
     pub(crate) repository: Option<i64>,
     pub(crate) cause: usize,
+    /// What is to be judged.
+    pub(crate) scope: Scope,
     pub(crate) exposure: Option<Exposure>,
     pub(crate) deployment: Deployment,
     /// The digests that are behind the images: current ones, or the one that runs.
@@ -46,8 +48,8 @@ from_row!(ContainerRow { id, key, digest, repo, code, image, body, as_of });
 impl Work<'_> {
     pub(super) async fn load_holders(
         &mut self,
-        repositories: &BTreeMap<i64, usize>,
-        containers: &BTreeMap<i64, usize>,
+        repositories: &BTreeMap<i64, Touch>,
+        containers: &BTreeMap<i64, Touch>,
     ) -> Result<(Vec<HolderState>, Snapshot), StoreError> {
         let mut states = Vec::new();
         if !containers.is_empty() {
@@ -83,12 +85,12 @@ impl Work<'_> {
 
     async fn load_containers(
         &mut self,
-        containers: &BTreeMap<i64, usize>,
+        containers: &BTreeMap<i64, Touch>,
         states: &mut Vec<HolderState>,
     ) -> Result<(), StoreError> {
         let ids: Vec<i64> = containers.keys().copied().collect();
         let rows: Vec<ContainerRow> = sqlx::query_as(
-            "SELECT h.id, h.key, c.digest, c.repo, c.code, c.image, w.body, cl.as_of FROM json_each(?) j JOIN holders h ON h.id = j.value LEFT JOIN containers c ON c.holder = h.id LEFT JOIN workloads w ON w.id = c.workload AND w.live = 1 LEFT JOIN clusters cl ON cl.name = c.cluster ORDER BY h.id",
+            "SELECT h.id, h.key, c.digest, c.repo, c.code, c.image, w.body, cl.as_of FROM json_each(?) j CROSS JOIN holders h ON h.id = j.value LEFT JOIN containers c ON c.holder = h.id LEFT JOIN workloads w ON w.id = c.workload AND w.live = 1 LEFT JOIN clusters cl ON cl.name = c.cluster ORDER BY h.id",
         )
         .bind(list(&ids)?)
         .fetch_all(&mut *self.connection)
@@ -103,11 +105,13 @@ impl Work<'_> {
                 Exposure { as_of, ..w.exposure }
             });
             let code = row.code.filter(|code| !code.is_empty());
+            let touch = containers.get(&row.id).cloned().unwrap_or_default();
             states.push(HolderState {
                 id: row.id,
                 holder: decode("holders", &row.key)?,
                 repository: row.repo.or_else(|| self.departed.get(&row.id).copied()),
-                cause: containers.get(&row.id).copied().unwrap_or_default(),
+                cause: touch.cause,
+                scope: touch.scope,
                 exposure,
                 deployment: Deployment::Workload { privileged, replicas },
                 digests: row.digest.as_deref().map(parse).transpose()?.into_iter().collect(),
@@ -122,12 +126,12 @@ impl Work<'_> {
     /// What workloads run out of these repositories.
     async fn covering(
         &mut self,
-        repositories: &BTreeMap<i64, usize>,
+        repositories: &BTreeMap<i64, Touch>,
     ) -> Result<BTreeMap<i64, BTreeSet<Digest>>, StoreError> {
         let mut covering: BTreeMap<i64, BTreeSet<Digest>> = BTreeMap::new();
         let ids: Vec<i64> = repositories.keys().copied().collect();
         let rows: Vec<(i64, String)> = sqlx::query_as(
-            "SELECT DISTINCT c.repo, c.digest FROM json_each(?) j JOIN containers c ON c.repo = j.value WHERE c.digest IS NOT NULL",
+            "SELECT DISTINCT c.repo, c.digest FROM json_each(?) j CROSS JOIN containers c ON c.repo = j.value WHERE c.digest IS NOT NULL",
         )
         .bind(list(&ids)?)
         .fetch_all(&mut *self.connection)
@@ -140,7 +144,7 @@ impl Work<'_> {
 
     async fn repository_holders(
         &mut self,
-        repositories: &BTreeMap<i64, usize>,
+        repositories: &BTreeMap<i64, Touch>,
         current: &BTreeMap<i64, Vec<Digest>>,
         covering: &BTreeMap<i64, BTreeSet<Digest>>,
         snapshot: &Snapshot,
@@ -148,16 +152,17 @@ impl Work<'_> {
     ) -> Result<(), StoreError> {
         let ids: Vec<i64> = repositories.keys().copied().collect();
         let names: Vec<(i64, String, String)> = sqlx::query_as(
-            "SELECT r.id, r.registry, r.repository FROM json_each(?) j JOIN repositories r ON r.id = j.value",
+            "SELECT r.id, r.registry, r.repository FROM json_each(?) j CROSS JOIN repositories r ON r.id = j.value",
         )
         .bind(list(&ids)?)
         .fetch_all(&mut *self.connection)
         .await?;
-        let known: Vec<(i64, String)> =
-            sqlx::query_as("SELECT h.repo, h.key FROM json_each(?) j JOIN holders h ON h.repo = j.value")
-                .bind(list(&ids)?)
-                .fetch_all(&mut *self.connection)
-                .await?;
+        let known: Vec<(i64, String)> = sqlx::query_as(
+            "SELECT h.repo, h.key FROM json_each(?) j CROSS JOIN holders h ON h.repo = j.value",
+        )
+        .bind(list(&ids)?)
+        .fetch_all(&mut *self.connection)
+        .await?;
         let mut holders: BTreeMap<i64, BTreeSet<Platform>> = BTreeMap::new();
         for (repository, key) in known {
             if let Holder::Repository { platform, .. } = decode("holders", &key)? {
@@ -186,6 +191,7 @@ impl Work<'_> {
                     covered.entry(platform).or_default().extend(snapshot.affected(&image));
                 }
             }
+            let touch = repositories.get(&repository).cloned().unwrap_or_default();
             for (platform, (digests, images)) in by_platform {
                 let covered = covered.get(&platform).cloned().unwrap_or_default();
                 let holder =
@@ -194,7 +200,8 @@ impl Work<'_> {
                     id: self.holder(&holder).await?,
                     holder,
                     repository: Some(repository),
-                    cause: repositories.get(&repository).copied().unwrap_or_default(),
+                    cause: touch.cause,
+                    scope: touch.scope.clone(),
                     exposure: None,
                     deployment: Deployment::Repository,
                     digests: digests.into_iter().collect(),

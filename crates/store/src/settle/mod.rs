@@ -15,7 +15,7 @@ use plimsoll_findings::{
 use plimsoll_model::finding::{Change, RollUp};
 use plimsoll_model::{Finding, FindingKey, Holder, PackageKey, Vulnerability};
 
-use crate::apply::{Caused, Pending, Work, list};
+use crate::apply::{Caused, Pending, Touch, Work, list};
 use crate::error::StoreError;
 use crate::rows::{FindingRow, only_id};
 use crate::store::Emit;
@@ -95,9 +95,9 @@ impl Work<'_> {
     /// Bounded parts of the work; a repository and the containers that run its images stay together.
     async fn chunks(
         &mut self,
-        repositories: BTreeMap<i64, usize>,
-        containers: BTreeMap<i64, usize>,
-    ) -> Result<Vec<(BTreeMap<i64, usize>, BTreeMap<i64, usize>)>, StoreError> {
+        repositories: BTreeMap<i64, Touch>,
+        containers: BTreeMap<i64, Touch>,
+    ) -> Result<Vec<(BTreeMap<i64, Touch>, BTreeMap<i64, Touch>)>, StoreError> {
         if repositories.len() + containers.len() <= CHUNK {
             return Ok(vec![(repositories, containers)]);
         }
@@ -118,7 +118,7 @@ impl Work<'_> {
         for key in keys {
             for holder in by_repository.remove(&key).unwrap_or_default() {
                 if let (Some(chunk), Some(cause)) = (chunks.last_mut(), containers.get(&holder)) {
-                    chunk.1.insert(holder, *cause);
+                    chunk.1.insert(holder, cause.clone());
                 }
                 // Containers of unknown origin need not stay together.
                 if key.is_none() && chunks.last().is_some_and(|c| c.1.len() >= CHUNK) {
@@ -128,7 +128,7 @@ impl Work<'_> {
             if let (Some(chunk), Some(id)) = (chunks.last_mut(), key)
                 && let Some(cause) = repositories.get(&id)
             {
-                chunk.0.insert(id, *cause);
+                chunk.0.insert(id, cause.clone());
             }
             if chunks.last().is_some_and(|c| c.0.len() + c.1.len() >= CHUNK) {
                 chunks.push((BTreeMap::new(), BTreeMap::new()));
@@ -139,8 +139,8 @@ impl Work<'_> {
 
     async fn judge(
         &mut self,
-        repositories: &BTreeMap<i64, usize>,
-        containers: &BTreeMap<i64, usize>,
+        repositories: &BTreeMap<i64, Touch>,
+        containers: &BTreeMap<i64, Touch>,
     ) -> Result<Vec<Judged>, StoreError> {
         let (states, snapshot) = self.load_holders(repositories, containers).await?;
         let ids: BTreeSet<&str> = snapshot
@@ -165,7 +165,13 @@ impl Work<'_> {
                 judged.push(Judged { state, desires, open: BTreeMap::new(), closed: HashMap::new() });
                 continue;
             }
-            let matches: Vec<_> = state.images.iter().flat_map(|image| snapshot.matches(image)).collect();
+            let in_scope = |name: &str| state.scope.as_ref().is_none_or(|scope| scope.contains(name));
+            let matches: Vec<_> = state
+                .images
+                .iter()
+                .flat_map(|image| snapshot.matches(image))
+                .filter(|held| in_scope(&held.matched.component.package.name))
+                .collect();
             let view = HolderView {
                 holder: &state.holder,
                 exposure: state.exposure.as_ref(),
@@ -224,11 +230,12 @@ impl Work<'_> {
             return Ok(HashMap::new());
         }
         let holders: HashMap<i64, &Holder> = states.iter().map(|s| (s.id, &s.holder)).collect();
-        let ids: Vec<i64> = states.iter().map(|s| s.id).collect();
+        let wanted: Vec<(i64, Option<&BTreeSet<String>>)> =
+            states.iter().map(|s| (s.id, s.scope.as_deref())).collect();
         let rows: Vec<FindingRow> = sqlx::query_as(
-            "SELECT f.id, f.holder, f.vulnerability, f.state, f.opened_at, f.due, f.revision, f.db_seq, f.body FROM json_each(?) j JOIN findings f ON f.holder = j.value AND f.state = 0",
+            "SELECT f.id, f.holder, f.vulnerability, f.state, f.opened_at, f.due, f.revision, f.db_seq, f.body FROM json_each(?) j CROSS JOIN findings f ON f.holder = j.value->>0 AND f.state = 0 AND (j.value->>1 IS NULL OR f.name IN (SELECT value FROM json_each(j.value, '$[1]')))",
         )
-        .bind(list(&ids)?)
+        .bind(list(&wanted)?)
         .fetch_all(&mut *self.connection)
         .await?;
         let mut open: HashMap<i64, BTreeMap<String, Finding>> = HashMap::new();
@@ -249,7 +256,7 @@ impl Work<'_> {
             return Ok(());
         }
         let rows: Vec<FindingRow> = sqlx::query_as(
-            "SELECT f.id, f.holder, f.vulnerability, f.state, f.opened_at, f.due, f.revision, f.db_seq, f.body FROM json_each(?) j JOIN findings f ON f.id = j.value",
+            "SELECT f.id, f.holder, f.vulnerability, f.state, f.opened_at, f.due, f.revision, f.db_seq, f.body FROM json_each(?) j CROSS JOIN findings f ON f.id = j.value",
         )
         .bind(list(&opening)?)
         .fetch_all(&mut *self.connection)

@@ -78,11 +78,12 @@ impl Work<'_> {
         snapshot: &Snapshot,
     ) -> Result<(), StoreError> {
         let holders: Vec<i64> = judged.iter().map(|j| j.state.id).collect();
-        let before: Vec<(i64, i64)> =
-            sqlx::query_as("SELECT h.image, h.holder FROM json_each(?) j JOIN held h ON h.holder = j.value")
-                .bind(list(&holders)?)
-                .fetch_all(&mut *self.connection)
-                .await?;
+        let before: Vec<(i64, i64)> = sqlx::query_as(
+            "SELECT h.image, h.holder FROM json_each(?) j CROSS JOIN held h ON h.holder = j.value",
+        )
+        .bind(list(&holders)?)
+        .fetch_all(&mut *self.connection)
+        .await?;
         let before: HashSet<(i64, i64)> = before.into_iter().collect();
         let now: BTreeSet<(i64, i64)> = judged
             .iter()
