@@ -32,11 +32,20 @@ impl ManifestStage {
     }
 }
 
+/// A manifest to read, and who says so.
+pub struct Asked {
+    job: v1::ManifestJob,
+    /// A registry announced it; its tag is known from the event.
+    announced: bool,
+    /// The event was published by a planner that plans the manifest itself.
+    planned: bool,
+}
+
 #[async_trait]
 impl Stage for ManifestStage {
     const NAME: &'static str = "manifest";
     const REVISION: u32 = 1;
-    type In = v1::ManifestJob;
+    type In = Asked;
     type Out = Planned;
 
     fn sources(&self) -> Vec<Source> {
@@ -47,20 +56,24 @@ impl Stage for ManifestStage {
         ]
     }
 
-    fn decode(&self, subject: &str, payload: &[u8]) -> Result<v1::ManifestJob, String> {
+    fn decode(&self, subject: &str, payload: &[u8]) -> Result<Asked, String> {
         if subject == subjects::IMAGE_PUSHED {
             let event: v1::ImagePushed = serde_json::from_slice(payload).map_err(|e| e.to_string())?;
-            return Ok(v1::ManifestJob {
+            let planned = event.lane == "planned";
+            let job = v1::ManifestJob {
                 source: Some(v1::Source { registry: event.registry, repository: event.repository }),
                 tag: event.tag,
                 digest: event.digest,
                 at: event.at,
-            });
+            };
+            return Ok(Asked { job, announced: true, planned });
         }
-        v1::ManifestJob::decode(payload).map_err(|e| e.to_string())
+        let job = v1::ManifestJob::decode(payload).map_err(|e| e.to_string())?;
+        Ok(Asked { job, announced: false, planned: false })
     }
 
-    fn key(&self, job: &v1::ManifestJob) -> WorkKey {
+    fn key(&self, asked: &Asked) -> WorkKey {
+        let job = &asked.job;
         let source = job.source.clone().unwrap_or_default();
         let revision = Self::REVISION.to_string();
         WorkKey::of(&[Self::NAME, &revision, &source.registry, &source.repository, &job.tag, &job.digest])
@@ -71,7 +84,11 @@ impl Stage for ManifestStage {
         Limits { slots: 32, guard: Guard::Effect, ..Limits::default() }
     }
 
-    async fn run(&self, cx: &Cx, job: &v1::ManifestJob) -> Result<Planned, Failure> {
+    async fn run(&self, cx: &Cx, asked: &Asked) -> Result<Planned, Failure> {
+        let job = &asked.job;
+        if asked.planned {
+            return Err(Failure::Superseded);
+        }
         let source = job.source.clone().unwrap_or_default();
         let reference = reference(job)?;
         let fetched = {
@@ -105,6 +122,19 @@ impl Stage for ManifestStage {
             });
             Ok(One::Fact(subjects::FACT_MANIFEST, fact(cx, &parts, body)?))
         };
+        let mut out = Vec::new();
+        if !asked.announced && !job.tag.is_empty() {
+            // A tag that was looked up is known as if its push had been announced.
+            out.push(One::Pushed(v1::ImagePushed {
+                registry: source.registry.clone(),
+                repository: source.repository.clone(),
+                tag: job.tag.clone(),
+                digest: fetched.digest.to_string(),
+                media_type: fetched.media_type.clone(),
+                at: job.at,
+                lane: "planned".into(),
+            }));
+        }
         match manifest {
             Manifest::NotAnImage { artifact_type } => {
                 let record = v1::ScanRecord {
@@ -113,7 +143,8 @@ impl Stage for ManifestStage {
                     ..record
                 };
                 self.records.plan(&record).await?;
-                Ok(Planned(vec![told(ManifestKind::NotAnImage { artifact_type })?]))
+                out.push(told(ManifestKind::NotAnImage { artifact_type })?);
+                Ok(Planned(out))
             }
             Manifest::Index(index) => {
                 let children = children(&index);
@@ -123,7 +154,7 @@ impl Stage for ManifestStage {
                     ..record
                 };
                 self.records.plan(&state).await?;
-                let mut out = vec![told(ManifestKind::Index { children: children.clone() })?];
+                out.push(told(ManifestKind::Index { children: children.clone() })?);
                 out.extend(children.into_iter().map(|(_, digest)| {
                     One::Manifest(v1::ManifestJob {
                         source: Some(source.clone()),
@@ -137,14 +168,15 @@ impl Stage for ManifestStage {
             Manifest::Image(image) => {
                 let (record, platform) = self.image_record(cx, &source, &image, record).await?;
                 let layers = image.layers.iter().map(|l| l.digest.clone()).collect();
-                let mut out = vec![told(ManifestKind::Image { platform, layers })?];
+                out.push(told(ManifestKind::Image { platform, layers })?);
                 out.extend(self.join(&record, &source).await?);
                 Ok(Planned(out))
             }
         }
     }
 
-    async fn failed(&self, cx: &Cx, job: &v1::ManifestJob, code: &str, detail: &str) -> Option<Planned> {
+    async fn failed(&self, cx: &Cx, asked: &Asked, code: &str, detail: &str) -> Option<Planned> {
+        let job = &asked.job;
         let source = job.source.clone().unwrap_or_default();
         let digest: Option<Digest> = job.digest.parse().ok();
         if let Some(digest) = &digest {

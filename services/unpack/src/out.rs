@@ -14,6 +14,8 @@ pub enum One {
     Manifest(v1::ManifestJob),
     Layer(v1::LayerJob),
     Sbom(v1::SbomJob),
+    /// A tag that was looked up, as an event.
+    Pushed(v1::ImagePushed),
     LayerFact(v1::LayerFact),
     Fact(&'static str, v1::Fact),
 }
@@ -36,6 +38,11 @@ impl Emit for Planned {
                 let lane = if lane == Lane::Hint { Lane::Hot } else { lane };
                 Outgoing { subject: subjects::job("sbom", lane), payload: job.encode_to_vec() }
             }
+            One::Pushed(event) => Outgoing {
+                subject: subjects::IMAGE_PUSHED.to_owned(),
+                // A message of texts and numbers always has a JSON form.
+                payload: serde_json::to_vec(event).unwrap_or_default(),
+            },
             One::LayerFact(fact) => {
                 let body = v1::Fact { body: Some(v1::fact::Body::Layer(fact.clone())), ..Default::default() };
                 Outgoing { subject: subjects::FACT_LAYER.to_owned(), payload: body.encode_to_vec() }

@@ -1,1 +1,0 @@
-//! The command line, and every role in one process

@@ -1,0 +1,61 @@
+//! `plimsoll`: the command line, and every role in one process.
+//!
+//! | module | commands |
+//! |---|---|
+//! | [`offline`] | `scan`, `sbom`, `db`, `netpol`: the stages' functions in a straight line, no broker |
+//! | [`online`] | `findings`, `status`, `affected`, `actions`, `push-event`, `deploy`, `reconcile`: clients of a gateway |
+//! | [`up`] | `up`, `run`: the roles; `rebuild`, `backup`, `restore`: the store |
+//! | [`demo`] | `demo`: a registry, a cluster and their findings, from an empty folder |
+
+mod demo;
+mod error;
+mod offline;
+mod online;
+mod output;
+mod up;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::error::CliError;
+
+/// Watches container fleets: what changed, can it be reached, what first.
+#[derive(Debug, Parser)]
+#[command(name = "plimsoll", version, max_term_width = 110, disable_help_subcommand = true)]
+struct Command {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    #[command(flatten)]
+    Offline(offline::What),
+    #[command(flatten)]
+    Online(online::What),
+    #[command(flatten)]
+    Up(up::What),
+    /// Start everything with an embedded registry, push sample images, deploy twice, show the findings
+    Demo(demo::Args),
+}
+
+fn main() -> ExitCode {
+    let command = Command::parse();
+    let result = match command.what {
+        What::Offline(what) => offline::run(what),
+        What::Online(what) => online::run(what),
+        What::Up(what) => up::run(what),
+        What::Demo(args) => demo::run(args),
+    };
+    match result {
+        Ok(code) => code,
+        Err(error) => {
+            output::report(&error);
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// The result of a command: its exit code, or an error, which ends with 2.
+type Outcome = Result<ExitCode, CliError>;

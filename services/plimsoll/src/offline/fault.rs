@@ -1,0 +1,96 @@
+//! The errors of the crates below as a person reads them: the code, the whole chain of causes, what to do.
+
+use std::error::Error;
+
+use plimsoll_image::registry::{RegistryError, SetupError};
+use plimsoll_image::source::SourceError;
+use plimsoll_netpol::report::ReportError;
+use plimsoll_sbom::document::DocumentError;
+use plimsoll_vuln::DbError;
+
+use crate::error::CliError;
+
+/// The messages of an error and of its causes, each once.
+fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(next) = cause {
+        let words = next.to_string();
+        if !text.ends_with(&words) {
+            text.push_str(": ");
+            text.push_str(&words);
+        }
+        cause = next.source();
+    }
+    text
+}
+
+/// An image or a layer that cannot be read.
+pub(super) fn source(error: &SourceError) -> CliError {
+    let cli = CliError::new(error.code(), chain(error));
+    match error {
+        SourceError::Registry(error) => registry_hint(cli, error),
+        SourceError::Platform { .. } => cli.hint("name one of them with --platform OS/ARCHITECTURE"),
+        SourceError::Ambiguous { .. } => {
+            cli.hint("name one: oci:DIR:TAG, oci-archive:FILE:TAG or docker-archive:FILE:NAME:TAG")
+        }
+        SourceError::NotAnImage { .. } => cli.hint("charts, signatures and attestations have no packages to list"),
+        SourceError::Digest { .. } => cli.hint("the content was changed or damaged; fetch it again"),
+        _ => cli,
+    }
+}
+
+fn registry_hint(cli: CliError, error: &RegistryError) -> CliError {
+    match error {
+        RegistryError::NotConfigured { host, role: "registry" } => cli.hint(format!(
+            "only registries of the configuration are connected to: add `registries: [{{host: {host}}}]` to a file and \
+             name it with --config or PLIMSOLL_CONFIG"
+        )),
+        RegistryError::NotConfigured { role, .. } => cli.hint(format!(
+            "the registry sends us to a {role} that the configuration does not allow: see token_hosts, redirect_hosts \
+             and mirrors of its entry in `registries`"
+        )),
+        RegistryError::Auth { .. } => cli.hint(
+            "give its entry in `registries` a username with a password_file, a token, or docker_config: true",
+        ),
+        RegistryError::NotFound { .. } => {
+            cli.hint("check repository, tag and digest; some registries say so when credentials are missing")
+        }
+        RegistryError::Unavailable { .. } | RegistryError::RateLimited { .. } => {
+            cli.hint("it was tried several times; try again later")
+        }
+        _ => cli,
+    }
+}
+
+/// Registries that cannot be used as they are configured.
+pub(super) fn setup(error: &SetupError) -> CliError {
+    CliError::new("config_invalid", chain(error)).hint("correct `registries` in the configuration file")
+}
+
+/// A Db that cannot be built or used.
+pub(super) fn db(error: &DbError) -> CliError {
+    let cli = CliError::new(error.code(), chain(error));
+    match error {
+        DbError::Truncated | DbError::Corrupt(_) | DbError::Format { .. } => {
+            cli.hint("build it anew: plimsoll db build --from PATH… --out FILE")
+        }
+        _ => cli,
+    }
+}
+
+/// A document that is no SBOM.
+pub(super) fn document(name: &str, error: &DocumentError) -> CliError {
+    CliError::new(error.code(), format!("{name}: {}", chain(error)))
+}
+
+/// Manifests that have no answer.
+pub(super) fn report(error: &ReportError) -> CliError {
+    let cli = CliError::new(error.code(), chain(error));
+    match error {
+        ReportError::NoSuchWorkload { .. } => {
+            cli.hint("workloads are named NAME or NAMESPACE/NAME; list them with plimsoll netpol connections DIR")
+        }
+        ReportError::Load(_) => cli,
+    }
+}

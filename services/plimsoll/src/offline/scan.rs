@@ -1,0 +1,359 @@
+//! `plimsoll scan`: image → Sbom → matches → findings, in the order in which people work.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::ValueEnum;
+use plimsoll_config::{Assumption, Config};
+use plimsoll_findings::{Desired, HeldMatch, HolderView, desired};
+use plimsoll_model::extract::Partial;
+use plimsoll_model::finding::{Assessment, Class};
+use plimsoll_model::sbom::{Component, Location};
+use plimsoll_model::vulnerability::MatchStatus;
+use plimsoll_model::{Digest, Holder, PackageKey, Platform, Sbom, Timestamp, Vulnerability};
+use plimsoll_risk::{Deployment, OrderKey, Settings};
+use plimsoll_vuln::Db;
+use rustc_hash::FxHashMap;
+use serde::Serialize;
+
+use super::read::{self, Content, Subject};
+use super::{fault, out};
+use crate::error::CliError;
+use crate::{Outcome, output};
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = read::TARGETS)]
+pub struct Args {
+    /// What to scan, see below
+    target: Subject,
+    /// The vulnerability database, or a folder of them; default: $PLIMSOLL_DB, else the newest one that is installed
+    #[arg(long, value_name = "PATH")]
+    db: Option<PathBuf>,
+    #[arg(short, long, value_enum, default_value_t = Format::Table)]
+    output: Format,
+    /// Exit with 1 if there is a finding of this class or a more urgent one: 3d-forensic, 3d, 14d, 60d or upgrade
+    #[arg(long, value_name = "CLASS")]
+    fail_on: Option<Class>,
+    /// The configuration file; default: $PLIMSOLL_CONFIG
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Of an image for several platforms, the one to read; default: linux/amd64, or the only one
+    #[arg(long, value_name = "OS/ARCH", value_parser = read::platform)]
+    platform: Option<Platform>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    Table,
+    Json,
+}
+
+/// The document of `-o json`.
+#[derive(Serialize)]
+struct Report<'a> {
+    target: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    image: Option<&'a Digest>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    platform: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    distribution: Option<String>,
+    packages: usize,
+    db: DbLine,
+    /// Ecosystems and releases that no feed of the Db covers: silence about them means nothing.
+    uncovered: &'a [String],
+    /// Why packages may be missing.
+    partial: &'a [Partial],
+    /// Findings of each class, most urgent class first.
+    counts: Vec<Count>,
+    /// In order of work.
+    findings: Vec<Row<'a>>,
+}
+
+#[derive(Serialize)]
+struct DbLine {
+    path: String,
+    seq: u64,
+    built_at: String,
+}
+
+#[derive(Serialize)]
+struct Count {
+    class: Class,
+    findings: usize,
+}
+
+/// One finding.
+#[derive(Serialize)]
+struct Row<'a> {
+    vulnerability: &'a Vulnerability,
+    package: &'a PackageKey,
+    versions: &'a [String],
+    /// The version that ends it, where one is known.
+    fixed: Option<&'a str>,
+    status: MatchStatus,
+    assessment: &'a Assessment,
+    advisory: &'a str,
+    evidence: &'a [String],
+    components: Vec<Place<'a>>,
+}
+
+#[derive(Serialize)]
+struct Place<'a> {
+    purl: &'a str,
+    locations: &'a [Location],
+}
+
+/// Runs the command.
+pub fn run(args: &Args) -> Outcome {
+    let config = plimsoll_process::configuration(args.config.as_deref())?;
+    let path = locate(args.db.as_deref())?;
+    let db = Db::open(&path).map_err(|e| fault::db(&e))?;
+    let content = read::read(&args.target, args.platform.as_ref(), &config)?;
+    content.warn();
+    let sbom = &content.sbom;
+    let matches = db.match_sbom(sbom).map_err(|e| fault::db(&e))?;
+    let findings = findings(sbom, &matches.matches, &matches.vulnerabilities, db.seq(), &config)?;
+    let info = db.info().map_err(|e| fault::db(&e))?;
+    let counts = Class::ALL.map(|class| Count {
+        class,
+        findings: findings.iter().filter(|finding| finding.assessment.class == class).count(),
+    });
+    match args.output {
+        Format::Json => {
+            let report = Report {
+                target: &sbom.name,
+                image: sbom.image.as_ref(),
+                platform: sbom.platform.as_ref().map(ToString::to_string),
+                distribution: sbom.distribution.as_ref().map(|d| d.release.to_string()),
+                packages: sbom.components.len(),
+                db: DbLine {
+                    path: path.display().to_string(),
+                    seq: info.seq,
+                    built_at: info.built_at.to_string(),
+                },
+                uncovered: &matches.uncovered,
+                partial: &sbom.partial,
+                counts: counts.into(),
+                findings: rows(sbom, &findings),
+            };
+            out::emit(&out::json(&report)?)?;
+        }
+        Format::Table => {
+            let text = table(&content, &findings, &counts, &matches.uncovered, &info);
+            out::emit(text.as_bytes())?;
+        }
+    }
+    verdict(args.fail_on, &findings, &content)
+}
+
+/// The exit code; with `--fail-on`, an image that was not read whole is an error unless it fails anyway.
+fn verdict(fail_on: Option<Class>, findings: &[Desired], content: &Content) -> Outcome {
+    let Some(class) = fail_on else { return Ok(ExitCode::SUCCESS) };
+    if findings.iter().any(|finding| finding.assessment.class <= class) {
+        return Ok(ExitCode::from(1));
+    }
+    if !content.failed_layers.is_empty() {
+        let missing = content.failed_layers.len();
+        let message = format!("{missing} of {} layers could not be read", content.sbom.layers.len());
+        return Err(CliError::new("scan_incomplete", message)
+            .hint("nothing was found in the others, but --fail-on cannot vouch for the image"));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The findings of an image that runs nowhere that we know of, in order of work.
+fn findings(
+    sbom: &Sbom,
+    matches: &[plimsoll_model::vulnerability::Match],
+    vulnerabilities: &[Vulnerability],
+    db_seq: u64,
+    config: &Config,
+) -> Result<Vec<Desired>, CliError> {
+    let mut settings = Settings::standard().map_err(|e| CliError::new(e.code(), &e))?;
+    settings.max_age_ms = config.exposure.max_age.as_millis();
+    settings.undeployed_exposed = config.exposure.assume == Assumption::Exposed;
+    let holder = Holder::Repository {
+        registry: String::new(),
+        repository: sbom.name.clone(),
+        platform: sbom.platform.clone().unwrap_or_default(),
+    };
+    // Findings are of an image; what is none (a directory) is told apart by nothing here.
+    let image = sbom.image.clone().unwrap_or_else(|| Digest::from_sha256(&[0; 32]));
+    let held: Vec<HeldMatch<'_>> =
+        matches.iter().map(|matched| HeldMatch { image: &image, matched, db_seq }).collect();
+    let view = HolderView {
+        holder: &holder,
+        exposure: None,
+        deployment: Deployment::Repository,
+        matches: &held,
+        covered: &BTreeSet::new(),
+    };
+    let lookup = |id: &str| {
+        let found = vulnerabilities.binary_search_by(|v| v.id.as_str().cmp(id)).ok();
+        found.and_then(|at| vulnerabilities.get(at))
+    };
+    let now = Timestamp::now();
+    let mut open = desired(&view, lookup, &settings, now).open;
+    open.sort_by(|a, b| order(a, now).cmp(&order(b, now)).then_with(|| a.key.cmp(&b.key)));
+    Ok(open)
+}
+
+fn order(finding: &Desired, opened_at: Timestamp) -> OrderKey<'_> {
+    OrderKey {
+        class: finding.assessment.class,
+        assumed: !finding.assessment.factors.assumed.is_empty(),
+        rank: finding.assessment.rank,
+        opened_at,
+        id: &finding.key.vulnerability,
+    }
+}
+
+fn rows<'a>(sbom: &'a Sbom, findings: &'a [Desired]) -> Vec<Row<'a>> {
+    let mut places: FxHashMap<&PackageKey, Vec<&'a Component>> = FxHashMap::default();
+    for component in &sbom.components {
+        places.entry(&component.key.package).or_default().push(component);
+    }
+    let row = |finding: &'a Desired| {
+        let components = places.get(&finding.key.package).into_iter().flatten();
+        Row {
+            vulnerability: &finding.vulnerability,
+            package: &finding.key.package,
+            versions: &finding.versions,
+            fixed: finding.fixed.as_deref(),
+            status: finding.status,
+            assessment: &finding.assessment,
+            advisory: &finding.advisory,
+            evidence: &finding.evidence,
+            components: components
+                .filter(|component| finding.versions.contains(&component.key.version))
+                .map(|component| Place { purl: &component.purl, locations: &component.locations })
+                .collect(),
+        }
+    };
+    findings.iter().map(row).collect()
+}
+
+fn table(
+    content: &Content,
+    findings: &[Desired],
+    counts: &[Count],
+    uncovered: &[String],
+    info: &plimsoll_vuln::DbInfo,
+) -> String {
+    let sbom = &content.sbom;
+    let mut text = String::new();
+    if !findings.is_empty() {
+        let header =
+            ["CLASS", "RANK", "VULNERABILITY", "SEVERITY", "EPSS", "KEV", "PACKAGE", "INSTALLED", "FIXED"];
+        let mut table = output::table(&header);
+        for finding in findings {
+            let intelligence = &finding.vulnerability.intelligence;
+            let fixed = match (&finding.fixed, finding.status) {
+                (Some(version), _) => version.as_str(),
+                (None, MatchStatus::WontFix) => "(will not be fixed)",
+                (None, _) => "-",
+            };
+            let epss = finding.assessment.factors.epss;
+            table.add_row([
+                finding.assessment.class.to_string(),
+                format!("{:.1}", finding.assessment.rank),
+                output::clean_line(&finding.key.vulnerability),
+                finding.vulnerability.severity.as_str().to_owned(),
+                epss.map_or("-".to_owned(), |p| format!("{:.1} %", p * 100.0)),
+                if intelligence.kev.is_some() { "yes" } else { "-" }.to_owned(),
+                output::clean_line(&finding.key.package.name),
+                output::clean_line(&finding.versions.join(", ")),
+                output::clean_line(fixed),
+            ]);
+        }
+        text.push_str(&output::lines(&table));
+        text.push('\n');
+    }
+    if let Some(first) = findings.first() {
+        let (id, name) = (&first.key.vulnerability, &first.key.package.name);
+        let why = format!("First: {id} in {name}: {}", first.assessment.sentence);
+        text.push_str(&output::clean_line(&why));
+        text.push('\n');
+    }
+    let counted: Vec<String> = counts
+        .iter()
+        .filter(|count| count.findings > 0)
+        .map(|count| format!("{} {}", count.findings, count.class))
+        .collect();
+    let counted =
+        if counted.is_empty() { "none".to_owned() } else { format!("{} ({})", findings.len(), counted.join(", ")) };
+    let distribution = sbom.distribution.as_ref().map_or(String::new(), |d| format!(", {}", d.release));
+    let summary = format!(
+        "{}{distribution}: {} packages; findings: {counted}; database {} of {}",
+        sbom.name,
+        sbom.components.len(),
+        info.seq,
+        info.built_at
+    );
+    text.push_str(&output::clean_line(&summary));
+    text.push('\n');
+    if !uncovered.is_empty() {
+        let line = format!("No feed of the database covers {}: nothing can be said of them.", uncovered.join(", "));
+        text.push_str(&output::clean_line(&line));
+        text.push('\n');
+    }
+    let mut reasons: BTreeMap<&str, usize> = BTreeMap::new();
+    for partial in &sbom.partial {
+        *reasons.entry(&partial.code).or_default() += 1;
+    }
+    if !reasons.is_empty() {
+        let reasons: Vec<String> = reasons.iter().map(|(code, count)| format!("{code} ({count})")).collect();
+        let line = format!("The list of packages may be incomplete: {}; -o json has the details.", reasons.join(", "));
+        text.push_str(&output::clean_line(&line));
+        text.push('\n');
+    }
+    text
+}
+
+/// The Db to ask: what was named, `$PLIMSOLL_DB`, or the newest of the data folder.
+fn locate(named: Option<&Path>) -> Result<PathBuf, CliError> {
+    let variable = || std::env::var_os("PLIMSOLL_DB").filter(|value| !value.is_empty()).map(PathBuf::from);
+    if let Some(path) = named.map(Path::to_owned).or_else(variable) {
+        if path.is_dir() {
+            return newest(&path).ok_or_else(|| missing(format!("{} holds no NUMBER.db", path.display())));
+        }
+        if !path.exists() {
+            return Err(missing(format!("there is no {}", path.display())));
+        }
+        return Ok(path);
+    }
+    let folder = plimsoll_process::data_folder().join("db");
+    newest(&folder).ok_or_else(|| {
+        missing(format!("no vulnerability database was named, and none is installed in {}", folder.display()))
+    })
+}
+
+fn missing(message: String) -> CliError {
+    CliError::new("db_missing", message)
+        .hint("build one: plimsoll db build --from PATH… --out FILE; then name it with --db or PLIMSOLL_DB")
+}
+
+/// The Db of the highest sequence number that a folder holds, as the scan role names them.
+fn newest(folder: &Path) -> Option<PathBuf> {
+    let number = |name: &std::ffi::OsStr| name.to_str()?.strip_suffix(".db")?.parse::<u64>().ok();
+    let entries = std::fs::read_dir(folder).ok()?.flatten();
+    let newest = entries.filter_map(|entry| Some((number(&entry.file_name())?, entry.path()))).max();
+    newest.map(|(_, path)| path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn newest_is_by_number() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["9.db", "10.db", "11.db.part-3", "x.db", "12"] {
+            std::fs::write(folder.path().join(name), "").unwrap();
+        }
+        assert_eq!(newest(folder.path()), Some(folder.path().join("10.db")));
+        assert_eq!(newest(&folder.path().join("none")), None);
+    }
+}

@@ -1,0 +1,116 @@
+//! `deploy`.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::Args;
+use serde_json::Value;
+
+use super::client::Client;
+use super::{Format, Gateway};
+use crate::Outcome;
+use crate::error::CliError;
+use crate::output::{clean, print, table};
+
+#[derive(Debug, Args)]
+pub struct DeployArgs {
+    #[command(flatten)]
+    gateway: Gateway,
+    /// File or folder with manifests (*.yaml, *.yml, *.json); may be given several times
+    #[arg(short = 'f', long = "file", required = true, value_name = "PATH")]
+    files: Vec<PathBuf>,
+    /// Name of the cluster
+    #[arg(long)]
+    cluster: String,
+    /// The manifests are all that the scope has
+    #[arg(long, conflicts_with = "delete")]
+    replace: bool,
+    /// The objects are gone
+    #[arg(long)]
+    delete: bool,
+    /// What a replace replaces: cluster, namespace=NAME or owner=NAME
+    #[arg(long, default_value = "cluster")]
+    scope: String,
+    /// Sequence that this builds on
+    #[arg(long)]
+    base: Option<u64>,
+    /// Show what would change and record nothing
+    #[arg(long)]
+    dry_run: bool,
+    #[arg(short, long, value_enum, default_value_t)]
+    output: Format,
+}
+
+/// Documents of files and folders, as one YAML stream.
+pub fn documents(paths: &[PathBuf]) -> Result<Vec<u8>, CliError> {
+    fn walk(path: &Path, top: bool, out: &mut Vec<u8>) -> Result<(), CliError> {
+        let failed = || CliError::io(format!("read {}", path.display()));
+        if path.is_dir() {
+            let mut entries: Vec<PathBuf> =
+                std::fs::read_dir(path).map_err(failed())?.map(|e| e.map(|e| e.path())).collect::<Result<_, _>>().map_err(failed())?;
+            entries.sort();
+            for entry in entries {
+                walk(&entry, false, out)?;
+            }
+            return Ok(());
+        }
+        let wanted = path.extension().and_then(|e| e.to_str()).is_some_and(|e| matches!(e, "yaml" | "yml" | "json"));
+        if top || wanted {
+            out.extend(std::fs::read(path).map_err(failed())?);
+            out.extend_from_slice(b"\n---\n");
+        }
+        Ok(())
+    }
+    let mut out = Vec::new();
+    for path in paths {
+        walk(path, true, &mut out)?;
+    }
+    Ok(out)
+}
+
+/// `plimsoll deploy`
+pub fn deploy(args: &DeployArgs) -> Outcome {
+    let client = Client::new(&args.gateway)?;
+    let body = documents(&args.files)?;
+    let mode = if args.replace {
+        "replace"
+    } else if args.delete {
+        "delete"
+    } else {
+        "apply"
+    };
+    let mut query = vec![("cluster", args.cluster.clone()), ("mode", mode.to_owned()), ("scope", args.scope.clone())];
+    if let Some(base) = args.base {
+        query.push(("base", base.to_string()));
+    }
+    if args.dry_run {
+        query.push(("dry_run", "true".to_owned()));
+    }
+    let answer = client.post("/v1/deploys", &query, "application/yaml", body)?;
+    if args.output == Format::Json {
+        print(&answer.to_string());
+        return Ok(ExitCode::SUCCESS);
+    }
+    if !args.dry_run {
+        let count = answer.get("objects").and_then(Value::as_u64).unwrap_or_default();
+        let seq = answer.get("seq").and_then(Value::as_u64).unwrap_or_default();
+        print(&clean(&format!("{count} objects for {} recorded as event {seq}", args.cluster)));
+        return Ok(ExitCode::SUCCESS);
+    }
+    let rows_of = |name: &str| answer.get(name).and_then(Value::as_array).cloned().unwrap_or_default();
+    let text = |row: &Value, name: &str| clean(row.get(name).and_then(Value::as_str).unwrap_or_default());
+    let connections = rows_of("connections");
+    if connections.is_empty() {
+        print("no connection would change");
+    } else {
+        let mut rows = table(&["CHANGE", "SOURCE", "DESTINATION", "BEFORE", "AFTER"]);
+        for row in &connections {
+            rows.add_row(["kind", "source", "destination", "before", "after"].map(|name| text(row, name)));
+        }
+        print(&rows.to_string());
+    }
+    for row in rows_of("workloads") {
+        print(&format!("{} would be {}", text(&row, "workload"), text(&row, "exposure")));
+    }
+    Ok(ExitCode::SUCCESS)
+}
