@@ -54,7 +54,8 @@ const MIGRATIONS: &[Statements] = &[&[
     "CREATE TABLE held (image INTEGER NOT NULL, holder INTEGER NOT NULL, PRIMARY KEY (image, holder)) WITHOUT ROWID",
     "CREATE INDEX held_holder ON held (holder)",
     // Findings. `state`: 0 open, 1 fixed, 2 suppressed; `class`: 0 most urgent; `negative_rank` so that one index has the order of work.
-    "CREATE TABLE findings (id TEXT PRIMARY KEY, holder INTEGER NOT NULL, vulnerability TEXT NOT NULL, package TEXT NOT NULL, name TEXT NOT NULL, state INTEGER NOT NULL, class INTEGER NOT NULL, assumed INTEGER NOT NULL, negative_rank REAL NOT NULL, opened_at INTEGER NOT NULL, due INTEGER, revision INTEGER NOT NULL, db_seq INTEGER NOT NULL, changed_at INTEGER NOT NULL, body TEXT NOT NULL) WITHOUT ROWID",
+    // Rows lie in the order of writing, which puts those of a holder together; by id they would be scattered.
+    "CREATE TABLE findings (number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, holder INTEGER NOT NULL, vulnerability TEXT NOT NULL, package TEXT NOT NULL, name TEXT NOT NULL, state INTEGER NOT NULL, class INTEGER NOT NULL, assumed INTEGER NOT NULL, negative_rank REAL NOT NULL, opened_at INTEGER NOT NULL, due INTEGER, revision INTEGER NOT NULL, db_seq INTEGER NOT NULL, changed_at INTEGER NOT NULL, body TEXT NOT NULL)",
     "CREATE INDEX findings_order ON findings (state, class, assumed, negative_rank, opened_at, id)",
     "CREATE INDEX findings_holder ON findings (holder, state, name)",
     "CREATE INDEX findings_vulnerability ON findings (vulnerability, state)",

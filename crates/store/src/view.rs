@@ -155,66 +155,55 @@ pub(crate) fn component_key(id: &str) -> Result<ComponentKey, StoreError> {
     ComponentKey::from_id(id).ok_or_else(|| StoreError::Corrupt { table: "components", what: id.to_owned() })
 }
 
-/// The digests that are current in a repository with their tags, among those whose manifest was read from it.
+/// The last that was said about a tag: repository, tag, digest, sequence, sequence at which the digest was deleted.
+type TagRow = (i64, String, Option<String>, i64, Option<i64>);
+
+/// The digests that are current in these repositories, among those whose manifest was read from there.
 ///
-/// Only as many tags are loaded as can be current: the rule itself is inventory's.
+/// Only the newest tags are loaded, as many as can be current (all, where none is live): the rule itself is
+/// inventory's.
 pub(crate) async fn current_digests(
     connection: &mut SqliteConnection,
-    repository: i64,
+    repositories: &[i64],
     tracking: &Tracking,
-) -> Result<BTreeMap<Digest, Vec<String>>, StoreError> {
+) -> Result<BTreeMap<i64, Vec<Digest>>, StoreError> {
     let most = tracking.newest.saturating_add(tracking.always.len());
-    let always = list(&tracking.always)?;
-    let rows: Vec<(String, Option<String>, i64)> = sqlx::query_as(
-        "SELECT tag, digest, seq FROM (SELECT t.tag, t.digest, t.seq FROM tags t WHERE t.repo = ?1 AND t.digest IS NOT NULL AND t.tag NOT LIKE '@%' AND NOT EXISTS (SELECT 1 FROM deleted d WHERE d.repo = t.repo AND d.digest = t.digest AND d.seq > t.seq) ORDER BY t.seq DESC, t.tag LIMIT ?2)
-         UNION SELECT t.tag, t.digest, t.seq FROM tags t WHERE t.repo = ?1 AND t.tag IN (SELECT value FROM json_each(?3))",
+    let rows: Vec<TagRow> = sqlx::query_as(
+        "WITH said (repo, tag, digest, seq) AS (
+           SELECT t.repo, t.tag, t.digest, t.seq FROM json_each(?1) j CROSS JOIN tags t ON t.repo = j.value AND t.seq >= COALESCE((SELECT MIN(n.seq) FROM (SELECT x.seq FROM tags x WHERE x.repo = j.value AND x.digest IS NOT NULL AND x.tag NOT LIKE '@%' AND NOT EXISTS (SELECT 1 FROM deleted d WHERE d.repo = x.repo AND d.digest = x.digest AND d.seq > x.seq) ORDER BY x.seq DESC LIMIT ?2) n), 0)
+           UNION SELECT t.repo, t.tag, t.digest, t.seq FROM json_each(?1) j CROSS JOIN json_each(?3) a CROSS JOIN tags t ON t.repo = j.value AND t.tag = a.value
+         ) SELECT said.repo, said.tag, said.digest, said.seq, d.seq FROM said LEFT JOIN deleted d ON d.repo = said.repo AND d.digest = said.digest",
     )
-    .bind(repository)
+    .bind(list(repositories)?)
     .bind(signed(u64::try_from(most).unwrap_or(u64::MAX)))
-    .bind(&always)
+    .bind(list(&tracking.always)?)
     .fetch_all(&mut *connection)
     .await?;
-    let rows = if rows.is_empty() {
-        let tagged: i64 =
-            sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM tags WHERE repo = ? AND tag NOT LIKE '@%')")
-                .bind(repository)
-                .fetch_one(&mut *connection)
-                .await?;
-        if tagged != 0 {
-            return Ok(BTreeMap::new());
+    let mut said: BTreeMap<i64, (Vec<TagState>, BTreeMap<Digest, u64>)> = BTreeMap::new();
+    for (repository, tag, digest, seq, gone) in rows {
+        let (states, deleted) = said.entry(repository).or_default();
+        let digest = digest.as_deref().map(parse).transpose()?;
+        if let (Some(digest), Some(gone)) = (&digest, gone) {
+            deleted.insert(digest.clone(), unsigned(gone));
         }
-        sqlx::query_as("SELECT tag, digest, seq FROM tags WHERE repo = ?")
-            .bind(repository)
-            .fetch_all(&mut *connection)
-            .await?
-    } else {
-        rows
-    };
-    let deleted: Vec<(String, i64)> = sqlx::query_as("SELECT digest, seq FROM deleted WHERE repo = ?")
-        .bind(repository)
-        .fetch_all(&mut *connection)
-        .await?;
-    let deleted = deleted
-        .into_iter()
-        .map(|(digest, seq)| Ok((parse(&digest)?, unsigned(seq))))
-        .collect::<Result<BTreeMap<_, _>, StoreError>>()?;
-    let states = rows
-        .into_iter()
-        .map(|(tag, digest, seq)| {
-            let tag = (!tag.starts_with('@')).then_some(tag);
-            Ok(TagState { tag, digest: digest.as_deref().map(parse).transpose()?, seq: unsigned(seq) })
+        let tag = (!tag.starts_with('@')).then_some(tag);
+        states.push(TagState { tag, digest, seq: unsigned(seq) });
+    }
+    let wanted: Vec<(i64, Digest)> = said
+        .iter()
+        .flat_map(|(repository, (states, deleted))| {
+            current(states, deleted, tracking).into_keys().map(|digest| (*repository, digest))
         })
-        .collect::<Result<Vec<_>, StoreError>>()?;
-    let mut digests = current(&states, &deleted, tracking);
-    let names: Vec<&Digest> = digests.keys().collect();
-    let seen: Vec<String> = sqlx::query_scalar(
-        "SELECT s.digest FROM json_each(?) j CROSS JOIN sightings s ON s.digest = j.value WHERE s.repo = ?",
+        .collect();
+    let seen: Vec<(i64, String)> = sqlx::query_as(
+        "SELECT s.repo, s.digest FROM json_each(?) j CROSS JOIN sightings s ON s.digest = j.value->>1 AND s.repo = j.value->>0",
     )
-    .bind(list(&names)?)
-    .bind(repository)
+    .bind(list(&wanted)?)
     .fetch_all(&mut *connection)
     .await?;
-    let seen: HashSet<String> = seen.into_iter().collect();
-    digests.retain(|digest, _| seen.contains(digest.as_str()));
+    let mut digests: BTreeMap<i64, Vec<Digest>> = BTreeMap::new();
+    for (repository, digest) in seen {
+        digests.entry(repository).or_default().push(parse(&digest)?);
+    }
     Ok(digests)
 }

@@ -55,11 +55,8 @@ impl Work<'_> {
         if !containers.is_empty() {
             self.load_containers(containers, &mut states).await?;
         }
-        let mut current: BTreeMap<i64, Vec<Digest>> = BTreeMap::new();
-        for repository in repositories.keys() {
-            let digests = current_digests(self.connection, *repository, &self.settings.tracking).await?;
-            current.insert(*repository, digests.into_keys().collect());
-        }
+        let ids: Vec<i64> = repositories.keys().copied().collect();
+        let current = current_digests(self.connection, &ids, &self.settings.tracking).await?;
         let covering = self.covering(repositories).await?;
         let digests: BTreeSet<Digest> = states
             .iter()

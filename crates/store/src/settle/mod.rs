@@ -352,7 +352,7 @@ impl Work<'_> {
                 }
             }
         }
-        rows.sort_by(|(_, a), (_, b)| a.id.cmp(&b.id));
+        rows.sort_by(|(x, a), (y, b)| x.cmp(y).then_with(|| a.id.cmp(&b.id)));
         self.save_findings(&rows).await
     }
 }
