@@ -185,6 +185,60 @@ async fn run(bench: &Bench, facts: &[Fact], batch: usize) -> BTreeMap<String, Fi
     essence(open)
 }
 
+/// Polls a future so many times, then drops it: what a caller does that goes away.
+async fn abandon<F: std::future::Future>(future: F, polls: u64) -> Option<F::Output> {
+    let mut future = Box::pin(future);
+    let mut left = polls;
+    std::future::poll_fn(move |context| match future.as_mut().poll(context) {
+        std::task::Poll::Ready(output) => std::task::Poll::Ready(Some(output)),
+        std::task::Poll::Pending if left == 0 => std::task::Poll::Ready(None),
+        std::task::Poll::Pending => {
+            left -= 1;
+            std::task::Poll::Pending
+        }
+    })
+    .await
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, max_shrink_iters: 30, ..ProptestConfig::default() })]
+
+    /// A commit that is dropped at any point leaves nothing, or all of it; the next one is whole. The store is opened anew
+    /// from time to time, with what the writer remembered gone.
+    #[test]
+    fn abandoned_commits_leave_no_trace(seed in any::<u64>(), count in 20u64..70) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let mut dice = Dice(seed);
+            let facts: Vec<Fact> = (1..=count).map(|n| random_fact(&mut dice, n)).collect();
+            let straight = Bench::new().await;
+            let expected = run(&straight, &facts, facts.len()).await;
+            let mut bench = Bench::new().await;
+            for facts in facts.chunks(6) {
+                let polls = dice.below(60);
+                let _ = abandon(bench.store.commit(facts, &bench.settings, NOW), polls).await;
+                if dice.below(4) == 0 {
+                    bench.store = plimsoll_store::Store::open(bench.store.path()).await.unwrap();
+                }
+                bench.commit(facts).await;
+            }
+            same(&essence(bench.open().await), &expected, "after abandoned commits");
+            // The outbox adds up to the open set, each change once.
+            let mut believed = BTreeMap::new();
+            let mut published = BTreeSet::new();
+            for row in bench.store.reader().outbox_after(0, 100_000).await.unwrap() {
+                for change in &row.message.changes {
+                    prop_assert!(published.insert((change.finding.id.clone(), change.finding.revision)));
+                }
+                believe(&mut believed, &row.message.changes);
+            }
+            prop_assert_eq!(believed.keys().collect::<Vec<_>>(), expected.keys().collect::<Vec<_>>());
+            bench.store.check().await.unwrap();
+            Ok(())
+        })?;
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: CASES, max_shrink_iters: 60, ..ProptestConfig::default() })]
 
