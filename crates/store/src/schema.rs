@@ -19,9 +19,9 @@ const MIGRATIONS: &[Statements] = &[&[
     "CREATE INDEX inbox_at ON inbox (at)",
     // Registries.
     "CREATE TABLE repositories (id INTEGER PRIMARY KEY, registry TEXT NOT NULL, repository TEXT NOT NULL, UNIQUE (registry, repository))",
-    // `tag` is `@digest` for a manifest that was pushed by digest; `digest` is NULL for a deleted tag.
-    "CREATE TABLE tags (repo INTEGER NOT NULL, tag TEXT NOT NULL, digest TEXT, seq INTEGER NOT NULL, PRIMARY KEY (repo, tag)) WITHOUT ROWID",
-    "CREATE INDEX tags_seq ON tags (repo, seq)",
+    // `tag` is `@digest` and `bare` 1 for a manifest that was pushed by digest; `digest` is NULL for a deleted tag.
+    "CREATE TABLE tags (repo INTEGER NOT NULL, tag TEXT NOT NULL, bare INTEGER NOT NULL, digest TEXT, seq INTEGER NOT NULL, PRIMARY KEY (repo, tag)) WITHOUT ROWID",
+    "CREATE INDEX tags_seq ON tags (repo, bare, seq)",
     "CREATE INDEX tags_digest ON tags (digest) WHERE digest IS NOT NULL",
     "CREATE TABLE deleted (repo INTEGER NOT NULL, digest TEXT NOT NULL, seq INTEGER NOT NULL, PRIMARY KEY (repo, digest)) WITHOUT ROWID",
     // A manifest was read from this repository.
@@ -30,6 +30,8 @@ const MIGRATIONS: &[Statements] = &[&[
     "CREATE TABLE parents (child TEXT NOT NULL, parent TEXT NOT NULL, PRIMARY KEY (child, parent)) WITHOUT ROWID",
     // Inventories. `components` is a JSON array of ids of components.
     "CREATE TABLE images (id INTEGER PRIMARY KEY, digest TEXT NOT NULL UNIQUE, platform TEXT NOT NULL, layers TEXT NOT NULL, sbom TEXT NOT NULL, components TEXT NOT NULL, db_seq INTEGER NOT NULL, partial TEXT NOT NULL, uncovered TEXT NOT NULL, at INTEGER NOT NULL, fact TEXT NOT NULL)",
+    "CREATE INDEX images_unmatched ON images (id) WHERE db_seq = 0",
+    "CREATE INDEX images_partial ON images (id) WHERE partial <> '[]'",
     "CREATE TABLE components (id INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE, ecosystem TEXT NOT NULL, release TEXT NOT NULL, name TEXT NOT NULL, source TEXT NOT NULL, db_seq INTEGER NOT NULL, matches TEXT)",
     "CREATE INDEX components_name ON components (ecosystem, name)",
     "CREATE INDEX components_source ON components (ecosystem, source) WHERE source <> ''",

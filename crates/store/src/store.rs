@@ -126,11 +126,7 @@ impl Store {
             sqlx::query_scalar("UPDATE meta SET value = value + 1 WHERE key = 'fence' RETURNING value")
                 .fetch_one(&mut connection)
                 .await?;
-        let pool = SqlitePoolOptions::new()
-            .max_connections(READERS)
-            .connect_with(options.read_only(true).create_if_missing(false))
-            .await
-            .map_err(open)?;
+        let pool = readers(options).await.map_err(open)?;
         let writer = Mutex::new(Writer { connection, cache: Cache::default(), fence, dirty: false });
         Ok(Self { inner: Arc::new(Inner { path, writer, reader: Reader::new(pool) }) })
     }
@@ -218,6 +214,12 @@ impl Store {
         let outcome = work.finish().await?;
         transaction.commit().await?;
         *dirty = false;
+        tracing::debug!(
+            applied = outcome.applied,
+            messages = outcome.roll_ups.len(),
+            catch_up = outcome.catch_up.len(),
+            "committed"
+        );
         Ok(outcome)
     }
 
@@ -280,7 +282,7 @@ impl Store {
     }
 
     /// Drops what is not needed any more: inbox rows and closed findings older than `before`, resolutions that no
-    /// workload uses, components that no image has. `before` must be older than the streams' retention, or old facts would be
+    /// workload uses, vulnerabilities that nothing names. Images stay: a tag may point at an old one again. `before` must be older than the streams' retention, or old facts would be
     /// applied again. Gives the number of rows.
     ///
     /// # Errors
@@ -339,6 +341,29 @@ impl Store {
         sqlx::query(statement).bind(value).execute(&mut *transaction).await?;
         transaction.commit().await?;
         Ok(())
+    }
+}
+
+/// A pool of connections that only read.
+async fn readers(options: SqliteConnectOptions) -> Result<sqlx::SqlitePool, sqlx::Error> {
+    let options = options.read_only(true).create_if_missing(false);
+    SqlitePoolOptions::new().max_connections(READERS).connect_with(options).await
+}
+
+impl Reader {
+    /// Opens a store for questions only: the process that writes it goes on undisturbed.
+    ///
+    /// # Errors
+    /// [`StoreError::Open`] when there is no store at `path`, or another.
+    pub async fn open(path: impl AsRef<Path>) -> Result<Self, StoreError> {
+        let path = path.as_ref();
+        let options = SqliteConnectOptions::new()
+            .filename(path)
+            .busy_timeout(Duration::from_secs(10))
+            .disable_statement_logging();
+        let pool =
+            readers(options).await.map_err(|source| StoreError::Open { path: path.to_path_buf(), source })?;
+        Ok(Self::new(pool))
     }
 }
 

@@ -170,8 +170,9 @@ pub(crate) async fn current_digests(
     let most = tracking.newest.saturating_add(tracking.always.len());
     let rows: Vec<TagRow> = sqlx::query_as(
         "WITH said (repo, tag, digest, seq) AS (
-           SELECT t.repo, t.tag, t.digest, t.seq FROM json_each(?1) j CROSS JOIN tags t ON t.repo = j.value AND t.seq >= COALESCE((SELECT MIN(n.seq) FROM (SELECT x.seq FROM tags x WHERE x.repo = j.value AND x.digest IS NOT NULL AND x.tag NOT LIKE '@%' AND NOT EXISTS (SELECT 1 FROM deleted d WHERE d.repo = x.repo AND d.digest = x.digest AND d.seq > x.seq) ORDER BY x.seq DESC LIMIT ?2) n), 0)
+           SELECT t.repo, t.tag, t.digest, t.seq FROM json_each(?1) j CROSS JOIN tags t ON t.repo = j.value AND t.bare = 0 AND t.seq >= COALESCE((SELECT MIN(n.seq) FROM (SELECT x.seq FROM tags x WHERE x.repo = j.value AND x.bare = 0 AND x.digest IS NOT NULL AND NOT EXISTS (SELECT 1 FROM deleted d WHERE d.repo = x.repo AND d.digest = x.digest AND d.seq > x.seq) ORDER BY x.seq DESC LIMIT ?2) n), 0)
            UNION SELECT t.repo, t.tag, t.digest, t.seq FROM json_each(?1) j CROSS JOIN json_each(?3) a CROSS JOIN tags t ON t.repo = j.value AND t.tag = a.value
+           UNION SELECT t.repo, t.tag, t.digest, t.seq FROM json_each(?1) j CROSS JOIN tags t ON t.repo = j.value AND t.bare = 1 AND NOT EXISTS (SELECT 1 FROM tags y WHERE y.repo = j.value AND y.bare = 0) AND t.seq >= COALESCE((SELECT MIN(n.seq) FROM (SELECT x.seq FROM tags x WHERE x.repo = j.value AND x.bare = 1 AND NOT EXISTS (SELECT 1 FROM deleted d WHERE d.repo = x.repo AND d.digest = x.digest AND d.seq > x.seq) ORDER BY x.seq DESC LIMIT ?2) n), 0)
          ) SELECT said.repo, said.tag, said.digest, said.seq, d.seq FROM said LEFT JOIN deleted d ON d.repo = said.repo AND d.digest = said.digest",
     )
     .bind(list(repositories)?)

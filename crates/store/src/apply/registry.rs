@@ -59,10 +59,11 @@ impl Work<'_> {
         seq: u64,
     ) -> Result<bool, StoreError> {
         let done = sqlx::query(
-            "INSERT INTO tags (repo, tag, digest, seq) VALUES (?, ?, ?, ?) ON CONFLICT (repo, tag) DO UPDATE SET digest = excluded.digest, seq = excluded.seq WHERE excluded.seq > tags.seq",
+            "INSERT INTO tags (repo, tag, bare, digest, seq) VALUES (?, ?, ?, ?, ?) ON CONFLICT (repo, tag) DO UPDATE SET digest = excluded.digest, seq = excluded.seq WHERE excluded.seq > tags.seq",
         )
         .bind(repository)
         .bind(tag)
+        .bind(i64::from(tag.starts_with('@')))
         .bind(digest)
         .bind(signed(seq))
         .execute(&mut *self.connection)

@@ -32,6 +32,11 @@ async fn the_outbox_has_what_was_told_until_it_is_published() {
 #[tokio::test]
 async fn a_second_writer_takes_over() {
     let bench = Bench::new().await;
+    // Who only asks takes nothing over.
+    let reader = plimsoll_store::Reader::open(bench.store.path()).await.unwrap();
+    bench.store.set_db_seq(3).await.unwrap();
+    assert_eq!(reader.db_seq().await.unwrap(), 3);
+    assert!(plimsoll_store::Reader::open(bench.path("nothing.db")).await.is_err());
     let second = Store::open(bench.store.path()).await.unwrap();
     let facts = vulnerable_push("a/b", "1", 1, 1, &["CVE-1"]);
     let refused = bench.store.commit(&facts, &bench.settings, NOW).await;
