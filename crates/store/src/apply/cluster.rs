@@ -351,7 +351,10 @@ fn policy_sentence(exposure: &ExposureFact, workload: &WorkloadFact) -> String {
             ConnectionChangeKind::Removed => (2, "closed"),
         };
         if change.destination.split(['/', ' ', '[', ']', ':']).any(|part| part == name) {
-            let after = if change.after.is_empty() { &change.before } else { &change.after };
+            let after = match change.kind {
+                ConnectionChangeKind::Removed => &change.before,
+                ConnectionChangeKind::Added | ConnectionChangeKind::Changed => &change.after,
+            };
             let because = match change.because.first() {
                 Some(first) => format!(" ({first})"),
                 None => String::new(),

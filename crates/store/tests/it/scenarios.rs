@@ -251,6 +251,41 @@ async fn denied_is_suppressed_and_unmatched_is_not_clean() {
     assert_eq!(told(&outcome), [format!("suppressed 3d CVE-1 {}", repository())]);
 }
 
+/// An incomplete view never lowers a class, and the cause of a policy change says what opened.
+#[tokio::test]
+async fn incomplete_views_and_the_words_of_a_policy_change() {
+    let bench = Bench::new().await;
+    bench.commit(&vulnerable_push(WEB, "1", 1, 1, &["CVE-1"])).await;
+    let mut runs = workload("web", &reference(WEB, "1"), 5, ExposureLevel::Isolated);
+    runs.exposure.complete = false;
+    bench.commit(&[resolved(5, &[(WEB, "1", Some(1))]), exposure(0, 5, vec![runs.clone()], &[])]).await;
+    assert_eq!(bench.words().await, [format!("3d CVE-1 left-pad {MAIN}")]);
+    runs.exposure.complete = true;
+    let mut fact = exposure(5, 6, vec![runs.clone()], &[]);
+    assert_eq!(
+        told(&bench.commit(std::slice::from_ref(&fact)).await),
+        [format!("reclassified 60d CVE-1 {MAIN}")]
+    );
+    runs.exposure.level = ExposureLevel::Open;
+    fact = exposure(6, 7, vec![runs], &[]);
+    let plimsoll_model::FactBody::Exposure(body) = &mut fact.body else { panic!() };
+    let line = |kind, destination: &str| plimsoll_model::fact::ConnectionChange {
+        kind,
+        source: "0.0.0.0/0[External]".into(),
+        destination: destination.into(),
+        before: "No Connections".into(),
+        after: "TCP 8080".into(),
+        because: vec!["NetworkPolicy shop/allow-web".into()],
+    };
+    use plimsoll_model::fact::ConnectionChangeKind::{Added, Removed};
+    body.changes = vec![line(Removed, "shop/website[Deployment]"), line(Added, "shop/web[Deployment]")];
+    let outcome = bench.commit(&[fact]).await;
+    assert_eq!(
+        outcome.roll_ups[0].2.cause.sentence,
+        "a policy change in east by ci: opened 0.0.0.0/0[External] -> shop/web[Deployment] TCP 8080 (NetworkPolicy shop/allow-web)"
+    );
+}
+
 /// A view that grew too old proves nothing any more; when the cluster is seen again, it does.
 #[tokio::test]
 async fn stale_views_are_judged_again() {
