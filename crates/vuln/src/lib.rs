@@ -30,7 +30,7 @@ pub mod names;
 pub mod ranges;
 pub mod score;
 
-pub use db::build::{BuildOptions, BuildReport, build};
+pub use db::build::{BuildOptions, BuildReport, build, build_dated};
 pub use db::diff::{DbDiff, diff};
 pub use db::{Db, DbError, DbInfo};
 pub use feeds::{FeedReport, Format, Rejected, detect};

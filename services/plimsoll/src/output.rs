@@ -8,7 +8,8 @@ use crate::error::CliError;
 
 /// Prints an error: its code, what happened, and what to do.
 pub fn report(error: &CliError) {
-    let (red, bold, plain) = if std::io::stderr().is_terminal() { ("\x1b[31m", "\x1b[1m", "\x1b[0m") } else { ("", "", "") };
+    let (red, bold, plain) =
+        if std::io::stderr().is_terminal() { ("\x1b[31m", "\x1b[1m", "\x1b[0m") } else { ("", "", "") };
     eprintln!("{red}error{plain} {bold}{}{plain}: {}", error.code, clean(&error.message));
     if let Some(hint) = &error.hint {
         eprintln!("  {}", clean(hint));
@@ -17,7 +18,7 @@ pub fn report(error: &CliError) {
 
 /// Text of images and advisories is hostile: control characters do not reach a terminal.
 pub fn clean(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() && c != '\n' { '\u{fffd}' } else { c }).collect()
+    text.chars().map(|c| if is_unsafe(c) && c != '\n' { '\u{fffd}' } else { c }).collect()
 }
 
 /// An empty table that fits the terminal; piped, its lines are as long as they need to be.

@@ -61,12 +61,23 @@ impl BuildReport {
 ///
 /// A record that cannot be used is counted in the report; an input that cannot be read at all fails the build.
 pub fn build(inputs: &[PathBuf], options: &BuildOptions) -> Result<(Vec<u8>, BuildReport), DbError> {
+    build_dated(inputs, options.seq, |_| options.built_at)
+}
+
+/// As [`build`], with a time that is chosen when the feeds are read: [`FeedReport::newest`] of them, for a Db that does
+/// not depend on when it is built.
+pub fn build_dated(
+    inputs: &[PathBuf],
+    seq: u64,
+    built_at: impl FnOnce(&[FeedReport]) -> Timestamp,
+) -> Result<(Vec<u8>, BuildReport), DbError> {
     let mut gathered = Gathered::default();
     let mut reports = Vec::new();
     for input in inputs {
         reports.extend(feeds::read(input, &mut |record| gathered.add(record))?);
     }
-    build_records(gathered, reports, options)
+    let options = BuildOptions { seq, built_at: built_at(&reports) };
+    build_records(gathered, reports, &options)
 }
 
 /// All records, before they are put together.

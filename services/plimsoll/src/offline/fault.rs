@@ -34,7 +34,9 @@ pub(super) fn source(error: &SourceError) -> CliError {
         SourceError::Ambiguous { .. } => {
             cli.hint("name one: oci:DIR:TAG, oci-archive:FILE:TAG or docker-archive:FILE:NAME:TAG")
         }
-        SourceError::NotAnImage { .. } => cli.hint("charts, signatures and attestations have no packages to list"),
+        SourceError::NotAnImage { .. } => {
+            cli.hint("charts, signatures and attestations have no packages to list")
+        }
         SourceError::Digest { .. } => cli.hint("the content was changed or damaged; fetch it again"),
         _ => cli,
     }
@@ -88,9 +90,9 @@ pub(super) fn document(name: &str, error: &DocumentError) -> CliError {
 pub(super) fn report(error: &ReportError) -> CliError {
     let cli = CliError::new(error.code(), chain(error));
     match error {
-        ReportError::NoSuchWorkload { .. } => {
-            cli.hint("workloads are named NAME or NAMESPACE/NAME; list them with plimsoll netpol connections DIR")
-        }
+        ReportError::NoSuchWorkload { .. } => cli.hint(
+            "workloads are named NAME or NAMESPACE/NAME; list them with plimsoll netpol connections DIR",
+        ),
         ReportError::Load(_) => cli,
     }
 }

@@ -22,7 +22,7 @@ use clap::Subcommand;
 use crate::Outcome;
 
 #[derive(Debug, Subcommand)]
-pub enum What {
+pub(crate) enum What {
     /// List the vulnerabilities of an image, a directory or an SBOM, most urgent first
     Scan(scan::Args),
     /// List the packages of an image or a directory
@@ -36,7 +36,7 @@ pub enum What {
 }
 
 /// Runs a command.
-pub fn run(what: What) -> Outcome {
+pub(crate) fn run(what: What) -> Outcome {
     match what {
         What::Scan(args) => scan::run(&args),
         What::Sbom(args) => sbom::run(&args),

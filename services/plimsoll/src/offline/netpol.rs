@@ -14,7 +14,7 @@ use super::{fault, out};
 use crate::{Outcome, output};
 
 #[derive(Debug, Subcommand)]
-pub enum What {
+pub(crate) enum What {
     /// Every connection that the manifests of a directory allow
     Connections {
         /// Directory of manifests (*.yaml, *.yml, *.json, recursively), or one file
@@ -47,8 +47,8 @@ pub enum What {
         #[arg(short, long, value_enum, default_value_t = Format::Txt)]
         output: Format,
         /// Exit with 1 if there is any difference
-        #[arg(long)]
-        fail_on_change: bool,
+        #[arg(long, value_enum, value_name = "WHAT")]
+        fail_on: Option<Change>,
         #[command(flatten)]
         reading: Reading,
     },
@@ -70,8 +70,8 @@ pub enum What {
         /// Directory of manifests, or one file
         dir: PathBuf,
         /// Exit with 1 if there is anything to say
-        #[arg(long)]
-        fail_on_warning: bool,
+        #[arg(long, value_enum, value_name = "WHAT")]
+        fail_on: Option<Remark>,
         #[command(flatten)]
         reading: Reading,
     },
@@ -79,7 +79,7 @@ pub enum What {
 
 /// How to read what Kubernetes leaves open.
 #[derive(Debug, Clone, clap::Args)]
-pub struct Reading {
+pub(crate) struct Reading {
     /// Answer as another tool does where the two differ
     #[arg(long, value_enum, value_name = "TOOL")]
     compat: Option<Compat>,
@@ -104,13 +104,23 @@ enum Blocks {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Way {
+pub(crate) enum Change {
+    Change,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Remark {
+    Warning,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Way {
     Ingress,
     Egress,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Format {
+pub(crate) enum Format {
     Txt,
     Json,
     Csv,
@@ -144,7 +154,7 @@ impl From<Reading> for Options {
 }
 
 /// Runs a command.
-pub fn run(what: What) -> Outcome {
+pub(crate) fn run(what: What) -> Outcome {
     match what {
         What::Connections { dir, exposure, focus, focus_peer, focus_direction, output, reading } => {
             let options = ConnectionsOptions {
@@ -160,12 +170,12 @@ pub fn run(what: What) -> Outcome {
             };
             tell(connections(&dir, &options), false)
         }
-        What::Diff { before, after, output, fail_on_change, reading } => {
+        What::Diff { before, after, output, fail_on, reading } => {
             let options = DiffOptions { engine: reading.into(), format: output.into() };
-            tell(diff_dirs(&before, &after, &options), fail_on_change)
+            tell(diff_dirs(&before, &after, &options), fail_on.is_some())
         }
         What::Explain { dir, from, to, reading } => tell(explain(&dir, &from, &to, &reading.into()), false),
-        What::Lint { dir, fail_on_warning, reading } => tell(lint(&dir, &reading.into()), fail_on_warning),
+        What::Lint { dir, fail_on, reading } => tell(lint(&dir, &reading.into()), fail_on.is_some()),
     }
 }
 

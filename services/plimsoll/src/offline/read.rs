@@ -1,5 +1,6 @@
 //! What a person names becomes an Sbom, with the functions that the services use.
 
+use std::collections::BTreeMap;
 use std::io::Read;
 use std::num::NonZeroUsize;
 use std::ops::ControlFlow;
@@ -20,7 +21,6 @@ use plimsoll_model::extract::{Extract, Partial};
 use plimsoll_model::sbom::LayerInfo;
 use plimsoll_model::{Digest, Platform, Sbom};
 use plimsoll_sbom::{ImageMeta, document};
-use rustc_hash::FxHashMap;
 
 use super::fault;
 use crate::error::CliError;
@@ -58,17 +58,24 @@ impl FromStr for Subject {
         }
         let is_path = || Path::new(text).exists();
         let by_path = || {
-            format!("to read a path, say what it is: oci:{text}, oci-archive:{text}, docker-archive:{text} or dir:{text}")
+            format!(
+                "to read a path, say what it is: oci:{text}, oci-archive:{text}, docker-archive:{text} or dir:{text}"
+            )
         };
         match text.parse::<Target>() {
             // A name alone would be an image of Docker Hub; a path of that name is what was meant.
             Ok(Target::Registry(_)) if is_path() => {
-                Err(CliError::new("invalid_reference", format!("{text:?} is a path, not an image")).hint(by_path()))
+                Err(CliError::new("invalid_reference", format!("{text:?} is a path, not an image"))
+                    .hint(by_path()))
             }
             Ok(target) => Ok(Self::Image(target)),
             Err(error) => {
                 let cli = CliError::new(error.code(), &error);
-                Err(if is_path() { cli.hint(by_path()) } else { cli.hint("see plimsoll scan --help for what can be named") })
+                Err(if is_path() {
+                    cli.hint(by_path())
+                } else {
+                    cli.hint("see plimsoll scan --help for what can be named")
+                })
             }
         }
     }
@@ -108,7 +115,11 @@ impl Content {
 }
 
 /// Reads a subject.
-pub(super) fn read(subject: &Subject, platform: Option<&Platform>, config: &Config) -> Result<Content, CliError> {
+pub(super) fn read(
+    subject: &Subject,
+    platform: Option<&Platform>,
+    config: &Config,
+) -> Result<Content, CliError> {
     let target = match subject {
         Subject::Document(path) => {
             return Ok(Content { sbom: read_document(path)?, failed_layers: Vec::new() });
@@ -207,7 +218,7 @@ async fn read_layers(
     let budget = ByteBudget::new(config.workers.byte_budget.0);
     let bar = bar(image.layers.iter().filter_map(|layer| layer.size).sum());
     // Each content once; the largest first, so that none is left to be waited for alone.
-    let mut first: FxHashMap<&Digest, usize> = FxHashMap::default();
+    let mut first: BTreeMap<&Digest, usize> = BTreeMap::new();
     for (index, layer) in image.layers.iter().enumerate() {
         first.entry(&layer.digest).or_insert(index);
     }
@@ -227,7 +238,7 @@ async fn read_layers(
             async move { (index, image.extract(index, limits, Table::all(), hooks, cancel).await) }
         })
         .buffer_unordered(slots);
-    let mut read: FxHashMap<&Digest, Result<Arc<Extract>, Partial>> = FxHashMap::default();
+    let mut read: BTreeMap<&Digest, Result<Arc<Extract>, Partial>> = BTreeMap::new();
     let mut first_failure = None;
     while let Some((index, result)) = reading.next().await {
         let Some(layer) = image.layers.get(index) else { continue };
@@ -322,7 +333,11 @@ mod tests {
         assert!(matches!("dir:/".parse(), Ok(Subject::Image(Target::Directory(_)))));
         assert!(matches!("registry.example.com/a/b:1".parse(), Ok(Subject::Image(Target::Registry(_)))));
         for bad in ["sbom:", "dir:", "", "UPPER/Case"] {
-            assert_eq!(bad.parse::<Subject>().err().map(|e| e.code).as_deref(), Some("invalid_reference"), "{bad}");
+            assert_eq!(
+                bad.parse::<Subject>().err().map(|e| e.code).as_deref(),
+                Some("invalid_reference"),
+                "{bad}"
+            );
         }
         // A path is never taken for an image of Docker Hub.
         let error = "src".parse::<Subject>().unwrap_err();

@@ -8,20 +8,20 @@ use plimsoll_model::{ComponentKey, Platform, Sbom, Timestamp};
 use plimsoll_sbom::cyclonedx::{self, SpecVersion};
 use plimsoll_sbom::{Diff, diff, spdx};
 
-use super::read::{self, Subject};
 use super::out;
+use super::read::{self, Subject};
 use crate::error::CliError;
 use crate::{Outcome, output};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = read::TARGETS)]
-pub struct Args {
+pub(crate) struct Args {
     /// What to read, see below
     #[arg(required_unless_present = "diff")]
-    target: Option<Subject>,
+    target: Option<String>,
     /// Compare two targets instead
     #[arg(long, num_args = 2, value_names = ["A", "B"], conflicts_with = "target")]
-    diff: Option<Vec<Subject>>,
+    diff: Option<Vec<String>>,
     /// The form of the answer; a difference is a table or json
     #[arg(short, long, value_enum, default_value_t = Format::Table)]
     output: Format,
@@ -49,10 +49,10 @@ enum Format {
 }
 
 /// Runs the command.
-pub fn run(args: &Args) -> Outcome {
+pub(crate) fn run(args: &Args) -> Outcome {
     let config = plimsoll_process::configuration(args.config.as_deref())?;
-    let read = |subject: &Subject| {
-        let content = read::read(subject, args.platform.as_ref(), &config)?;
+    let read = |target: &str| {
+        let content = read::read(&target.parse::<Subject>()?, args.platform.as_ref(), &config)?;
         content.warn();
         Ok::<_, CliError>(content.sbom)
     };
@@ -105,7 +105,8 @@ fn table(sbom: &Sbom) -> String {
                 output::clean_line(&component.key.version),
                 component.key.package.ecosystem.to_string(),
                 output::clean_line(&component.licenses.join(", ")),
-                output::clean_line(place) + &if more > 0 { format!(" and {more} more") } else { String::new() },
+                output::clean_line(place)
+                    + &if more > 0 { format!(" and {more} more") } else { String::new() },
             ]);
         }
         text.push_str(&output::lines(&table));
@@ -128,11 +129,9 @@ fn compare(before: &Sbom, after: &Sbom, format: Format) -> Result<Vec<u8>, CliEr
     match format {
         Format::Json => out::json(&found),
         Format::Table => Ok(difference(&found).into_bytes()),
-        Format::CyclonedxJson | Format::SpdxJson => Err(CliError::new(
-            "usage",
-            "a difference is no SBOM",
-        )
-        .hint("use -o table or -o json with --diff")),
+        Format::CyclonedxJson | Format::SpdxJson => {
+            Err(CliError::new("usage", "a difference is no SBOM").hint("use -o table or -o json with --diff"))
+        }
     }
 }
 

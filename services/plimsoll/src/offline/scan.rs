@@ -14,7 +14,6 @@ use plimsoll_model::vulnerability::MatchStatus;
 use plimsoll_model::{Digest, Holder, PackageKey, Platform, Sbom, Timestamp, Vulnerability};
 use plimsoll_risk::{Deployment, OrderKey, Settings};
 use plimsoll_vuln::Db;
-use rustc_hash::FxHashMap;
 use serde::Serialize;
 
 use super::read::{self, Content, Subject};
@@ -24,9 +23,9 @@ use crate::{Outcome, output};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = read::TARGETS)]
-pub struct Args {
+pub(crate) struct Args {
     /// What to scan, see below
-    target: Subject,
+    target: String,
     /// The vulnerability database, or a folder of them; default: $PLIMSOLL_DB, else the newest one that is installed
     #[arg(long, value_name = "PATH")]
     db: Option<PathBuf>,
@@ -106,11 +105,12 @@ struct Place<'a> {
 }
 
 /// Runs the command.
-pub fn run(args: &Args) -> Outcome {
+pub(crate) fn run(args: &Args) -> Outcome {
+    let subject: Subject = args.target.parse()?;
     let config = plimsoll_process::configuration(args.config.as_deref())?;
     let path = locate(args.db.as_deref())?;
     let db = Db::open(&path).map_err(|e| fault::db(&e))?;
-    let content = read::read(&args.target, args.platform.as_ref(), &config)?;
+    let content = read::read(&subject, args.platform.as_ref(), &config)?;
     content.warn();
     let sbom = &content.sbom;
     let matches = db.match_sbom(sbom).map_err(|e| fault::db(&e))?;
@@ -211,7 +211,7 @@ fn order(finding: &Desired, opened_at: Timestamp) -> OrderKey<'_> {
 }
 
 fn rows<'a>(sbom: &'a Sbom, findings: &'a [Desired]) -> Vec<Row<'a>> {
-    let mut places: FxHashMap<&PackageKey, Vec<&'a Component>> = FxHashMap::default();
+    let mut places: BTreeMap<&PackageKey, Vec<&'a Component>> = BTreeMap::new();
     for component in &sbom.components {
         places.entry(&component.key.package).or_default().push(component);
     }
@@ -282,8 +282,11 @@ fn table(
         .filter(|count| count.findings > 0)
         .map(|count| format!("{} {}", count.findings, count.class))
         .collect();
-    let counted =
-        if counted.is_empty() { "none".to_owned() } else { format!("{} ({})", findings.len(), counted.join(", ")) };
+    let counted = if counted.is_empty() {
+        "none".to_owned()
+    } else {
+        format!("{} ({})", findings.len(), counted.join(", "))
+    };
     let distribution = sbom.distribution.as_ref().map_or(String::new(), |d| format!(", {}", d.release));
     let summary = format!(
         "{}{distribution}: {} packages; findings: {counted}; database {} of {}",
@@ -295,7 +298,8 @@ fn table(
     text.push_str(&output::clean_line(&summary));
     text.push('\n');
     if !uncovered.is_empty() {
-        let line = format!("No feed of the database covers {}: nothing can be said of them.", uncovered.join(", "));
+        let line =
+            format!("No feed of the database covers {}: nothing can be said of them.", uncovered.join(", "));
         text.push_str(&output::clean_line(&line));
         text.push('\n');
     }
@@ -305,7 +309,10 @@ fn table(
     }
     if !reasons.is_empty() {
         let reasons: Vec<String> = reasons.iter().map(|(code, count)| format!("{code} ({count})")).collect();
-        let line = format!("The list of packages may be incomplete: {}; -o json has the details.", reasons.join(", "));
+        let line = format!(
+            "The list of packages may be incomplete: {}; -o json has the details.",
+            reasons.join(", ")
+        );
         text.push_str(&output::clean_line(&line));
         text.push('\n');
     }
