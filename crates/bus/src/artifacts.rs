@@ -2,6 +2,8 @@
 //! `blobs`; above, an object of the object store `artifacts`. Names are `<kind>.<hash>` or chosen by the caller;
 //! a name once given never changes its content.
 
+use std::time::Duration;
+
 use async_nats::jetstream::object_store::{GetErrorKind, ObjectMetadata, ObjectStore};
 use bytes::Bytes;
 use tokio::io::AsyncReadExt;
@@ -12,6 +14,9 @@ use crate::records::Records;
 const SMALL: usize = 512 << 10;
 /// Largest artifact, decompressed.
 const LIMIT: usize = 1 << 30;
+
+/// Longest time to read an artifact.
+const LONGEST_READ: Duration = Duration::from_secs(120);
 
 /// The artifacts of a deployment.
 #[derive(Clone)]
@@ -60,8 +65,12 @@ impl Artifacts {
             Err(error) if error.kind() == GetErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(BusError::other(error)),
         };
-        let mut packed = Vec::with_capacity(object.info().size);
-        object.read_to_end(&mut packed).await.map_err(BusError::other)?;
+        let mut packed = Vec::with_capacity(object.info().size.min(LIMIT));
+        // A server that goes away in the middle must not hold the reader for ever.
+        tokio::time::timeout(LONGEST_READ, object.read_to_end(&mut packed))
+            .await
+            .map_err(|_| BusError::Other(format!("artifact {name} was not read within {LONGEST_READ:?}")))?
+            .map_err(BusError::other)?;
         unpack(name, &packed).map(Some)
     }
 
@@ -75,9 +84,8 @@ impl Artifacts {
 
     /// Deletes an artifact; one that is not there is deleted already.
     pub async fn delete(&self, name: &str) -> Result<(), BusError> {
-        if let Some(record) = self.small.get(name).await? {
-            self.small.delete(name, record.revision).await?;
-            return Ok(());
+        if self.small.get(name).await?.is_some() {
+            return self.small.erase(name).await;
         }
         let store = self.objects().await?;
         if store.info(name).await.is_ok() {
@@ -86,7 +94,7 @@ impl Artifacts {
         Ok(())
     }
 
-    /// Names of all artifacts of a kind with the time of their writing, for the collector.
+    /// Names of all artifacts of a kind, for the collector.
     pub async fn list(&self, kind: &str) -> Result<Vec<String>, BusError> {
         let mut names = self.small.keys(kind).await?;
         let store = self.objects().await?;

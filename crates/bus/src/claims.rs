@@ -128,18 +128,33 @@ impl Claims {
         self.write(held).await
     }
 
+    /// Gives the work back as if this attempt had not been: the process is stopping, which is not the work's fault.
+    pub async fn give_back(&self, held: &mut Held) -> Result<bool, BusError> {
+        held.claim.attempts = held.claim.attempts.saturating_sub(1);
+        held.claim.lease_ms = 0;
+        self.write(held).await
+    }
+
     /// Forgets the work, so that it can be asked for anew.
     pub async fn forget(&self, held: &Held) -> Result<bool, BusError> {
         self.records.delete(&held.key, held.revision).await
     }
 
     async fn write(&self, held: &mut Held) -> Result<bool, BusError> {
-        match self.records.update(&held.key, &held.claim.encode_to_vec(), held.revision).await? {
-            Some(revision) => {
+        let value = held.claim.encode_to_vec();
+        loop {
+            if let Some(revision) = self.records.update(&held.key, &value, held.revision).await? {
                 held.revision = revision;
-                Ok(true)
+                return Ok(true);
             }
-            None => Ok(false),
+            // Either it was taken over, or an earlier write of ours was stored and its acknowledgement lost. Only the
+            // holder writes with its owner and fence, so the record itself tells.
+            let Some(record) = self.records.get(&held.key).await? else { return Ok(false) };
+            let stored: v1::Claim = record.decode()?;
+            if stored.owner != held.claim.owner || stored.fence != held.claim.fence {
+                return Ok(false);
+            }
+            held.revision = record.revision;
         }
     }
 }
@@ -148,4 +163,28 @@ impl Claims {
 pub(crate) fn lease_left(written: Timestamp, lease_ms: u64, now: Timestamp) -> u64 {
     let age = u64::try_from(now.since(written)).unwrap_or(0);
     lease_ms.saturating_sub(age)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn a_lease_shrinks_with_the_servers_clock(written in 0i64..1 << 50, lease in 0u64..1 << 40, age in -(1i64 << 41)..1 << 41) {
+            let left = lease_left(Timestamp(written), lease, Timestamp(written + age));
+            prop_assert!(left <= lease);
+            // A clock that went backwards, as at a change of leaders, never ends a lease early.
+            let elapsed = u64::try_from(age).unwrap_or(0);
+            prop_assert_eq!(left, if elapsed >= lease { 0 } else { lease - elapsed });
+        }
+
+        #[test]
+        fn work_keys_tell_parts_apart(a in ".{0,6}", b in ".{0,6}", c in ".{0,6}", d in ".{0,6}") {
+            prop_assert_eq!(WorkKey::of(&[&a, &b]) == WorkKey::of(&[&c, &d]), (&a, &b) == (&c, &d));
+            let joined = format!("{}{}", a, b);
+            prop_assert_ne!(WorkKey::of(&[&a, &b]), WorkKey::of(&[&joined]));
+        }
+    }
 }

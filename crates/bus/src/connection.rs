@@ -25,7 +25,7 @@ pub(crate) const ARTIFACT_HEADER: &str = "Plimsoll-Artifact";
 /// How to reach the broker.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// Comma-separated server URLs.
+    /// Comma-separated server URLs; user and password, where needed, in the first.
     pub url: String,
     /// Credentials file, where the server asks for one.
     pub credentials: Option<std::path::PathBuf>,
@@ -97,6 +97,19 @@ pub enum BusError {
 impl BusError {
     pub(crate) fn other(error: impl std::fmt::Display) -> Self {
         Self::Other(error.to_string())
+    }
+
+    /// True when the streams cannot be had yet, as against never.
+    fn starting(&self) -> bool {
+        use async_nats::jetstream::context::CreateStreamErrorKind as Kind;
+        match self {
+            Self::CreateStream(error) => match error.kind() {
+                Kind::JetStream(refusal) => refusal.code() == 503,
+                Kind::TimedOut | Kind::Response => true,
+                _ => false,
+            },
+            _ => true,
+        }
     }
 
     /// True when the same request may succeed later without anybody's doing: the broker is away, or full.
@@ -187,7 +200,12 @@ impl Bus {
         if let Some(file) = &settings.credentials {
             options = options.credentials_file(file).await.map_err(BusError::Credentials)?;
         }
-        let servers: Vec<String> = settings.url.split(',').map(|s| s.trim().to_owned()).collect();
+        let servers: Vec<&str> = settings.url.split(',').map(str::trim).collect();
+        // The client reads addresses from URLs, but not who connects.
+        let first = servers.first().and_then(|url| url.parse::<async_nats::ServerAddr>().ok());
+        if let Some((user, password)) = first.as_ref().and_then(|a| a.username().zip(a.password())) {
+            options = options.user_and_password(user.to_owned(), password.to_owned());
+        }
         let client = options
             .connect(servers)
             .await
@@ -200,7 +218,7 @@ impl Bus {
         let began = std::time::Instant::now();
         // A server that recovers, or a cluster that elects, refuses for a while.
         while let Err(error) = topology::ensure(&context, &settings).await {
-            if began.elapsed() > STARTING {
+            if began.elapsed() > STARTING || !error.starting() {
                 return Err(error);
             }
             tracing::info!(%error, "the broker is not ready yet");

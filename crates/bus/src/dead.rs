@@ -9,7 +9,7 @@ use serde::Deserialize;
 use tokio_util::sync::CancellationToken;
 
 use crate::connection::{ARTIFACT_HEADER, Bus, BusError, Outgoing, message_id};
-use crate::subjects::{ADVISORIES, JOBS, dead};
+use crate::subjects::{ADVISORIES, EVENTS, FACTS, JOBS, dead};
 
 /// A piece of work that was given up.
 #[derive(Debug, Clone)]
@@ -55,7 +55,8 @@ struct Advisory {
     deliveries: u64,
 }
 
-/// Moves messages that reached `max_deliver` from JOBS to DEAD, until `stop`. The server's advisory about such a
+/// Moves messages that reached `max_deliver` from JOBS to DEAD, until `stop`; those of EVENTS and FACTS, which are
+/// logs, are copied. The server's advisory about such a
 /// message is kept in a stream of its own, so none is lost while no sweeper runs.
 pub async fn sweep(bus: Bus, stop: CancellationToken) -> Result<(), BusError> {
     let stream = bus.context().get_stream_no_info(ADVISORIES).await.map_err(BusError::other)?;
@@ -97,10 +98,10 @@ pub async fn sweep(bus: Bus, stop: CancellationToken) -> Result<(), BusError> {
 
 async fn bury(bus: &Bus, advisory: &[u8]) -> Result<(), BusError> {
     let Ok(advisory) = serde_json::from_slice::<Advisory>(advisory) else { return Ok(()) };
-    if advisory.stream != JOBS {
+    if ![JOBS, EVENTS, FACTS].contains(&advisory.stream.as_str()) {
         return Ok(());
     }
-    let stream = bus.context().get_stream_no_info(JOBS).await.map_err(BusError::other)?;
+    let stream = bus.context().get_stream_no_info(&advisory.stream).await.map_err(BusError::other)?;
     let message = match stream.get_raw_message(advisory.stream_seq).await {
         Ok(message) => message,
         Err(error)
@@ -124,10 +125,12 @@ async fn bury(bus: &Bus, advisory: &[u8]) -> Result<(), BusError> {
                 .headers
                 .get(plimsoll_telemetry::trace::HEADER)
                 .map_or("", async_nats::HeaderValue::as_str),
-            cause: &format!("{JOBS}/{}", advisory.stream_seq),
+            cause: &format!("{}/{}", advisory.stream, advisory.stream_seq),
         },
     )
     .await?;
-    stream.delete_message(advisory.stream_seq).await.map_err(BusError::other)?;
+    if advisory.stream == JOBS {
+        stream.delete_message(advisory.stream_seq).await.map_err(BusError::other)?;
+    }
     Ok(())
 }

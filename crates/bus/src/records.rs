@@ -9,6 +9,9 @@ use prost::Message;
 
 use crate::connection::{Bus, BusError, put};
 
+/// How long the marker of a deleted record stays; each costs memory as a record does.
+const MARKER_TTL: &str = "600s";
+
 /// Records of one bucket. Keys are texts of subject tokens joined by `.`.
 #[derive(Clone)]
 pub struct Records {
@@ -42,19 +45,29 @@ impl Records {
         format!("$KV.{}.{key}", self.bucket)
     }
 
+    /// The subject of one record. A wildcard in a key would read another record than the one that is named.
+    fn record(&self, key: &str) -> Result<String, BusError> {
+        let good = |c: u8| c.is_ascii_alphanumeric() || matches!(c, b'_' | b'-' | b'=');
+        if key.len() <= 512 && key.split('.').all(|token| !token.is_empty() && token.bytes().all(good)) {
+            Ok(self.subject(key))
+        } else {
+            Err(BusError::Key(key.chars().take(80).collect()))
+        }
+    }
+
+    async fn stream(&self) -> Result<async_nats::jetstream::stream::Stream<()>, BusError> {
+        let name = format!("KV_{}", self.bucket);
+        self.bus.context().get_stream_no_info(name).await.map_err(BusError::other)
+    }
+
     /// The record, from the leader; `None` when it is absent or deleted.
     pub async fn get(&self, key: &str) -> Result<Option<Record>, BusError> {
         Ok(self.read(key).await?.filter(|(_, deleted)| !deleted).map(|(record, _)| record))
     }
 
     async fn read(&self, key: &str) -> Result<Option<(Record, bool)>, BusError> {
-        let stream = self
-            .bus
-            .context()
-            .get_stream_no_info(format!("KV_{}", self.bucket))
-            .await
-            .map_err(BusError::other)?;
-        match stream.get_last_raw_message_by_subject(&self.subject(key)).await {
+        let subject = self.record(key)?;
+        match self.stream().await?.get_last_raw_message_by_subject(&subject).await {
             Ok(message) => {
                 let deleted = message.headers.get("KV-Operation").is_some();
                 let written =
@@ -114,17 +127,20 @@ impl Records {
         }
     }
 
-    /// Keys that start with `prefix` (whole tokens), for collectors and people; not for decisions.
+    /// Removes a record with all that reminds of it. For records whose content never changes; others are deleted by
+    /// compare-and-set.
+    pub(crate) async fn erase(&self, key: &str) -> Result<(), BusError> {
+        let subject = self.record(key)?;
+        self.stream().await?.purge().filter(subject).await.map_err(BusError::other)?;
+        Ok(())
+    }
+
+    /// Keys that start with `prefix` (whole tokens), for collectors and people; not for decisions: a record that was
+    /// deleted a short time ago may still be listed.
     pub async fn keys(&self, prefix: &str) -> Result<Vec<String>, BusError> {
         let filter =
             if prefix.is_empty() { self.subject(">") } else { format!("{}.>", self.subject(prefix)) };
-        let stream = self
-            .bus
-            .context()
-            .get_stream_no_info(format!("KV_{}", self.bucket))
-            .await
-            .map_err(BusError::other)?;
-        let mut pages = stream.info_with_subjects(filter).await.map_err(BusError::other)?;
+        let mut pages = self.stream().await?.info_with_subjects(filter).await.map_err(BusError::other)?;
         let start = self.subject("").len();
         let mut keys = Vec::new();
         while let Some(next) = futures::StreamExt::next(&mut pages).await {
@@ -146,8 +162,9 @@ impl Records {
         headers.insert(NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, HeaderValue::from(expected));
         if let Some(operation) = operation {
             put(&mut headers, "KV-Operation", operation)?;
+            put(&mut headers, "Nats-TTL", MARKER_TTL)?;
         }
-        let subject = self.subject(key);
+        let subject = self.record(key)?;
         let failed = |source| BusError::Publish { subject: self.subject(key), source };
         let ack = self
             .bus
@@ -163,11 +180,16 @@ impl Records {
         }
     }
 
-    /// The server's clock, read off a write of its own.
+    /// The clock of the bucket's leader, which is the one that stamps its records.
     pub async fn server_time(&self) -> Result<Timestamp, BusError> {
-        let key = format!("clock.{}", crate::subjects::token(self.bus.owner()));
-        let current = self.read(&key).await?.map_or(0, |(record, _)| record.revision);
-        self.write(&key, &[], current, None).await?;
-        Ok(self.read(&key).await?.map_or_else(Timestamp::now, |(record, _)| record.written))
+        #[derive(serde::Deserialize)]
+        struct Info {
+            ts: Option<String>,
+        }
+        let subject = format!("STREAM.INFO.KV_{}", self.bucket);
+        let info: Info =
+            self.bus.context().request(subject, &serde_json::json!({})).await.map_err(BusError::other)?;
+        let time = info.ts.and_then(|ts| ts.parse().ok());
+        time.ok_or_else(|| BusError::Other("the server does not say its time".into()))
     }
 }

@@ -80,15 +80,26 @@ impl Bus {
                 Ok(value) => answer(&name, value).await,
                 Err(error) => Err(Refusal::new("bad_request", error)),
             };
-            let mut body = serde_json::to_vec(&Answer::Inline(result)).map_err(BusError::other)?;
-            if body.len() > INLINE {
-                // The artifact holds the inner result, as `ask` expects.
-                let Ok(Answer::Inline(result)) = serde_json::from_slice(&body) else { continue };
-                let bytes = serde_json::to_vec(&result).map_err(BusError::other)?;
-                let name = self.artifacts().put("answer", &bytes).await?;
-                body = serde_json::to_vec(&Answer::Artifact(name)).map_err(BusError::other)?;
+            // One answer that cannot be sent is its asker's loss, and he asks again.
+            if let Err(error) = self.reply(reply, result).await {
+                tracing::warn!(%error, name, "an answer was not sent");
             }
-            self.client().publish(reply, Bytes::from(body)).await.map_err(BusError::other)?;
         }
+    }
+
+    async fn reply(
+        &self,
+        to: async_nats::Subject,
+        result: Result<serde_json::Value, Refusal>,
+    ) -> Result<(), BusError> {
+        let answer = Answer::Inline(result);
+        let mut body = serde_json::to_vec(&answer).map_err(BusError::other)?;
+        if let (true, Answer::Inline(result)) = (body.len() > INLINE, answer) {
+            // The artifact holds the inner result, as `ask` expects.
+            let bytes = serde_json::to_vec(&result).map_err(BusError::other)?;
+            let name = self.artifacts().put("answer", &bytes).await?;
+            body = serde_json::to_vec(&Answer::Artifact(name)).map_err(BusError::other)?;
+        }
+        self.client().publish(to, Bytes::from(body)).await.map_err(BusError::other)
     }
 }

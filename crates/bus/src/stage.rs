@@ -10,6 +10,7 @@
 mod attempt;
 mod context;
 mod pull;
+mod settle;
 
 use std::time::Duration;
 
@@ -115,7 +116,9 @@ impl Failure {
 impl From<crate::connection::BusError> for Failure {
     fn from(error: crate::connection::BusError) -> Self {
         match error {
-            crate::connection::BusError::BadArtifact { .. } => Self::permanent("artifact_corrupt", error),
+            crate::connection::BusError::BadArtifact { .. } | crate::connection::BusError::Key(_) => {
+                Self::permanent(error.code(), error)
+            }
             other => Self::transient(other.code(), other),
         }
     }

@@ -7,6 +7,10 @@ use std::str::FromStr;
 pub const EVENTS: &str = "EVENTS";
 /// The work queue.
 pub const JOBS: &str = "JOBS";
+/// The queue of jobs that wait for a time: `schedule.<id>` until then, `later.<stage>.<lane>` from then on, whence the
+/// stage moves them back to [`JOBS`]. It is a stream of its own because one with schedules cannot refuse new messages
+/// when it is full, as the work queue does.
+pub const LATER: &str = "LATER";
 /// The stream of what stages established.
 pub const FACTS: &str = "FACTS";
 /// The stream that subscribers read.
@@ -73,6 +77,11 @@ impl FromStr for Lane {
 /// `jobs.<stage>.<lane>`
 pub fn job(stage: &str, lane: Lane) -> String {
     format!("jobs.{stage}.{lane}")
+}
+
+/// `later.<stage>.<lane>`: a job whose time has come, before it is in the work queue again.
+pub fn later(stage: &str, lane: Lane) -> String {
+    format!("later.{stage}.{lane}")
 }
 
 /// `dead.<stage>`

@@ -7,8 +7,8 @@ use std::time::Duration;
 use async_nats::jetstream::Context;
 use async_nats::jetstream::stream::{Config, DiscardPolicy, RetentionPolicy, StorageType};
 
-use crate::connection::BusError;
-use crate::subjects::{ADVISORIES, DEAD, EVENTS, FACTS, FINDINGS, JOBS};
+use crate::connection::{BusError, Settings};
+use crate::subjects::{ADVISORIES, DEAD, EVENTS, FACTS, FINDINGS, JOBS, LATER};
 
 const DAY: Duration = Duration::from_secs(86_400);
 
@@ -72,22 +72,36 @@ fn stream(name: &str, subjects: &[&str], durability: Durability) -> Config {
 }
 
 /// Creates what is missing and brings what is there to this configuration.
-pub(crate) async fn ensure(context: &Context, durability: Durability) -> Result<(), BusError> {
+pub(crate) async fn ensure(context: &Context, settings: &Settings) -> Result<(), BusError> {
+    let durability = settings.durability;
     let limits = |name, subjects: &[&str], age| Config { max_age: age, ..stream(name, subjects, durability) };
     let configs = [
         limits(EVENTS, &["events.image.*", "events.layer.*", "events.cluster.*", "events.db.*"], 7 * DAY),
         Config {
             retention: RetentionPolicy::WorkQueue,
             discard: DiscardPolicy::New,
-            max_bytes: 4 << 30,
+            max_bytes: settings.queue_bytes,
+            ..stream(JOBS, &["jobs.*.*"], durability)
+        },
+        // Work that waits. A stream with schedules cannot refuse new messages, so it is not JOBS itself.
+        Config {
+            retention: RetentionPolicy::WorkQueue,
             allow_message_schedules: true,
             allow_message_ttl: true,
-            ..stream(JOBS, &["jobs.*.*", "schedule.*"], durability)
+            ..stream(LATER, &["schedule.*", "later.*.*"], durability)
         },
         limits(FACTS, &["facts.*"], 30 * DAY),
         limits(FINDINGS, &["findings.v1.>"], 30 * DAY),
         limits(DEAD, &["dead.*"], 30 * DAY),
-        limits(ADVISORIES, &["$JS.EVENT.ADVISORY.CONSUMER.MAX_DELIVERIES.JOBS.*"], 7 * DAY),
+        limits(
+            ADVISORIES,
+            &[
+                "$JS.EVENT.ADVISORY.CONSUMER.MAX_DELIVERIES.JOBS.*",
+                "$JS.EVENT.ADVISORY.CONSUMER.MAX_DELIVERIES.EVENTS.*",
+                "$JS.EVENT.ADVISORY.CONSUMER.MAX_DELIVERIES.FACTS.*",
+            ],
+            7 * DAY,
+        ),
     ];
     for config in configs {
         context.create_or_update_stream(config).await?;
@@ -100,6 +114,7 @@ pub(crate) async fn ensure(context: &Context, durability: Durability) -> Result<
             discard: DiscardPolicy::New,
             deny_delete: true,
             allow_rollup: true,
+            allow_message_ttl: true,
             max_message_size: 1 << 20,
             ..stream(&format!("KV_{bucket}"), &[&format!("$KV.{bucket}.>")], durability)
         };
@@ -112,6 +127,15 @@ pub(crate) async fn ensure(context: &Context, durability: Durability) -> Result<
     };
     if context.get_object_store("artifacts").await.is_err() {
         context.create_object_store(objects).await.map_err(BusError::other)?;
+    }
+    // The client creates object stores with direct gets, which a lagging replica may answer with "not found".
+    let store = context.get_stream("OBJ_artifacts").await.map_err(BusError::other)?;
+    let config = &store.cached_info().config;
+    if config.allow_direct {
+        context
+            .update_stream(Config { allow_direct: false, ..config.clone() })
+            .await
+            .map_err(BusError::other)?;
     }
     Ok(())
 }

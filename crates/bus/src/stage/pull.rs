@@ -4,23 +4,26 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use async_nats::jetstream::Message;
 use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, PullConsumer, pull};
+use async_nats::jetstream::{AckKind, Message};
 use futures::StreamExt;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::attempt::Attempt;
-use super::{Source, Stage};
+use super::settle::requeue;
+use super::{Guard, Source, Stage};
 use crate::claims::Claims;
 use crate::connection::{Bus, BusError};
-use crate::subjects::Lane;
+use crate::subjects::{JOBS, Lane};
 
 /// Deliveries after which the server gives up; the claims' attempts end work long before.
 const MAX_DELIVER: i64 = 64;
-/// How long a pull waits for hot work before bulk work is looked at again.
+/// How long a pull waits for work while a slot is kept for it.
 const EXPIRES: Duration = Duration::from_millis(500);
+/// When an answer to a pull that should come at once counts as lost.
+const LOST: Duration = Duration::from_secs(5);
 
 /// A stage that runs.
 pub struct Running {
@@ -51,6 +54,7 @@ pub async fn start<S: Stage>(
         lanes.push((source, consumer));
     }
     lanes.sort_by_key(|(source, _)| source.lane);
+    let waits = vec![false; lanes.len()];
     let lease_ms = u64::try_from(bus.settings().ack_wait.as_millis()).unwrap_or(30_000);
     let claims = Claims::new(&bus, S::NAME, lease_ms);
     let puller = Puller {
@@ -61,10 +65,15 @@ pub async fn start<S: Stage>(
         claims,
         lanes,
         work: JoinSet::new(),
+        waiting: JoinSet::new(),
+        waits,
         give_up: CancellationToken::new(),
         rounds: 0,
         bulk: Arc::default(),
     };
+    if limits.guard == Guard::Claim && puller.lanes.iter().any(|(source, _)| source.stream == JOBS) {
+        tokio::spawn(requeue(puller.bus.clone(), S::NAME, stop.clone()));
+    }
     let task = tokio::spawn(puller.run(stop, grace));
     Ok(Running { task })
 }
@@ -93,44 +102,64 @@ struct Puller<S: Stage> {
     slots: Arc<Semaphore>,
     total: usize,
     work: JoinSet<()>,
+    /// Pulls that wait for a message, each with the slot that the message will take.
+    waiting: JoinSet<Waited>,
+    /// Which sources have such a pull.
+    waits: Vec<bool>,
     give_up: CancellationToken,
     rounds: usize,
     /// Bulk work in hand.
     bulk: Arc<AtomicUsize>,
 }
 
+/// What a waiting pull came to.
+struct Waited {
+    index: usize,
+    slot: OwnedSemaphorePermit,
+    message: Result<Option<Message>, BusError>,
+}
+
+/// Work in hand of one lane; counted down also when the work panics.
+struct InHand(Arc<AtomicUsize>);
+
+impl Drop for InHand {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 impl<S: Stage> Puller<S> {
     async fn run(mut self, stop: CancellationToken, grace: Duration) {
         while !stop.is_cancelled() {
             while self.work.try_join_next().is_some() {}
-            let permit = tokio::select! {
-                () = stop.cancelled() => break,
-                permit = Arc::clone(&self.slots).acquire_owned() => permit,
-            };
-            let Ok(permit) = permit else { break };
-            drop(permit);
-            let taken = tokio::select! {
-                () = stop.cancelled() => break,
-                taken = self.round() => taken,
-            };
-            if let Err(error) = taken {
-                tracing::warn!(stage = S::NAME, %error, "cannot pull");
-                tokio::select! {
-                    () = stop.cancelled() => break,
-                    () = tokio::time::sleep(Duration::from_millis(500)) => {}
+            match self.fill(&stop).await {
+                Ok(0) => {}
+                Ok(_) => continue,
+                Err(error) => {
+                    self.trouble(&error, &stop).await;
+                    continue;
                 }
             }
+            self.wait_for_more();
+            tokio::select! {
+                () = stop.cancelled() => break,
+                Some(waited) = self.waiting.join_next(), if !self.waiting.is_empty() => {
+                    if let Err(error) = self.arrived(waited) {
+                        self.trouble(&error, &stop).await;
+                    }
+                }
+                _ = self.work.join_next(), if !self.work.is_empty() => {}
+            }
         }
-        let finish = async { while self.work.join_next().await.is_some() {} };
-        if tokio::time::timeout(grace, finish).await.is_err() {
-            self.give_up.cancel();
-            while self.work.join_next().await.is_some() {}
-        }
+        self.drain(grace).await;
     }
 
-    /// Fills the free slots once: bulk up to its reserved share, then hot, then bulk and hints with what is left;
-    /// when nothing is there, waits for work of the first source.
-    async fn round(&mut self) -> Result<(), BusError> {
+    /// Takes what is there for the free slots: bulk up to its reserved share, then hot, then bulk and hints with what
+    /// is left.
+    async fn fill(&mut self, stop: &CancellationToken) -> Result<usize, BusError> {
+        if self.slots.available_permits() == 0 {
+            return Ok(0);
+        }
         self.rounds = self.rounds.wrapping_add(1);
         let lanes: Vec<(Lane, PullConsumer)> = self.lanes.iter().map(|(s, c)| (s.lane, c.clone())).collect();
         // One slot in eight; with fewer slots, one round in eight.
@@ -141,20 +170,14 @@ impl<S: Stage> Puller<S> {
             taken += self.fetch(*lane, consumer, reserved.min(self.slots.available_permits())).await?;
         }
         for (lane, consumer) in &lanes {
+            if stop.is_cancelled() {
+                break;
+            }
             let free = self.slots.available_permits();
             let free = if *lane == Lane::Hint { free.saturating_sub(self.total / 8) } else { free };
             taken += self.fetch(*lane, consumer, free).await?;
         }
-        if taken > 0 || self.slots.available_permits() == 0 {
-            return Ok(());
-        }
-        let Some((lane, consumer)) = lanes.first() else { return Ok(()) };
-        let mut batch =
-            consumer.batch().max_messages(1).expires(EXPIRES).messages().await.map_err(BusError::other)?;
-        while let Some(message) = batch.next().await {
-            self.spawn(*lane, message.map_err(BusError::other)?).await;
-        }
-        Ok(())
+        Ok(taken)
     }
 
     async fn fetch(&mut self, lane: Lane, consumer: &PullConsumer, max: usize) -> Result<usize, BusError> {
@@ -163,17 +186,80 @@ impl<S: Stage> Puller<S> {
         }
         let mut batch = consumer.fetch().max_messages(max).messages().await.map_err(BusError::other)?;
         let mut taken = 0;
-        while let Some(message) = batch.next().await {
-            self.spawn(lane, message.map_err(BusError::other)?).await;
+        // A pull without expiry has no time-out of its own: a request that was lost with its connection would
+        // otherwise be waited for without end.
+        while let Some(message) = tokio::time::timeout(LOST, batch.next())
+            .await
+            .map_err(|_| BusError::Other("a pull was not answered".into()))?
+        {
+            let message = message.map_err(BusError::other)?;
+            let Ok(slot) = Arc::clone(&self.slots).try_acquire_owned() else { break };
+            self.spawn(lane, message, slot);
             taken += 1;
         }
         Ok(taken)
     }
 
-    async fn spawn(&mut self, lane: Lane, message: Message) {
-        let Ok(slot): Result<OwnedSemaphorePermit, _> = Arc::clone(&self.slots).acquire_owned().await else {
-            return;
+    /// Nothing is there: one pull a source waits for the next message, in the order of sources, for as many as there
+    /// are free slots. Each holds its slot, so never more is asked for than can be worked on.
+    fn wait_for_more(&mut self) {
+        for index in 0..self.lanes.len() {
+            let Some((source, consumer)) = self.lanes.get(index) else { continue };
+            if self.waits.get(index).copied().unwrap_or(true) {
+                continue;
+            }
+            // With few slots, waiting for hints would keep urgent work out.
+            if source.lane == Lane::Hint && self.slots.available_permits() <= self.total / 8 {
+                continue;
+            }
+            let Ok(slot) = Arc::clone(&self.slots).try_acquire_owned() else { return };
+            let consumer = consumer.clone();
+            self.waiting.spawn(async move { Waited { index, slot, message: next(&consumer).await } });
+            if let Some(waits) = self.waits.get_mut(index) {
+                *waits = true;
+            }
+        }
+    }
+
+    fn arrived(&mut self, waited: Result<Waited, tokio::task::JoinError>) -> Result<(), BusError> {
+        let waited = match waited {
+            Ok(waited) => waited,
+            Err(error) => {
+                // It cannot say which it was; all may be asked anew.
+                self.waits.fill(false);
+                return Err(BusError::other(error));
+            }
         };
+        if let Some(waits) = self.waits.get_mut(waited.index) {
+            *waits = false;
+        }
+        if let (Some(message), Some((source, _))) = (waited.message?, self.lanes.get(waited.index)) {
+            let lane = source.lane;
+            self.spawn(lane, message, waited.slot);
+        }
+        Ok(())
+    }
+
+    /// The broker failed: a pause, and the durables again, in case they are gone.
+    async fn trouble(&mut self, error: &BusError, stop: &CancellationToken) {
+        tracing::warn!(stage = S::NAME, %error, "cannot pull");
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(EXPIRES) => {}
+        }
+        for (source, held) in &mut self.lanes {
+            let made = tokio::select! {
+                () = stop.cancelled() => return,
+                made = consumer(&self.bus, source) => made,
+            };
+            match made {
+                Ok(made) => *held = made,
+                Err(error) => tracing::warn!(stage = S::NAME, %error, "cannot make a durable"),
+            }
+        }
+    }
+
+    fn spawn(&mut self, lane: Lane, message: Message, slot: OwnedSemaphorePermit) {
         let attempt = Attempt {
             bus: self.bus.clone(),
             stage: Arc::clone(&self.stage),
@@ -181,16 +267,43 @@ impl<S: Stage> Puller<S> {
             lane,
             give_up: self.give_up.clone(),
         };
-        let bulk = (lane == Lane::Bulk).then(|| Arc::clone(&self.bulk));
-        if let Some(bulk) = &bulk {
-            bulk.fetch_add(1, Ordering::Relaxed);
-        }
+        let bulk = (lane == Lane::Bulk).then(|| {
+            self.bulk.fetch_add(1, Ordering::Relaxed);
+            InHand(Arc::clone(&self.bulk))
+        });
         self.work.spawn(async move {
             attempt.handle(message).await;
-            if let Some(bulk) = bulk {
-                bulk.fetch_sub(1, Ordering::Relaxed);
-            }
-            drop(slot);
+            drop((bulk, slot));
         });
     }
+
+    /// Finishes what is in hand within `grace`, then gives it back. What still arrives is given back at once.
+    async fn drain(mut self, grace: Duration) {
+        let late = async {
+            while let Some(waited) = self.waiting.join_next().await {
+                if let Ok(Waited { message: Ok(Some(message)), .. }) = waited
+                    && let Err(error) = message.ack_with(AckKind::Nak(None)).await
+                {
+                    tracing::warn!(stage = S::NAME, %error, "cannot give a message back");
+                }
+            }
+        };
+        let work = &mut self.work;
+        let finish = async { while work.join_next().await.is_some() {} };
+        let (_, finished) = tokio::join!(
+            tokio::time::timeout(EXPIRES + Duration::from_secs(1), late),
+            tokio::time::timeout(grace, finish)
+        );
+        if finished.is_err() {
+            self.give_up.cancel();
+            while self.work.join_next().await.is_some() {}
+        }
+    }
+}
+
+/// The next message of a consumer, if one comes before the pull expires.
+async fn next(consumer: &PullConsumer) -> Result<Option<Message>, BusError> {
+    let mut batch =
+        consumer.batch().max_messages(1).expires(EXPIRES).messages().await.map_err(BusError::other)?;
+    batch.next().await.transpose().map_err(BusError::other)
 }
