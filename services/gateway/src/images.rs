@@ -115,12 +115,8 @@ pub async fn status(
             "digest": layer.digest, "size": layer.size, "state": known.state, "code": known.code, "detail": known.detail,
         }));
     }
-    let sbom = app.bus.artifacts().exists(&subjects::sbom_artifact(&digest)).await?;
-    let scanned = app
-        .bus
-        .ask("image", &json!({ "digest": digest.as_str() }), std::time::Duration::from_secs(10))
-        .await?
-        .unwrap_or(Value::Null);
+    let scanned = scanned(&app, &digest).await?.unwrap_or(Value::Null);
+    let sbom = scanned.get("sbom").is_some();
     let sources: Vec<String> =
         record.sources.iter().map(|s| format!("{}/{}{}", s.registry, s.repository, tag(&s.tag))).collect();
     Ok(Json(json!({
@@ -136,6 +132,16 @@ pub async fn status(
         "sbom": if sbom { "ready" } else { "absent" },
         "scan": scanned,
     })))
+}
+
+/// What the aggregator knows of an image; `None` before it was scanned.
+async fn scanned(app: &App, digest: &Digest) -> Result<Option<Value>, ApiError> {
+    let question = json!({ "digest": digest.as_str() });
+    match app.bus.ask("image", &question, std::time::Duration::from_secs(10)).await? {
+        Ok(image) => Ok(Some(image)),
+        Err(refusal) if refusal.code == "not_found" => Ok(None),
+        Err(refusal) => Err(refusal.into()),
+    }
 }
 
 fn tag(tag: &str) -> String {
@@ -162,7 +168,9 @@ pub async fn sbom(
     if record.sources.is_empty() {
         return Err(missing());
     }
-    let bytes = app.bus.artifacts().get(&subjects::sbom_artifact(&digest)).await?.ok_or_else(missing)?;
+    let scanned = scanned(&app, &digest).await?.ok_or_else(missing)?;
+    let name = scanned.get("sbom").and_then(Value::as_str).ok_or_else(missing)?;
+    let bytes = app.bus.artifacts().get(name).await?.ok_or_else(missing)?;
     let corrupt = |error: String| ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "artifact_corrupt", error);
     let message = v1::Sbom::decode(bytes).map_err(|error| corrupt(error.to_string()))?;
     let sbom = Sbom::try_from(message).map_err(|error| corrupt(error.to_string()))?;

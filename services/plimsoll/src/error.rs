@@ -46,3 +46,5 @@ impl From<plimsoll_bus::BusError> for CliError {
         Self::new(error.code(), error)
     }
 }
+
+impl std::error::Error for CliError {}

@@ -7,6 +7,8 @@
 //! | [`up`] | `up`, `run`: the roles; `rebuild`, `backup`, `restore`: the store |
 //! | [`demo`] | `demo`: a registry, a cluster and their findings, from an empty folder |
 
+#![allow(unreachable_pub, reason = "a binary: pub marks what a module offers to the others")]
+
 mod demo;
 mod error;
 mod offline;

@@ -62,11 +62,11 @@ pub fn for_terminal(text: &str) -> std::borrow::Cow<'_, str> {
     text.chars().map(|c| if is_unsafe(c) && !matches!(c, '\n' | '\t') { '\u{fffd}' } else { c }).collect()
 }
 
-/// The lines of a table, without the blanks that fill its last column.
+/// The lines of a table, without the blanks around it.
 pub fn lines(table: &Table) -> String {
     let mut text = String::new();
     for line in table.lines() {
-        text.push_str(line.trim_end());
+        text.push_str(line.strip_prefix(' ').unwrap_or(&line).trim_end());
         text.push('\n');
     }
     text

@@ -12,7 +12,6 @@ use plimsoll_cpu::Pool;
 use plimsoll_process::{ProcessError, Role};
 use plimsoll_testkit::nats::{NatsOptions, NatsServer};
 use tokio::net::TcpListener;
-use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::Outcome;
@@ -109,7 +108,10 @@ pub fn run(what: What) -> Outcome {
 
 /// A multi-threaded runtime.
 pub fn runtime() -> Result<tokio::runtime::Runtime, CliError> {
-    tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(CliError::io("start the runtime"))
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(CliError::io("start the runtime"))
 }
 
 fn up(args: UpArgs) -> Outcome {
@@ -145,45 +147,51 @@ fn run_roles(args: RunArgs) -> Outcome {
     result.map(|()| ExitCode::SUCCESS)
 }
 
-/// Runs roles until the token ends or one of them fails, which ends the others.
+/// Runs roles until the token ends or one of them fails, which ends the others. Each role has a thread that drives
+/// it; its tasks share the runtime.
 async fn play(roles: &[Name], role: Role, mut listener: Option<TcpListener>) -> Result<(), CliError> {
-    let mut tasks = JoinSet::new();
-    for name in roles {
-        let role = role.clone();
-        let taken = if *name == Name::Gateway { listener.take() } else { None };
-        tasks.spawn(async move {
-            match name_of(*name) {
-                Name::Gateway => match taken {
-                    Some(listener) => plimsoll_gateway_service::serve(role, listener).await,
-                    None => plimsoll_gateway_service::run(role).await,
-                },
-                Name::Unpack => plimsoll_unpack_service::run(role).await,
-                Name::Sbom => plimsoll_sbom_service::run(role).await,
-                Name::Scan => plimsoll_scan_service::run(role).await,
-                Name::Netpol => plimsoll_netpol_service::run(role).await,
-                Name::Aggregator => plimsoll_aggregator_service::run(role).await,
-                Name::Feeds => plimsoll_feeds_service::run(role).await,
-            }
-        });
-    }
-    let mut first = Ok(());
-    while let Some(ended) = tasks.join_next().await {
-        let ended = match ended {
-            Ok(result) => result.map_err(CliError::from),
-            Err(error) => Err(CliError::new("internal", error)),
+    let (ended, mut ends) = tokio::sync::mpsc::unbounded_channel();
+    let runtime = tokio::runtime::Handle::current();
+    for &name in roles {
+        let (role, ended, runtime) = (role.clone(), ended.clone(), runtime.clone());
+        let taken = if name == Name::Gateway { listener.take() } else { None };
+        let drive = move || {
+            let result = runtime.block_on(async {
+                match name {
+                    Name::Gateway => match taken {
+                        Some(listener) => plimsoll_gateway_service::serve(role, listener).await,
+                        None => plimsoll_gateway_service::run(role).await,
+                    },
+                    Name::Unpack => plimsoll_unpack_service::run(role).await,
+                    Name::Sbom => plimsoll_sbom_service::run(role).await,
+                    Name::Scan => plimsoll_scan_service::run(role).await,
+                    Name::Netpol => plimsoll_netpol_service::run(role).await,
+                    Name::Aggregator => plimsoll_aggregator_service::run(role).await,
+                    Name::Feeds => plimsoll_feeds_service::run(role).await,
+                }
+            });
+            // Whoever waited may have gone with the process.
+            let _ = ended.send(result);
         };
+        std::thread::Builder::new()
+            .name(format!("{name:?}").to_lowercase())
+            .spawn(drive)
+            .map_err(CliError::io("start a role's thread"))?;
+    }
+    drop(ended);
+    let mut first = Ok(());
+    while let Some(result) = ends.recv().await {
         if !role.stop.is_cancelled() {
+            if result.is_ok() {
+                first = Err(CliError::new("internal", "a role ended by itself"));
+            }
             role.stop.cancel();
         }
         if first.is_ok() {
-            first = ended;
+            first = result.map_err(CliError::from);
         }
     }
     first
-}
-
-fn name_of(name: Name) -> Name {
-    name
 }
 
 /// Everything in one process: a broker of its own (unless the configuration names one), every role, a listener.
@@ -206,7 +214,11 @@ impl Deployment {
         let lock = lock(data)?;
         if config.tokens.is_empty() {
             let text = own_token(data)?;
-            config.tokens = vec![Token::new("local", &text, vec![Scope::Webhooks, Scope::Images, Scope::Deploys, Scope::Read])];
+            config.tokens = vec![Token::new(
+                "local",
+                &text,
+                vec![Scope::Webhooks, Scope::Images, Scope::Deploys, Scope::Read],
+            )];
         }
         let nats = broker(&config, data).await?;
         let url = nats.as_ref().map(NatsServer::url);
@@ -221,7 +233,16 @@ impl Deployment {
         let address = listener.local_addr().map_err(CliError::io("read the listener's address"))?;
         let url = format!("http://{address}");
         std::fs::write(data.join("url"), &url).map_err(CliError::io("write url"))?;
-        Ok(Self { config: Arc::new(config), pool, data: data.to_owned(), listener, nats, bus, url, _lock: lock })
+        Ok(Self {
+            config: Arc::new(config),
+            pool,
+            data: data.to_owned(),
+            listener,
+            nats,
+            bus,
+            url,
+            _lock: lock,
+        })
     }
 
     /// The connection to the broker.
@@ -272,7 +293,9 @@ async fn broker(config: &Config, data: &Path) -> Result<Option<NatsServer>, CliE
         ..NatsOptions::default()
     };
     let server = NatsServer::start_with(options).await.map_err(|error| {
-        CliError::new("nats_server", error).hint("install nats-server 2.14 or newer, set NATS_SERVER to its path, or NATS_URL to a running one")
+        CliError::new("nats_server", error).hint(
+            "install nats-server 2.14 or newer, set NATS_SERVER to its path, or NATS_URL to a running one",
+        )
     })?;
     Ok(Some(server))
 }
@@ -319,10 +342,17 @@ fn rebuild(common: &Common) -> Outcome {
         let settings = plimsoll_aggregator_service::settings(&config)?;
         let facts = plimsoll_bus::batches::acknowledged(&bus, subjects::FACTS, "aggregator").await?;
         let events = plimsoll_bus::batches::acknowledged(&bus, subjects::EVENTS, "aggregator").await?;
-        let role = Role { bus, pool, config: Arc::new(config), data: common.data.clone(), stop: CancellationToken::new() };
+        let role = Role {
+            bus,
+            pool,
+            config: Arc::new(config),
+            data: common.data.clone(),
+            stop: CancellationToken::new(),
+        };
         let fresh = path.with_extension("fresh");
         plimsoll_aggregator_service::rebuild::remove(&fresh)?;
-        let count = plimsoll_aggregator_service::rebuild::rebuild(&role, &settings, &fresh, facts, events).await?;
+        let count =
+            plimsoll_aggregator_service::rebuild::rebuild(&role, &settings, &fresh, facts, events).await?;
         plimsoll_aggregator_service::rebuild::remove(&path)?;
         std::fs::rename(&fresh, &path).map_err(CliError::io("put the rebuilt store in place"))?;
         if let Some(mut nats) = nats {
@@ -337,7 +367,8 @@ fn rebuild(common: &Common) -> Outcome {
 fn backup(args: &BackupArgs) -> Outcome {
     let config = plimsoll_process::configuration(args.common.config.as_deref())?;
     let answer = runtime()?.block_on(async {
-        let url = std::fs::read_to_string(args.common.data.join("nats.url")).ok().map(|url| url.trim().to_owned());
+        let url =
+            std::fs::read_to_string(args.common.data.join("nats.url")).ok().map(|url| url.trim().to_owned());
         let url = url.filter(|_| config.nats.urls.is_empty() && std::env::var("NATS_URL").is_err());
         let bus = plimsoll_process::connect("plimsoll-backup", &config, url).await?;
         let question = serde_json::json!({ "name": args.name });
@@ -350,7 +381,8 @@ fn backup(args: &BackupArgs) -> Outcome {
 
 fn restore(args: &RestoreArgs) -> Outcome {
     let path = plimsoll_aggregator_service::store_path(&args.common.data);
-    std::fs::create_dir_all(&args.common.data).map_err(CliError::io(format!("create {}", args.common.data.display())))?;
+    std::fs::create_dir_all(&args.common.data)
+        .map_err(CliError::io(format!("create {}", args.common.data.display())))?;
     let _lock = lock(&args.common.data)?;
     if path.exists() && !args.force {
         return Err(CliError::new("store_exists", format!("{} is there already", path.display()))

@@ -37,6 +37,9 @@ pub(super) fn source(error: &SourceError) -> CliError {
         SourceError::NotAnImage { .. } => {
             cli.hint("charts, signatures and attestations have no packages to list")
         }
+        SourceError::Io { path, .. } if path.ends_with("oci-layout") => {
+            cli.hint("oci: wants a folder with oci-layout, index.json and blobs; dir: reads any folder")
+        }
         SourceError::Digest { .. } => cli.hint("the content was changed or damaged; fetch it again"),
         _ => cli,
     }
@@ -44,10 +47,16 @@ pub(super) fn source(error: &SourceError) -> CliError {
 
 fn registry_hint(cli: CliError, error: &RegistryError) -> CliError {
     match error {
-        RegistryError::NotConfigured { host, role: "registry" } => cli.hint(format!(
-            "only registries of the configuration are connected to: add `registries: [{{host: {host}}}]` to a file and \
-             name it with --config or PLIMSOLL_CONFIG"
-        )),
+        RegistryError::NotConfigured { host, role: "registry" } => {
+            // What Docker speaks to in the clear has no certificate.
+            let name = host.rsplit_once(':').map_or(host.as_str(), |(name, _)| name);
+            let plain = matches!(name, "localhost" | "127.0.0.1" | "[::1]");
+            let plain = if plain { ", plain_http: true" } else { "" };
+            cli.hint(format!(
+                "only registries of the configuration are connected to: add `registries: [{{host: \"{host}\"{plain}}}]` \
+                 to a file and name it with --config or PLIMSOLL_CONFIG"
+            ))
+        }
         RegistryError::NotConfigured { role, .. } => cli.hint(format!(
             "the registry sends us to a {role} that the configuration does not allow: see token_hosts, redirect_hosts \
              and mirrors of its entry in `registries`"

@@ -19,7 +19,10 @@ impl Client {
     /// The client of what the command line names.
     pub fn new(gateway: &Gateway) -> Result<Self, CliError> {
         let read = |name: &str| {
-            std::fs::read_to_string(gateway.data.join(name)).ok().map(|text| text.trim().to_owned()).filter(|t| !t.is_empty())
+            std::fs::read_to_string(gateway.data.join(name))
+                .ok()
+                .map(|text| text.trim().to_owned())
+                .filter(|t| !t.is_empty())
         };
         let base = gateway.url.clone().or_else(|| read("url")).ok_or_else(|| {
             CliError::new("no_gateway", "no gateway is known")
@@ -52,8 +55,15 @@ impl Client {
     }
 
     /// `POST` of a body; the answer is JSON.
-    pub fn post(&self, path: &str, query: &[(&str, String)], kind: &str, body: Vec<u8>) -> Result<Value, CliError> {
-        let request = self.request(reqwest::Method::POST, path, query).header("content-type", kind).body(body);
+    pub fn post(
+        &self,
+        path: &str,
+        query: &[(&str, String)],
+        kind: &str,
+        body: Vec<u8>,
+    ) -> Result<Value, CliError> {
+        let request =
+            self.request(reqwest::Method::POST, path, query).header("content-type", kind).body(body);
         json(self.send(request.timeout(Duration::from_secs(120)))?)
     }
 
@@ -80,7 +90,8 @@ impl Client {
         let body: Value = response.json().unwrap_or(Value::Null);
         let text = |name: &str| body.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
         let code = if text("code").is_empty() { format!("http_{}", status.as_u16()) } else { text("code") };
-        let error = CliError::new(code, if text("detail").is_empty() { status.to_string() } else { text("detail") });
+        let error =
+            CliError::new(code, if text("detail").is_empty() { status.to_string() } else { text("detail") });
         Err(if text("hint").is_empty() { error } else { error.hint(text("hint")) })
     }
 }

@@ -46,15 +46,19 @@ pub fn documents(paths: &[PathBuf]) -> Result<Vec<u8>, CliError> {
     fn walk(path: &Path, top: bool, out: &mut Vec<u8>) -> Result<(), CliError> {
         let failed = || CliError::io(format!("read {}", path.display()));
         if path.is_dir() {
-            let mut entries: Vec<PathBuf> =
-                std::fs::read_dir(path).map_err(failed())?.map(|e| e.map(|e| e.path())).collect::<Result<_, _>>().map_err(failed())?;
+            let mut entries: Vec<PathBuf> = std::fs::read_dir(path)
+                .map_err(failed())?
+                .map(|e| e.map(|e| e.path()))
+                .collect::<Result<_, _>>()
+                .map_err(failed())?;
             entries.sort();
             for entry in entries {
                 walk(&entry, false, out)?;
             }
             return Ok(());
         }
-        let wanted = path.extension().and_then(|e| e.to_str()).is_some_and(|e| matches!(e, "yaml" | "yml" | "json"));
+        let wanted =
+            path.extension().and_then(|e| e.to_str()).is_some_and(|e| matches!(e, "yaml" | "yml" | "json"));
         if top || wanted {
             out.extend(std::fs::read(path).map_err(failed())?);
             out.extend_from_slice(b"\n---\n");
@@ -79,7 +83,8 @@ pub fn deploy(args: &DeployArgs) -> Outcome {
     } else {
         "apply"
     };
-    let mut query = vec![("cluster", args.cluster.clone()), ("mode", mode.to_owned()), ("scope", args.scope.clone())];
+    let mut query =
+        vec![("cluster", args.cluster.clone()), ("mode", mode.to_owned()), ("scope", args.scope.clone())];
     if let Some(base) = args.base {
         query.push(("base", base.to_string()));
     }

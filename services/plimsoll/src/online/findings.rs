@@ -85,7 +85,9 @@ pub fn holder_of(holder: &Value) -> String {
             text(w, "/workload/kind"),
             text(w, "/workload/name")
         ),
-        None => format!("{}/{}", text(holder, "/repository/registry"), text(holder, "/repository/repository")),
+        None => {
+            format!("{}/{}", text(holder, "/repository/registry"), text(holder, "/repository/repository"))
+        }
     }
 }
 
@@ -167,7 +169,8 @@ fn watch(client: &Client, args: &FindingsArgs) -> Outcome {
             print(data.trim_start());
             continue;
         }
-        let message: Value = serde_json::from_str(data).map_err(|error| CliError::new("bad_answer", error))?;
+        let message: Value =
+            serde_json::from_str(data).map_err(|error| CliError::new("bad_answer", error))?;
         for line in changes_of(&message) {
             print(&line);
         }
@@ -184,7 +187,11 @@ pub fn changes_of(message: &Value) -> Vec<String> {
             let finding = change.get("finding").unwrap_or(&Value::Null);
             let before = text(change, "/previousClass");
             let class = text(finding, "/class");
-            let class = if before.is_empty() || before == class { class.to_owned() } else { format!("{before} → {class}") };
+            let class = if before.is_empty() || before == class {
+                class.to_owned()
+            } else {
+                format!("{before} → {class}")
+            };
             clean(&format!(
                 "{:<12} {:<15} {} {} {} — {}",
                 text(change, "/kind"),
@@ -197,7 +204,12 @@ pub fn changes_of(message: &Value) -> Vec<String> {
         })
         .collect();
     if let Some(failure) = message.get("failure").filter(|f| !f.is_null()) {
-        lines.push(clean(&format!("{:<12} {:<15} {holder} — {}", "scan_failed", text(failure, "/code"), text(failure, "/detail"))));
+        lines.push(clean(&format!(
+            "{:<12} {:<15} {holder} — {}",
+            "scan_failed",
+            text(failure, "/code"),
+            text(failure, "/detail")
+        )));
     }
     lines
 }

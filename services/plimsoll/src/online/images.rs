@@ -63,7 +63,11 @@ pub fn status(args: &StatusArgs) -> Outcome {
         rows.add_row([format!("layer {digest}"), field("state"), field("code"), field("detail")]);
     }
     rows.add_row(["sbom".to_owned(), text("/sbom"), String::new(), String::new()]);
-    let scan = if answer.get("scan").is_some_and(Value::is_null) { "absent".to_owned() } else { text("/scan/state") };
+    let scan = if answer.get("scan").is_some_and(Value::is_null) {
+        "absent".to_owned()
+    } else {
+        text("/scan/state")
+    };
     rows.add_row(["scan".to_owned(), scan, String::new(), String::new()]);
     print(&rows.to_string());
     Ok(ExitCode::SUCCESS)

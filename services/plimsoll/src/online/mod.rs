@@ -13,7 +13,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use crate::Outcome;
 
 pub use client::Client;
-pub use findings::changes_of;
+pub use findings::{changes_of, print_actions, print_findings};
 
 #[derive(Debug, Subcommand)]
 pub enum What {

@@ -33,7 +33,8 @@ pub struct ReconcileArgs {
 pub fn reconcile(args: &ReconcileArgs) -> Outcome {
     let client = Client::new(&args.gateway)?;
     let config = plimsoll_process::configuration(args.config.as_deref())?;
-    let registries = Registries::new(&config.registries).map_err(|error| CliError::new("registries", error))?;
+    let registries =
+        Registries::new(&config.registries).map_err(|error| CliError::new("registries", error))?;
     let failed = |error: plimsoll_image::registry::RegistryError| CliError::new(error.code(), error);
     let limit = usize::try_from(config.limits.list_entries).unwrap_or(usize::MAX);
     let runtime = crate::up::runtime()?;
