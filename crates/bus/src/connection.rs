@@ -389,6 +389,12 @@ impl Bus {
         Ok(stream.cached_info().state.last_sequence)
     }
 
+    /// Sends what is buffered and ends the connection, before a server that belongs to this process is stopped.
+    pub async fn close(&self) {
+        // A connection that is gone needs no end.
+        let _ = self.client().drain().await;
+    }
+
     /// Sends what is buffered; for a clean stop.
     pub async fn flush(&self) {
         // The connection may be gone already, and then there is nothing to flush to.

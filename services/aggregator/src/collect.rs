@@ -84,7 +84,7 @@ pub async fn collect(aggregator: &Aggregator, now: Timestamp) -> Result<Swept, P
                     continue;
                 }
                 let since = known.get(&name).copied().unwrap_or(now.0);
-                if now.0 - since < keep || (known.get(&name).is_none() && keep > 0) {
+                if now.0 - since < keep || (!known.contains_key(&name) && keep > 0) {
                     swept.unmarked += 1;
                     next.insert(name, since);
                     continue;

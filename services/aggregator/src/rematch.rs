@@ -106,10 +106,13 @@ async fn catch_up(aggregator: &Aggregator, asked: &mut HashMap<i64, Instant>) ->
     let reader = aggregator.store.reader();
     let seq = reader.db_seq().await.map_err(store_failed)?;
     asked.retain(|_, at| at.elapsed() < AGAIN);
+    if seq == 0 {
+        return Ok(());
+    }
     let mut after = 0;
-    while seq > 0 {
+    loop {
         let page = reader.pending_catch_up(after, CHUNK).await.map_err(store_failed)?;
-        let Some((last, _)) = page.last() else { break };
+        let Some((last, _)) = page.last() else { return Ok(()) };
         after = *last;
         let wanted: Vec<(i64, ComponentKey)> =
             page.into_iter().filter(|(id, _)| !asked.contains_key(id)).collect();
@@ -119,7 +122,6 @@ async fn catch_up(aggregator: &Aggregator, asked: &mut HashMap<i64, Instant>) ->
         asked.extend(wanted.iter().map(|(id, _)| (*id, Instant::now())));
         send(aggregator, seq, &format!("Db {seq}"), wanted.into_iter().map(|(_, key)| key)).await?;
     }
-    Ok(())
 }
 
 async fn send(

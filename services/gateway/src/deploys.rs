@@ -62,7 +62,7 @@ pub async fn deploy(
     scope(scope_text).map_err(|error| ApiError::bad("bad_request", error))?;
     let input = bytes.clone();
     let parsed = app.pool.run("deploy.parse", move |_: &_| parse_documents(&input, Format::Yaml)).await;
-    let objects = parsed.map_err(|error| ApiError::unavailable(error))?.map_err(|error| {
+    let objects = parsed.map_err(ApiError::unavailable)?.map_err(|error| {
         ApiError::bad(error.code(), error).hint("nothing was recorded; correct the object and send all again")
     })?;
     if objects.is_empty() && mode != "replace" {
@@ -158,7 +158,7 @@ async fn dry_run(app: &App, event: &v1::ClusterChanged, lines: Vec<u8>) -> Resul
         .pool
         .run("deploy.dry_run", work)
         .await
-        .map_err(|error| ApiError::unavailable(error))?
+        .map_err(ApiError::unavailable)?
         .map_err(|error| ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "dry_run_failed", error))?;
     let workloads: Vec<_> = fact
         .workloads

@@ -260,7 +260,7 @@ impl Deployment {
             stop,
         };
         let result = play(&Name::ALL, role, Some(self.listener)).await;
-        self.bus.flush().await;
+        self.bus.close().await;
         if let Some(nats) = &mut self.nats
             && let Err(error) = nats.stop().await
         {

@@ -108,7 +108,7 @@ impl Stage for SbomStage {
             layers.push(self.layer(&layer.digest).await?);
         }
         if !layers.is_empty() && layers.iter().all(|layer| matches!(layer, Layer::Failed { .. })) {
-            return Ok(failed(cx, &digest, &record, &layers)?);
+            return failed(cx, &digest, &record, &layers);
         }
         let name = artifact(&digest, &layers);
         if !cx.artifacts().exists(&name).await? {

@@ -81,7 +81,7 @@ impl Stage for ManifestStage {
 
     fn limits(&self) -> Limits {
         // The scan record is the effect, and it is compared and set.
-        Limits { slots: 32, guard: Guard::Effect, ..Limits::default() }
+        Limits { slots: 32, attempts: 12, guard: Guard::Effect, ..Limits::default() }
     }
 
     async fn run(&self, cx: &Cx, asked: &Asked) -> Result<Planned, Failure> {

@@ -1,0 +1,4 @@
+//! The program as people call it.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod offline;
