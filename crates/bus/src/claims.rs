@@ -108,6 +108,17 @@ impl Claims {
         }
     }
 
+    /// Forgets work that is done, because what came of it is gone. Work that is not done is left alone.
+    pub async fn reopen(&self, key: &WorkKey) -> Result<(), BusError> {
+        let key = self.record_key(key);
+        if let Some(record) = self.records.get(&key).await?
+            && record.decode::<v1::Claim>()?.state == "done"
+        {
+            self.records.delete(&key, record.revision).await?;
+        }
+        Ok(())
+    }
+
     /// Writes the held claim again, which starts its lease anew. False when it was taken over.
     pub async fn renew(&self, held: &mut Held) -> Result<bool, BusError> {
         self.write(held).await

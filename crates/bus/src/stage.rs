@@ -157,6 +157,11 @@ pub trait Stage: Send + Sync + 'static {
     fn limits(&self) -> Limits;
     /// Does the work.
     async fn run(&self, cx: &Cx, input: &Self::In) -> Result<Self::Out, Failure>;
+    /// Whether what an earlier attempt recorded still stands. Without it the claim is reopened and the work done
+    /// anew: an artifact may have been collected since.
+    async fn stands(&self, _cx: &Cx, _input: &Self::In) -> Result<bool, Failure> {
+        Ok(true)
+    }
     /// What makes a permanent failure visible; published after the dead letter.
     async fn failed(&self, _cx: &Cx, _input: &Self::In, _code: &str, _detail: &str) -> Option<Self::Out> {
         None

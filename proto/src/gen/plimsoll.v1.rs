@@ -166,7 +166,7 @@ pub struct ImagePushed {
     pub media_type: ::prost::alloc::string::String,
     #[prost(int64, tag = "6")]
     pub at: i64,
-    /// hot or bulk
+    /// hot, or planned: whoever observed it plans it already
     #[prost(string, tag = "7")]
     pub lane: ::prost::alloc::string::String,
 }
@@ -256,6 +256,9 @@ pub struct ManifestJob {
     pub digest: ::prost::alloc::string::String,
     #[prost(int64, tag = "4")]
     pub at: i64,
+    /// Layers whose Extract is gone though their records say that they are ready.
+    #[prost(string, repeated, tag = "5")]
+    pub lost: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 /// jobs.layer.<lane>: read a layer
 #[derive(Clone, PartialEq, ::prost::Message)]

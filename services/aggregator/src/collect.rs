@@ -20,7 +20,11 @@ use crate::{Aggregator, store_failed};
 /// Kinds of artifacts that are swept when no root leads to them.
 const ROOTED: [&str; 4] = ["extract", "sbom", "state", "db"];
 /// Kinds of artifacts that only messages name: they outlive the longest stream.
-const CARRIED: [&str; 3] = ["spill", "objects", "answer"];
+const CARRIED: [&str; 2] = ["spill", "objects"];
+/// Answers that were too large for a message: whoever asked has read them by then.
+const ANSWERS: [&str; 1] = ["answer"];
+/// How long answers are kept, in milliseconds.
+const ANSWERS_KEPT: i64 = 3_600_000;
 
 /// What one run did.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -73,13 +77,15 @@ pub async fn collect(aggregator: &Aggregator, now: Timestamp) -> Result<Swept, P
     let carried =
         retention.facts.as_millis().max(retention.events.as_millis()).max(retention.unmarked.as_millis());
     let (mut swept, mut next) = (Swept::default(), BTreeMap::new());
-    for (kinds, keep) in [(ROOTED.as_slice(), retention.unmarked.as_millis()), (CARRIED.as_slice(), carried)]
-    {
+    for (kinds, keep) in [
+        (ROOTED.as_slice(), retention.unmarked.as_millis()),
+        (CARRIED.as_slice(), carried),
+        (ANSWERS.as_slice(), ANSWERS_KEPT),
+    ] {
         for kind in kinds {
             for name in artifacts.list(kind).await? {
-                if roots.names.contains(&name)
-                    || roots.layers.iter().any(|layer| name.ends_with(layer.as_str()))
-                {
+                let last = name.rsplit('.').next().unwrap_or_default();
+                if roots.names.contains(&name) || (*kind == "extract" && roots.layers.contains(last)) {
                     swept.marked += 1;
                     continue;
                 }
@@ -103,7 +109,7 @@ pub async fn collect(aggregator: &Aggregator, now: Timestamp) -> Result<Swept, P
 struct Marked {
     /// Names of artifacts.
     names: BTreeSet<String>,
-    /// Ends of the names of Extracts that are in use.
+    /// Last tokens of the names of Extracts that are in use.
     layers: BTreeSet<String>,
 }
 
@@ -111,12 +117,11 @@ async fn marked(aggregator: &Aggregator) -> Result<Marked, ProcessError> {
     let bus = &aggregator.role.bus;
     let roots = aggregator.store.reader().roots().await.map_err(store_failed)?;
     let mut names = roots.sboms;
-    let mut layers: BTreeSet<String> =
-        roots.layers.iter().map(|d| format!(".{}", token(d.as_str()))).collect();
+    let mut layers: BTreeSet<String> = roots.layers.iter().map(|d| token(d.as_str())).collect();
     for pinned in &aggregator.role.config.retention.pinned {
         if let Some(image) = aggregator.store.reader().image(pinned).await.map_err(store_failed)? {
             names.insert(image.sbom);
-            layers.extend(image.layers.iter().map(|d| format!(".{}", token(d.as_str()))));
+            layers.extend(image.layers.iter().map(|d| token(d.as_str())));
         }
     }
     let clusters = bus.records("clusters");
@@ -138,7 +143,7 @@ async fn marked(aggregator: &Aggregator) -> Result<Marked, ProcessError> {
     for digest in &roots.images {
         if let Some(record) = scans.get(&token(digest.as_str())).await? {
             let record: v1::ScanRecord = record.decode()?;
-            layers.extend(record.layers.iter().map(|layer| format!(".{}", token(&layer.digest))));
+            layers.extend(record.layers.iter().map(|layer| token(&layer.digest)));
         }
     }
     Ok(Marked { names, layers })

@@ -59,6 +59,7 @@ pub async fn submit(
         tag: reference.tag.clone().unwrap_or_default(),
         digest: reference.digest.clone().map(String::from).unwrap_or_default(),
         at: Timestamp::now().0,
+        lost: Vec::new(),
     };
     // Asking twice within a second is one request.
     let second = (job.at / 1000).to_le_bytes();

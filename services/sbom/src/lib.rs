@@ -112,13 +112,17 @@ impl Stage for SbomStage {
         }
         let name = artifact(&digest, &layers);
         if !cx.artifacts().exists(&name).await? {
-            let Some(extracts) = self.extracts(cx, &layers).await? else {
-                return Ok(Out::Replan(v1::ManifestJob {
-                    source: job.source.clone(),
-                    tag: String::new(),
-                    digest: job.digest.clone(),
-                    at: record.at,
-                }));
+            let extracts = match self.extracts(cx, &record, &layers).await? {
+                Ok(extracts) => extracts,
+                Err(lost) => {
+                    return Ok(Out::Replan(v1::ManifestJob {
+                        source: job.source.clone(),
+                        tag: String::new(),
+                        digest: job.digest.clone(),
+                        at: record.at,
+                        lost,
+                    }));
+                }
             };
             let bytes = self.build(cx, &digest, &record, extracts, &layers).await?;
             cx.artifacts().put_named(&name, &bytes).await?;
@@ -204,18 +208,26 @@ impl SbomStage {
         }
     }
 
-    /// The Extracts that are there, oldest first; `None` when one of them was collected.
-    async fn extracts(&self, cx: &Cx, layers: &[Layer]) -> Result<Option<Vec<Extract>>, Failure> {
-        let mut extracts = Vec::with_capacity(layers.len());
-        for layer in layers {
+    /// The Extracts of the layers that are ready, oldest first, or the layers whose Extracts were collected.
+    async fn extracts(
+        &self,
+        cx: &Cx,
+        record: &v1::ScanRecord,
+        layers: &[Layer],
+    ) -> Result<Result<Vec<Extract>, Vec<String>>, Failure> {
+        let (mut extracts, mut lost) = (Vec::with_capacity(layers.len()), Vec::new());
+        for (planned, layer) in record.layers.iter().zip(layers) {
             let Layer::Ready(name) = layer else { continue };
-            let Some(bytes) = cx.artifacts().get(name).await? else { return Ok(None) };
+            let Some(bytes) = cx.artifacts().get(name).await? else {
+                lost.push(planned.digest.clone());
+                continue;
+            };
             let message =
                 v1::Extract::decode(bytes).map_err(|e| Failure::permanent("artifact_corrupt", e))?;
             extracts.push(Extract::try_from(message)?);
             cx.progress();
         }
-        Ok(Some(extracts))
+        Ok(if lost.is_empty() { Ok(extracts) } else { Err(lost) })
     }
 
     async fn build(

@@ -116,6 +116,10 @@ impl Stage for LayerStage {
         })]))
     }
 
+    async fn stands(&self, cx: &Cx, job: &v1::LayerJob) -> Result<bool, Failure> {
+        Ok(cx.artifacts().exists(&self.artifact(&job.digest)).await?)
+    }
+
     async fn failed(&self, _cx: &Cx, job: &v1::LayerJob, code: &str, detail: &str) -> Option<Planned> {
         if job.hint {
             return None;

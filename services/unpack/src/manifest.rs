@@ -65,6 +65,7 @@ impl Stage for ManifestStage {
                 tag: event.tag,
                 digest: event.digest,
                 at: event.at,
+                lost: Vec::new(),
             };
             return Ok(Asked { job, announced: true, planned });
         }
@@ -90,6 +91,13 @@ impl Stage for ManifestStage {
             return Err(Failure::Superseded);
         }
         let source = job.source.clone().unwrap_or_default();
+        for layer in &job.lost {
+            if let Some(known) = self.records.layer(layer).await?
+                && !cx.artifacts().exists(&known.artifact).await?
+            {
+                self.records.lose(layer, &known.artifact).await?;
+            }
+        }
         let reference = reference(job)?;
         let fetched = {
             let _gate = cx.gate();
@@ -161,6 +169,7 @@ impl Stage for ManifestStage {
                         tag: String::new(),
                         digest: digest.into(),
                         at: job.at,
+                        lost: Vec::new(),
                     })
                 }));
                 Ok(Planned(out))

@@ -101,6 +101,20 @@ impl Records {
             .await
     }
 
+    /// Takes a layer that is recorded as ready with `artifact`, which is gone, back to being awaited.
+    pub async fn lose(&self, layer: &str, artifact: &str) -> Result<(), BusError> {
+        self.layers
+            .change(&layer_record(&self.profile, layer), |current: Option<v1::LayerRecord>| match current {
+                Some(mut record) if record.state == "ready" && record.artifact == artifact => {
+                    record.state = "running".into();
+                    record.artifact.clear();
+                    (Some(record), ())
+                }
+                _ => (None, ()),
+            })
+            .await
+    }
+
     /// The state of a layer for an image that waits already.
     pub async fn state_of(&self, layer: &str, sources: &[v1::PlannedSource]) -> Result<LayerState, BusError> {
         let record = self.layers.get(&layer_record(&self.profile, layer)).await?;

@@ -73,6 +73,7 @@ impl Stage for ResolveStage {
                     tag: String::new(),
                     digest: digest.to_string(),
                     at: event.at,
+                    lost: Vec::new(),
                 }));
             }
             references.push(resolution);

@@ -192,6 +192,13 @@ impl<S: Stage> Attempt<S> {
                     return Ok("busy");
                 }
                 Claimed::Done(outputs) => {
+                    let cx =
+                        Cx::new(&self.bus, self.lane, job.published, job.stream_seq, 0, trace::current());
+                    if !self.stage.stands(&cx, &input).await.unwrap_or(true) {
+                        self.claims.reopen(&key).await?;
+                        self.nak(job, None).await?;
+                        return Ok("reopened");
+                    }
                     self.emit(job, &key, &outputs, &limits).await?;
                     self.ack(job).await?;
                     return Ok("done_before");
