@@ -114,8 +114,42 @@ fn value(candidate: &Candidate, residual: &[f64]) -> f64 {
     candidate.effects.iter().map(|&(n, factor)| residual.get(n).map_or(0.0, |r| r * (1.0 - factor))).sum()
 }
 
+/// A package in a place, with the findings that its upgrade to a version ends.
+type Upgrades<'a> = BTreeMap<(&'a PackageKey, &'a str), (Vec<usize>, &'a str)>;
+
+/// Upgrades as steps. Distribution packages of one place that the same vulnerabilities end in the same version come from
+/// one source package and are upgraded by one step.
+fn together<'a>(open: &[&'a PlanFinding<'a>], upgrades: Upgrades<'a>) -> Vec<Candidate> {
+    type Step<'a> =
+        (Option<&'a plimsoll_model::Release>, &'a str, &'a str, Vec<&'a str>, Option<&'a PackageKey>);
+    let mut steps: BTreeMap<Step<'a>, (Vec<&'a PackageKey>, Vec<usize>)> = BTreeMap::new();
+    for ((package, scope), (ends, version)) in upgrades {
+        let mut vulnerabilities: Vec<&str> =
+            ends.iter().filter_map(|n| open.get(*n)).map(|f| f.finding.key.vulnerability.as_str()).collect();
+        vulnerabilities.sort_unstable();
+        vulnerabilities.dedup();
+        let own = (!package.ecosystem.is_distribution()).then_some(package);
+        let step = steps.entry((package.release.as_ref(), scope, version, vulnerabilities, own)).or_default();
+        step.0.push(package);
+        step.1.extend(ends);
+    }
+    let candidate =
+        |((_, scope, version, _, _), (packages, ends)): (Step<'a>, (Vec<&'a PackageKey>, Vec<usize>))| {
+            let mut packages = packages.into_iter();
+            let mut package = packages.next().map(ToString::to_string).unwrap_or_default();
+            for more in packages {
+                package.push_str(", ");
+                package.push_str(&more.name);
+            }
+            let kind =
+                ActionKind::UpgradePackage { package, version: version.to_owned(), scope: scope.to_owned() };
+            Candidate { kind, effects: ends.into_iter().map(|n| (n, 0.0)).collect() }
+        };
+    steps.into_iter().map(candidate).collect()
+}
+
 fn candidates(open: &[&PlanFinding<'_>], rollouts: &[RolloutCandidate]) -> Vec<Candidate> {
-    let mut upgrades: BTreeMap<(&PackageKey, &str), (Vec<usize>, &str)> = BTreeMap::new();
+    let mut upgrades: Upgrades<'_> = BTreeMap::new();
     let mut policies: BTreeMap<String, Vec<(usize, f64)>> = BTreeMap::new();
     let mut ids: BTreeMap<&str, usize> = BTreeMap::new();
     for (n, PlanFinding { finding, repository }) in open.iter().enumerate() {
@@ -139,14 +173,7 @@ fn candidates(open: &[&PlanFinding<'_>], rollouts: &[RolloutCandidate]) -> Vec<C
         }
     }
     let mut candidates: Vec<Candidate> = Vec::new();
-    candidates.extend(upgrades.into_iter().map(|((package, scope), (ends, version))| Candidate {
-        kind: ActionKind::UpgradePackage {
-            package: package.to_string(),
-            version: version.to_owned(),
-            scope: scope.to_owned(),
-        },
-        effects: ends.into_iter().map(|n| (n, 0.0)).collect(),
-    }));
+    candidates.extend(together(open, upgrades));
     candidates.extend(
         policies
             .into_iter()

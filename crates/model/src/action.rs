@@ -22,7 +22,8 @@ pub struct Action {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ActionKind {
-    /// Upgrade `package` (named as its `PackageKey`) to `version` or later in `scope` (repository).
+    /// Upgrade `package` (named as its `PackageKey`; further packages of the same source follow after commas) to
+    /// `version` or later in `scope` (repository).
     UpgradePackage { package: String, version: String, scope: String },
     /// Rebuild `scope` on a newer `base`.
     RebuildOnBase { base: String, scope: String },

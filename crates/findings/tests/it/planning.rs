@@ -51,6 +51,35 @@ fn the_most_risk_first() {
 }
 
 #[test]
+fn packages_of_one_source_are_one_step() {
+    use plimsoll_model::{Ecosystem, Release};
+    let debian = |package: &str, fixed: &str| {
+        let mut one = finding("web", package, 0.5, Some(fixed), ExposureLevel::Small);
+        one.key.vulnerability = "CVE-2023-4911".into();
+        one.key.package.ecosystem = Ecosystem::Deb;
+        one.key.package.release = Some(Release { id: "debian".into(), version: "12".into() });
+        one
+    };
+    let findings = [
+        debian("libc6", "2.36-9+deb12u3"),
+        debian("libc-bin", "2.36-9+deb12u3"),
+        debian("other", "2.36-9+deb12u4"),
+    ];
+    let got = run(&findings, &[]);
+    assert_eq!(got.len(), 2, "another version is another source: {got:?}");
+    assert!(got.iter().any(|a| matches!(
+        &a.kind,
+        ActionKind::UpgradePackage { package, .. } if package == "deb:debian:12/libc-bin, libc6"
+    ) && a.findings.len() == 2));
+    // In a language, equal versions of two packages mean nothing.
+    let npm = [
+        finding("web", "a", 0.5, Some("2"), ExposureLevel::Small),
+        finding("web", "b", 0.5, Some("2"), ExposureLevel::Small),
+    ];
+    assert_eq!(run(&npm, &[]).len(), 2);
+}
+
+#[test]
 fn a_rollout_ends_what_the_newer_image_lacks() {
     let findings = [finding("web", "a", 0.9, None, ExposureLevel::Small)];
     let rollout =
