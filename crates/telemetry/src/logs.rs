@@ -5,7 +5,7 @@ use std::io::IsTerminal;
 use opentelemetry::trace::{TraceContextExt, TracerProvider as _};
 use opentelemetry_otlp::WithExportConfig;
 use opentelemetry_sdk::Resource;
-use opentelemetry_sdk::trace::SdkTracerProvider;
+use opentelemetry_sdk::trace::{Sampler, SdkTracerProvider};
 use tracing::Subscriber;
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 use tracing_subscriber::fmt::format::Writer;
@@ -27,7 +27,7 @@ pub enum LogFormat {
 }
 
 /// What a process tells about itself.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Settings {
     /// `service.name` of the spans.
     pub service: String,
@@ -36,6 +36,20 @@ pub struct Settings {
     pub otlp_endpoint: Option<String>,
     /// Filter in the syntax of `RUST_LOG`; that variable wins where it is set.
     pub filter: Option<String>,
+    /// Share of the traces that start here and are kept, 0 to 1; a trace that came from elsewhere keeps its fate.
+    pub sample: f64,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            service: String::new(),
+            format: LogFormat::default(),
+            otlp_endpoint: None,
+            filter: None,
+            sample: 1.0,
+        }
+    }
 }
 
 /// Why telemetry could not be set up.
@@ -65,6 +79,7 @@ impl Telemetry {
 /// Sets up logs and spans for this process, once.
 pub fn init(settings: &Settings) -> Result<Telemetry, InitError> {
     let mut provider = SdkTracerProvider::builder()
+        .with_sampler(Sampler::ParentBased(Box::new(Sampler::TraceIdRatioBased(settings.sample))))
         .with_resource(Resource::builder().with_service_name(settings.service.clone()).build());
     if let Some(endpoint) = &settings.otlp_endpoint {
         let exporter = opentelemetry_otlp::SpanExporter::builder()

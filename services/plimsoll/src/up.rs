@@ -290,6 +290,7 @@ async fn broker(config: &Config, data: &Path) -> Result<Option<NatsServer>, CliE
     let options = NatsOptions {
         dir: Some(data.join("nats")),
         sync_always: config.durability == Durability::R1Always,
+        program: config.nats.server.clone(),
         ..NatsOptions::default()
     };
     let server = NatsServer::start_with(options).await.map_err(|error| {

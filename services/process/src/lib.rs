@@ -101,6 +101,7 @@ pub fn telemetry(service: &str, config: &Config) -> Result<Telemetry, ProcessErr
         },
         otlp_endpoint: endpoint.or_else(|| config.telemetry.otlp_endpoint.clone()),
         filter: Some(config.telemetry.log.clone()),
+        sample: config.telemetry.sample,
     };
     Ok(plimsoll_telemetry::init(&settings)?)
 }

@@ -98,6 +98,8 @@ pub struct NatsOptions {
     pub sync_always: bool,
     /// Lines added to the configuration at top level.
     pub extra_config: String,
+    /// The program. Without one, what [`find`] finds.
+    pub program: Option<PathBuf>,
 }
 
 /// A running server; killed on drop.
@@ -138,7 +140,13 @@ impl NatsServer {
     /// A server with these options, ready for clients. When the port was not fixed, a collision with another
     /// process is tried again on fresh ports.
     pub async fn start_with(options: NatsOptions) -> Result<Self, NatsError> {
-        let program = find()?;
+        let program = match &options.program {
+            Some(program) => {
+                check(program)?;
+                program.clone()
+            }
+            None => find()?,
+        };
         let (dir, temporary) = directory(options.dir)?;
         let mut tries = 0;
         loop {
