@@ -107,6 +107,8 @@ pub async fn publish(bus: &Bus, paths: &[PathBuf]) -> Result<Option<(u64, BuildR
         Some(record) => record.decode()?,
         None => v1::DbPointer::default(),
     };
+    // Who made it current may have died before he told of it.
+    announce(bus, &current).await?;
     let inputs = fingerprint(paths)?;
     if current.inputs == inputs {
         return Ok(None);
@@ -121,7 +123,7 @@ pub async fn publish(bus: &Bus, paths: &[PathBuf]) -> Result<Option<(u64, BuildR
     let artifact = format!("db.{seq}.{}", message_id(&[&bytes]));
     bus.artifacts().put_named(&artifact, &bytes).await?;
     fault::point("feeds", "stored");
-    let pointer = v1::DbPointer { seq, artifact: artifact.clone(), inputs };
+    let pointer = v1::DbPointer { seq, artifact, inputs };
     let before = current.clone();
     records.change("db-before", |_: Option<v1::DbPointer>| (Some(before.clone()), ())).await?;
     let won = records
@@ -135,10 +137,23 @@ pub async fn publish(bus: &Bus, paths: &[PathBuf]) -> Result<Option<(u64, BuildR
         return Ok(None);
     }
     fault::point("feeds", "current");
-    let event = v1::DbUpdated { seq, artifact, at: Timestamp::now().0 };
+    announce(bus, &pointer).await?;
+    Ok(Some((seq, report)))
+}
+
+/// Tells of a Db that is current, unless EVENTS has told of it or of a newer one.
+async fn announce(bus: &Bus, current: &v1::DbPointer) -> Result<(), ProcessError> {
+    let last = bus.last_message(subjects::EVENTS, subjects::DB_UPDATED).await?;
+    let told = last.and_then(|(_, payload)| serde_json::from_slice::<v1::DbUpdated>(&payload).ok());
+    // Events are kept for days and the record is not: a Db whose event has aged away is told of again, to no harm.
+    if current.seq == 0 || told.is_some_and(|event| event.seq >= current.seq) {
+        return Ok(());
+    }
+    let event =
+        v1::DbUpdated { seq: current.seq, artifact: current.artifact.clone(), at: Timestamp::now().0 };
     let payload = serde_json::to_vec(&event).map_err(|error| ProcessError::role("internal", error))?;
     let message = Outgoing { subject: subjects::DB_UPDATED.to_owned(), payload };
-    let id = message_id(&[b"db", &seq.to_le_bytes()]);
+    let id = message_id(&[b"db", &current.seq.to_le_bytes()]);
     let headers = [
         ("ce-specversion", "1.0"),
         ("ce-id", id.as_str()),
@@ -147,8 +162,7 @@ pub async fn publish(bus: &Bus, paths: &[PathBuf]) -> Result<Option<(u64, BuildR
         ("content-type", "application/json"),
     ];
     match bus.publish(&message, &id, &headers).await {
-        Ok(_) | Err(BusError::Duplicate { .. }) => {}
-        Err(error) => return Err(error.into()),
+        Ok(_) | Err(BusError::Duplicate { .. }) => Ok(()),
+        Err(error) => Err(error.into()),
     }
-    Ok(Some((seq, report)))
 }
