@@ -8,9 +8,10 @@ use std::time::Duration;
 use plimsoll_testkit::image::content::{dpkg_status, go_modinfo, npm_package_json, os_release, python_dist};
 use plimsoll_testkit::image::elf::go_binary;
 use plimsoll_testkit::image::{BuiltImage, Compression, ImageBuilder, ImageError, Layer, hostile, index};
-use plimsoll_testkit::registry::FakeRegistry;
+use plimsoll_testkit::registry::{Behaviour, FakeRegistry, Fault};
 
 use crate::LoadError;
+use crate::dice::Dice;
 use crate::fleet::{Fleet, REGISTRY, TOKEN};
 use crate::http::Client;
 
@@ -29,15 +30,22 @@ const BASE: &[(&str, &str, &str, &str)] = &[
     ("zlib1g", "1:1.2.13.dfsg-1", "zlib", "amd64"),
 ];
 
+/// Bytes that do not compress: layers that are too small are not read ahead of their manifest.
+fn noise(seed: u64) -> Vec<u8> {
+    let mut dice = Dice::new(seed);
+    (0..48 << 10).map(|_| u8::try_from(dice.roll(256)).unwrap_or(0)).collect()
+}
+
 fn base() -> Layer {
     Layer::new()
         .file("etc/os-release", os_release("debian", "12"))
+        .file("usr/share/noise/base", noise(1))
         .file("var/lib/dpkg/status", dpkg_status(BASE))
 }
 
 fn python() -> Layer {
     [("Django", "3.2.1"), ("Jinja2", "3.1.2"), ("PyYAML", "5.3.1"), ("urllib3", "1.26.12")].iter().fold(
-        Layer::new(),
+        Layer::new().file("usr/share/noise/python", noise(2)),
         |layer, (name, version)| {
             layer.files(python_dist("usr/local/lib/python3.11/site-packages", name, version))
         },
@@ -69,6 +77,7 @@ pub struct Images {
     api_fixed: BuiltImage,
     ledger: BuiltImage,
     broken: BuiltImage,
+    corrupt: BuiltImage,
     tool: BuiltImage,
 }
 
@@ -88,6 +97,7 @@ impl Images {
                 on_base(ledger("v0.7.0")).platform("linux", "arm64").build()?,
             ])?,
             broken: ImageBuilder::new().layer(base(), Compression::Gzip).raw_layer(broken).build()?,
+            corrupt: on_base(node("4.17.5")).build()?,
             tool: on_base(node("4.17.4")).label("tool", "old").build()?,
         })
     }
@@ -221,9 +231,14 @@ impl World<'_> {
             2 => self.registry.push_image("shop/ledger", "1", &self.images.ledger),
             3 => self.deploy("replace", CLOSED, "closed").await?,
             4 => {
-                // The same digest in a second repository, and a layer that does not read.
+                // The same digest in a second repository, a layer that ends early, and one that is not what its
+                // digest says.
                 self.registry.push_image("mirror/web", "1", &self.images.web);
                 self.registry.push_image("shop/broken", "1", &self.images.broken);
+                if let Some(layer) = self.images.corrupt.layers().last() {
+                    self.registry.behave(Behaviour::blob(&layer.digest, Fault::Corrupt));
+                }
+                self.registry.push_image("shop/corrupt", "1", &self.images.corrupt);
             }
             5 => self.deploy("apply", OPEN, "open").await?,
             6 => {
