@@ -4,7 +4,9 @@
 
 use std::time::Duration;
 
-use async_nats::jetstream::object_store::{GetErrorKind, ObjectMetadata, ObjectStore};
+use async_nats::jetstream::object_store::{GetErrorKind, InfoErrorKind, ObjectMetadata, ObjectStore};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE;
 use bytes::Bytes;
 use tokio::io::AsyncReadExt;
 
@@ -46,7 +48,7 @@ impl Artifacts {
             return Ok(());
         }
         let store = self.objects().await?;
-        if store.info(name).await.is_ok() {
+        if there(&store, name).await? {
             return Ok(());
         }
         let metadata = ObjectMetadata { name: name.to_owned(), ..Default::default() };
@@ -79,7 +81,7 @@ impl Artifacts {
         if self.small.get(name).await?.is_some() {
             return Ok(true);
         }
-        Ok(self.objects().await?.info(name).await.is_ok())
+        there(&self.objects().await?, name).await
     }
 
     /// Deletes an artifact; one that is not there is deleted already.
@@ -88,8 +90,12 @@ impl Artifacts {
             return self.small.erase(name).await;
         }
         let store = self.objects().await?;
-        if store.info(name).await.is_ok() {
+        if there(&store, name).await? {
             store.delete(name).await.map_err(BusError::other)?;
+            // The store keeps a marker, which costs memory as an object does.
+            let meta = format!("$O.artifacts.M.{}", URL_SAFE.encode(name));
+            let stream = self.bus.context().get_stream_no_info("OBJ_artifacts").await;
+            stream.map_err(BusError::other)?.purge().filter(meta).await.map_err(BusError::other)?;
         }
         Ok(())
     }
@@ -110,6 +116,15 @@ impl Artifacts {
 
     async fn objects(&self) -> Result<ObjectStore, BusError> {
         self.bus.context().get_object_store("artifacts").await.map_err(BusError::other)
+    }
+}
+
+/// True when the store has the object, and not only the marker that it was deleted.
+async fn there(store: &ObjectStore, name: &str) -> Result<bool, BusError> {
+    match store.info(name).await {
+        Ok(info) => Ok(!info.deleted),
+        Err(error) if error.kind() == InfoErrorKind::NotFound => Ok(false),
+        Err(error) => Err(BusError::other(error)),
     }
 }
 

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use futures::StreamExt;
 use plimsoll_model::time::Timestamp;
 
-use crate::connection::{ARTIFACT_HEADER, Bus, BusError};
+use crate::connection::{ARTIFACT_HEADER, Bus, BusError, patiently};
 use crate::dead::{self, Letter};
 
 /// When an answer to a pull that should come at once counts as lost.
@@ -89,7 +89,6 @@ impl Received {
 impl Batches {
     /// Opens (and creates) the durable consumer `name` on `stream` for the subjects of `filters`.
     pub async fn open(bus: &Bus, stream: &str, name: &str, filters: &[&str]) -> Result<Self, BusError> {
-        let handle = bus.context().get_stream_no_info(stream).await.map_err(BusError::other)?;
         let config = pull::Config {
             durable_name: Some(name.to_owned()),
             filter_subjects: filters.iter().map(|&f| f.to_owned()).collect(),
@@ -99,7 +98,11 @@ impl Batches {
             max_ack_pending: 10_000,
             ..Default::default()
         };
-        let consumer = handle.create_consumer(config).await.map_err(BusError::other)?;
+        let consumer = patiently(name, || async {
+            let handle = bus.context().get_stream_no_info(stream).await.map_err(BusError::other)?;
+            handle.create_consumer(config.clone()).await.map_err(BusError::other)
+        })
+        .await?;
         Ok(Self { bus: bus.clone(), name: name.to_owned(), consumer })
     }
 

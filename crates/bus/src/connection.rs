@@ -172,6 +172,8 @@ impl Bus {
             .retry_on_initial_connect()
             .max_reconnects(None)
             .request_timeout(Some(settings.patience()))
+            // Two missing answers make the client leave a server that hangs.
+            .ping_interval(settings.patience())
             .event_callback(move |event| {
                 let (events, state) = (events.clone(), state.clone());
                 async move {
@@ -215,15 +217,7 @@ impl Bus {
             .ack_timeout(settings.patience())
             .build(client.clone());
         let owner = format!("{}-{}", settings.name, client.new_inbox().rsplit('.').next().unwrap_or("0"));
-        let began = std::time::Instant::now();
-        // A server that recovers, or a cluster that elects, refuses for a while.
-        while let Err(error) = topology::ensure(&context, &settings).await {
-            if began.elapsed() > STARTING || !error.starting() {
-                return Err(error);
-            }
-            tracing::info!(%error, "the broker is not ready yet");
-            tokio::time::sleep(Duration::from_millis(250)).await;
-        }
+        patiently("streams", || topology::ensure(&context, &settings)).await?;
         health.ready("broker");
         Ok(Self { inner: Arc::new(Inner { client, context, settings, owner, metrics, health }) })
     }
@@ -399,6 +393,24 @@ impl Bus {
     pub async fn flush(&self) {
         // The connection may be gone already, and then there is nothing to flush to.
         let _ = self.client().flush().await;
+    }
+}
+
+/// Asks for something until the broker can give it, for half a minute: a server that recovers, or a cluster that elects
+/// a leader, refuses for a while.
+pub(crate) async fn patiently<T, F>(what: &str, mut ask: impl FnMut() -> F) -> Result<T, BusError>
+where
+    F: Future<Output = Result<T, BusError>>,
+{
+    let began = std::time::Instant::now();
+    loop {
+        match ask().await {
+            Err(error) if began.elapsed() < STARTING && error.starting() => {
+                tracing::info!(%error, what, "the broker is not ready yet");
+                tokio::time::sleep(Duration::from_millis(250)).await;
+            }
+            done => return done,
+        }
     }
 }
 

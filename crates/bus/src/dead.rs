@@ -8,7 +8,7 @@ use futures::StreamExt;
 use serde::Deserialize;
 use tokio_util::sync::CancellationToken;
 
-use crate::connection::{ARTIFACT_HEADER, Bus, BusError, Outgoing, message_id};
+use crate::connection::{ARTIFACT_HEADER, Bus, BusError, Outgoing, message_id, patiently};
 use crate::subjects::{ADVISORIES, EVENTS, FACTS, JOBS, dead};
 
 /// A piece of work that was given up.
@@ -65,8 +65,10 @@ pub async fn sweep(bus: Bus, stop: CancellationToken) -> Result<(), BusError> {
         ack_policy: AckPolicy::Explicit,
         ..Default::default()
     };
-    let consumer: PullConsumer =
-        stream.get_or_create_consumer("sweeper", config).await.map_err(BusError::other)?;
+    let consumer: PullConsumer = patiently("sweeper", || async {
+        stream.create_consumer(config.clone()).await.map_err(BusError::other)
+    })
+    .await?;
     loop {
         let batch = consumer.batch().max_messages(16).expires(Duration::from_secs(5)).messages();
         let mut batch = tokio::select! {

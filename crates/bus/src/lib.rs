@@ -11,6 +11,8 @@
 //! | [`stage`] | the runtime of a stage: pull, claim, heartbeat, retry, dead letter |
 //! | [`fold`] | the runtime of a fold: a log, a leased owner, a checkpoint |
 //! | [`batches`] | pulling facts in batches, for the aggregator |
+//! | [`tail`] | reading a stream from a point on, for subscribers |
+//! | [`service`] | questions and answers between roles |
 //! | [`dead`] | dead letters and the sweeper behind `max_deliver` |
 //! | [`fault`] | labelled points at which tests kill a process |
 //!

@@ -15,7 +15,7 @@ use super::attempt::Attempt;
 use super::settle::requeue;
 use super::{Guard, Source, Stage};
 use crate::claims::Claims;
-use crate::connection::{Bus, BusError};
+use crate::connection::{Bus, BusError, patiently};
 use crate::subjects::{JOBS, Lane};
 
 /// Deliveries after which the server gives up; the claims' attempts end work long before.
@@ -50,7 +50,7 @@ pub async fn start<S: Stage>(
     let limits = stage.limits();
     let mut lanes: Vec<(Source, PullConsumer)> = Vec::new();
     for source in stage.sources() {
-        let consumer = consumer(&bus, &source).await?;
+        let consumer = patiently(&source.durable, || consumer(&bus, &source)).await?;
         lanes.push((source, consumer));
     }
     lanes.sort_by_key(|(source, _)| source.lane);

@@ -101,7 +101,8 @@ async fn a_job_that_kills_its_worker_ends_as_a_dead_letter() {
     }
 }
 
-/// Reads `facts.tape` as the aggregator does: a fact is taken if its target is newer and its base is what we hold.
+/// Reads `facts.tape` as the aggregator does: a fact is taken if its target is newer. Its base may lie before what we
+/// hold, since an owner may die between publishing and its checkpoint, but never after it.
 pub fn tape(facts: &[String], first: &str) -> Vec<String> {
     let (mut held, mut state) = (0u64, String::new());
     for fact in facts {
@@ -112,7 +113,7 @@ pub fn tape(facts: &[String], first: &str) -> Vec<String> {
         if !said.starts_with(first) || target <= held {
             continue;
         }
-        assert_eq!(base, held, "a checkpoint was skipped: {facts:?}");
+        assert!(base <= held, "a checkpoint was skipped: {facts:?}");
         assert!(said.starts_with(&state), "events were lost or reordered: {facts:?}");
         (held, state) = (target, said.to_owned());
     }

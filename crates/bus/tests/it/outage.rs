@@ -90,31 +90,29 @@ async fn nothing_is_read_from_a_replica(place: &Place) {
 
 /// A follower is stopped while the others go on, then continued; whoever reads through it reads what the leader has.
 async fn a_lagging_replica_is_not_asked(cluster: &NatsCluster, place: &Place, settings: &Settings) {
-    let records = place.bus.records("control");
-    let mut revision = records.create("lag", b"0").await.unwrap().unwrap();
     let leads = leader(place, "KV_control").await.unwrap();
     let meta = cluster.leader().await.unwrap();
     let lagging = (0..3).find(|n| *n != leads && *n != meta).unwrap();
     let server = &cluster.servers()[lagging];
     let through = toy::connect(Settings { url: server.url(), ..settings.clone() }).await;
+    let writer = Settings { url: cluster.servers()[leads].url(), ..settings.clone() };
+    let writer = toy::connect(writer).await;
+    let records = writer.records("control");
+    let mut revision = records.create("lag", b"0").await.unwrap().unwrap();
     signal(server, "STOP");
     let mut artifacts = Vec::new();
     for n in 1..=50u32 {
         let value = n.to_string();
-        // The writer may be connected to the one that is stopped, and finds another.
-        let mut written = None;
-        while written.is_none() {
-            written = match records.update("lag", value.as_bytes(), revision).await {
-                Ok(written) => written,
-                Err(_) => records.get("lag").await.ok().flatten().and_then(|record| {
-                    revision = record.revision;
-                    (record.value == value).then_some(record.revision)
-                }),
-            };
-        }
-        revision = written.unwrap();
+        let written = patient("a write", || records.update("lag", value.as_bytes(), revision)).await;
+        // Nothing: a write whose answer was late is there already.
+        revision = match written {
+            Some(revision) => revision,
+            None => patient("a read", || records.get("lag")).await.unwrap().revision,
+        };
         if n % 10 == 0 {
-            artifacts.push(place.bus.artifacts().put("lag", &noise(700_000 + n)).await.unwrap());
+            let bytes = noise(700_000 + n);
+            artifacts
+                .push(patient("an artifact", || async { writer.artifacts().put("lag", &bytes).await }).await);
         }
     }
     signal(server, "CONT");
@@ -125,8 +123,24 @@ async fn a_lagging_replica_is_not_asked(cluster: &NatsCluster, place: &Place, se
     .unwrap();
     assert_eq!((read.value.as_ref(), read.revision), (b"50".as_slice(), revision), "read from a replica");
     for name in artifacts {
-        assert!(through.artifacts().get(&name).await.unwrap().is_some(), "read from a replica");
+        assert!(
+            patient("an artifact", || async { through.artifacts().get(&name).await }).await.is_some(),
+            "read from a replica"
+        );
     }
+}
+
+/// What a request answers, once it does: streams that the stopped server led need a new leader first.
+async fn patient<T, F>(what: &str, mut ask: impl FnMut() -> F) -> T
+where
+    F: Future<Output = Result<T, plimsoll_bus::BusError>>,
+{
+    plimsoll_testkit::wait::until_some(what, crate::support::BOUND, || {
+        let asked = ask();
+        async move { asked.await.ok() }
+    })
+    .await
+    .unwrap()
 }
 
 fn noise(bytes: u32) -> Vec<u8> {

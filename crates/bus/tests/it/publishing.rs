@@ -6,6 +6,7 @@ use plimsoll_bus::batches::{Batches, replay};
 use plimsoll_bus::connection::message_id;
 use plimsoll_bus::service::Refusal;
 use plimsoll_bus::subjects::Lane;
+use plimsoll_bus::tail::From;
 use plimsoll_bus::{BusError, Guard, Outgoing};
 use plimsoll_proto::v1;
 use serde_json::json;
@@ -94,9 +95,12 @@ async fn artifacts_of_any_size() {
     }
     assert!(artifacts.list("test").await.unwrap().is_empty());
     assert_eq!(place.js.get_stream("KV_blobs").await.unwrap().cached_info().state.messages, 0);
+    assert_eq!(place.js.get_stream("OBJ_artifacts").await.unwrap().cached_info().state.messages, 0);
     // A name may be given again after it was deleted.
-    let name = artifacts.put("test", b"small").await.unwrap();
-    assert_eq!(artifacts.get(&name).await.unwrap().unwrap(), "small");
+    for bytes in [b"small".to_vec(), noise(2 << 20)] {
+        let name = artifacts.put("test", &bytes).await.unwrap();
+        assert_eq!(artifacts.get(&name).await.unwrap().unwrap(), bytes);
+    }
 }
 
 #[tokio::test]
@@ -223,4 +227,27 @@ async fn batches_and_replays_read_all() {
     .unwrap();
     assert_eq!((count, again), (25, (1..=25).collect::<Vec<u64>>()));
     assert_eq!(replay(&place.bus, "FACTS", &["facts.none"], async |_| Ok(())).await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn a_tail_starts_where_it_is_told() {
+    let place = place(2000).await;
+    for n in 1..=5 {
+        place.send("facts.toy", &n.to_string()).await;
+    }
+    let filters = ["facts.toy".to_owned()];
+    for (from, expected) in [(From::Beginning, 1..=7), (From::After(3), 4..=7), (From::Now, 6..=7)] {
+        let mut tail = place.bus.tail("FACTS", &filters, from).await.unwrap();
+        if from == From::Now {
+            place.send("facts.toy", "6").await;
+            place.send("facts.toy", "7").await;
+        }
+        for n in expected {
+            if n > 5 && from != From::Now {
+                break;
+            }
+            let line = tokio::time::timeout(BOUND, tail.next()).await.unwrap().unwrap().unwrap();
+            assert_eq!((line.seq, line.payload.as_ref()), (n, n.to_string().as_bytes()), "{from:?}");
+        }
+    }
 }

@@ -162,7 +162,7 @@ impl Place {
     pub async fn start(&self, toy: Toy) -> Stage {
         let stop = CancellationToken::new();
         let running =
-            stage::start(self.bus.clone(), toy, stop.clone(), Duration::from_secs(20)).await.unwrap();
+            stage::start(self.bus.clone(), toy, stop.clone(), Duration::from_secs(90)).await.unwrap();
         Stage { stop, running }
     }
 

@@ -17,7 +17,6 @@ use crate::toy::{Toy, fact, limits};
 async fn the_sweeper_moves_what_reached_max_deliver() {
     let place = place(2000).await;
     place.push(Lane::Hot, "never ends").await;
-    place.push(Lane::Hot, "fine").await;
     place.send("facts.toy", "a fact that never ends").await;
     for (stream, name, filter) in [("JOBS", "toy-hot", "jobs.toy.hot"), ("FACTS", "log-hot", "facts.toy")] {
         let config = pull::Config {
@@ -42,6 +41,7 @@ async fn the_sweeper_moves_what_reached_max_deliver() {
             consumer.batch().max_messages(1).expires(Duration::from_millis(500)).messages().await.unwrap();
         while batch.next().await.is_some() {}
     }
+    place.push(Lane::Hot, "fine").await;
     let stop = CancellationToken::new();
     let sweeper = tokio::spawn(dead::sweep(place.bus.clone(), stop.clone()));
     until("the dead letters", || async { place.stored("DEAD").await.len() == 2 }).await;
