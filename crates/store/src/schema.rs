@@ -67,6 +67,9 @@ const MIGRATIONS: &[Statements] = &[&[
     "CREATE INDEX failures_digest ON failures (digest)",
     "CREATE TABLE notices (holder INTEGER NOT NULL, code TEXT NOT NULL, PRIMARY KEY (holder, code)) WITHOUT ROWID",
     "CREATE TABLE outbox (seq INTEGER PRIMARY KEY, epoch INTEGER NOT NULL, subject TEXT NOT NULL, id TEXT NOT NULL, payload TEXT NOT NULL)",
+    // What was said about a tag before, until what it points at now is known.
+    "CREATE TABLE earlier (repo INTEGER NOT NULL, tag TEXT NOT NULL, seq INTEGER NOT NULL, digest TEXT, PRIMARY KEY (repo, tag, seq)) WITHOUT ROWID",
+    "CREATE INDEX earlier_digest ON earlier (digest) WHERE digest IS NOT NULL",
 ]];
 
 /// Brings the schema to the newest version, one transaction for each.

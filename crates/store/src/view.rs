@@ -158,7 +158,8 @@ pub(crate) fn component_key(id: &str) -> Result<ComponentKey, StoreError> {
 /// The last that was said about a tag: repository, tag, digest, sequence, sequence at which the digest was deleted.
 type TagRow = (i64, String, Option<String>, i64, Option<i64>);
 
-/// The digests that are current in these repositories, among those whose manifest was read from there.
+/// The digests that are current in these repositories, among those whose manifest was read from there. A tag stands
+/// for the newest content that is known: while its newest is not, for what it pointed at before.
 ///
 /// Only the newest tags are loaded, as many as can be current (all, where none is live): the rule itself is
 /// inventory's.
@@ -180,7 +181,7 @@ pub(crate) async fn current_digests(
     .bind(list(&tracking.always)?)
     .fetch_all(&mut *connection)
     .await?;
-    let mut said: BTreeMap<i64, (Vec<TagState>, BTreeMap<Digest, u64>)> = BTreeMap::new();
+    let mut said: Said = BTreeMap::new();
     for (repository, tag, digest, seq, gone) in rows {
         let (states, deleted) = said.entry(repository).or_default();
         let digest = digest.as_deref().map(parse).transpose()?;
@@ -190,6 +191,7 @@ pub(crate) async fn current_digests(
         let tag = (!tag.starts_with('@')).then_some(tag);
         states.push(TagState { tag, digest, seq: unsigned(seq) });
     }
+    fall_back(connection, repositories, &mut said).await?;
     let wanted: Vec<(i64, Digest)> = said
         .iter()
         .flat_map(|(repository, (states, deleted))| {
@@ -207,4 +209,125 @@ pub(crate) async fn current_digests(
         digests.entry(repository).or_default().push(parse(&digest)?);
     }
     Ok(digests)
+}
+
+/// What was said of repositories: the newest of each tag, and the sequences at which manifests were deleted.
+type Said = BTreeMap<i64, (Vec<TagState>, BTreeMap<Digest, u64>)>;
+
+/// Something that was said about a tag before: repository, tag, digest, sequence, sequence at which the digest was deleted.
+type EarlierRow = (i64, String, Option<String>, i64, Option<i64>);
+
+/// Puts what a tag pointed at before in the place of content that is not known yet. Where the newest is known, what came
+/// before is forgotten.
+async fn fall_back(
+    connection: &mut SqliteConnection,
+    repositories: &[i64],
+    said: &mut Said,
+) -> Result<(), StoreError> {
+    let rows: Vec<EarlierRow> = sqlx::query_as(
+        "SELECT e.repo, e.tag, e.digest, e.seq, d.seq FROM json_each(?) j CROSS JOIN earlier e ON e.repo = j.value LEFT JOIN deleted d ON d.repo = e.repo AND d.digest = e.digest ORDER BY e.seq DESC",
+    )
+    .bind(list(repositories)?)
+    .fetch_all(&mut *connection)
+    .await?;
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let mut earlier: BTreeMap<(i64, String), Vec<(Option<Digest>, u64)>> = BTreeMap::new();
+    for (repository, tag, digest, seq, gone) in rows {
+        // A manifest that was deleted since says as little as a tag that was.
+        let digest = digest.filter(|_| gone.is_none_or(|gone| gone < seq));
+        let digest = digest.as_deref().map(parse).transpose()?;
+        earlier.entry((repository, tag)).or_default().push((digest, unsigned(seq)));
+    }
+    let mut asked: BTreeMap<i64, BTreeSet<Digest>> = BTreeMap::new();
+    for ((repository, _), statements) in &earlier {
+        asked
+            .entry(*repository)
+            .or_default()
+            .extend(statements.iter().filter_map(|(digest, _)| digest.clone()));
+    }
+    for (repository, (states, _)) in said.iter() {
+        let told = states
+            .iter()
+            .filter(|s| s.tag.as_ref().is_some_and(|t| earlier.contains_key(&(*repository, t.clone()))));
+        asked.entry(*repository).or_default().extend(told.filter_map(|s| s.digest.clone()));
+    }
+    let known = known(connection, &asked).await?;
+    let is_known = |repository: i64, digest: &Option<Digest>| {
+        digest.as_ref().is_none_or(|digest| known.contains(&(repository, digest.clone())))
+    };
+    let mut over: Vec<(i64, String)> = Vec::new();
+    for (repository, (states, _)) in said.iter_mut() {
+        for state in states.iter_mut() {
+            let Some(tag) = state.tag.clone() else { continue };
+            let key = (*repository, tag);
+            let Some(statements) = earlier.get(&key) else { continue };
+            if is_known(*repository, &state.digest) {
+                over.push(key);
+                continue;
+            }
+            // The place among the newest stays that of the push.
+            if let Some((digest, _)) = statements.iter().find(|(digest, _)| is_known(*repository, digest))
+                && digest.is_some()
+            {
+                state.digest.clone_from(digest);
+            }
+        }
+    }
+    if !over.is_empty() {
+        sqlx::query(
+            "DELETE FROM earlier WHERE (repo, tag) IN (SELECT j.value->>0, j.value->>1 FROM json_each(?) j)",
+        )
+        .bind(list(&over)?)
+        .execute(&mut *connection)
+        .await?;
+    }
+    Ok(())
+}
+
+/// The digests among these whose content is known in their repository: scanned, or read and found to be no image. Of an
+/// index, every child was scanned or failed to be, and not all of them failed.
+async fn known(
+    connection: &mut SqliteConnection,
+    asked: &BTreeMap<i64, BTreeSet<Digest>>,
+) -> Result<BTreeSet<(i64, Digest)>, StoreError> {
+    let pairs: Vec<(i64, &Digest)> =
+        asked.iter().flat_map(|(repository, digests)| digests.iter().map(|d| (*repository, d))).collect();
+    let seen: Vec<(i64, String, Option<String>)> = sqlx::query_as(
+        "SELECT s.repo, s.digest, m.kind FROM json_each(?) j CROSS JOIN sightings s ON s.digest = j.value->>1 AND s.repo = j.value->>0 LEFT JOIN manifests m ON m.digest = s.digest",
+    )
+    .bind(list(&pairs)?)
+    .fetch_all(&mut *connection)
+    .await?;
+    let mut kinds = Vec::with_capacity(seen.len());
+    let mut images: BTreeSet<Digest> = BTreeSet::new();
+    for (repository, digest, kind) in seen {
+        let digest = parse(&digest)?;
+        let kind: Option<ManifestKind> = kind.as_deref().map(|k| decode("manifests", k)).transpose()?;
+        match &kind {
+            Some(ManifestKind::Index { children }) => images.extend(children.iter().map(|(_, c)| c.clone())),
+            _ => {
+                images.insert(digest.clone());
+            }
+        }
+        kinds.push((repository, digest, kind));
+    }
+    let states: Vec<(String, i64)> = sqlx::query_as(
+        "SELECT j.value, CASE WHEN EXISTS (SELECT 1 FROM images i WHERE i.digest = j.value) THEN 2 WHEN EXISTS (SELECT 1 FROM failures f WHERE f.digest = j.value) THEN 1 ELSE 0 END FROM json_each(?) j",
+    )
+    .bind(list(&images.into_iter().collect::<Vec<_>>())?)
+    .fetch_all(&mut *connection)
+    .await?;
+    let states: HashMap<String, i64> = states.into_iter().collect();
+    let state = |digest: &Digest| states.get(digest.as_str()).copied().unwrap_or(0);
+    let done = |digest: &Digest, kind: &Option<ManifestKind>| match kind {
+        Some(ManifestKind::NotAnImage { .. }) => true,
+        Some(ManifestKind::Index { children }) => {
+            children.is_empty()
+                || children.iter().all(|(_, c)| state(c) > 0) && children.iter().any(|(_, c)| state(c) == 2)
+        }
+        _ => state(digest) == 2,
+    };
+    Ok(kinds.into_iter().filter(|(_, digest, kind)| done(digest, kind)).map(|(r, d, _)| (r, d)).collect())
 }

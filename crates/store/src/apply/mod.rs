@@ -242,7 +242,7 @@ impl<'a> Work<'a> {
     /// Touches everything that has this digest, by itself or through an index.
     async fn touch_digest(&mut self, digest: &str, cause: usize) -> Result<(), StoreError> {
         let repositories: Vec<i64> = sqlx::query_scalar(
-            "WITH RECURSIVE up (digest) AS (SELECT ? UNION SELECT p.parent FROM parents p JOIN up ON p.child = up.digest) SELECT DISTINCT t.repo FROM up JOIN tags t ON t.digest = up.digest",
+            "WITH RECURSIVE up (digest) AS (SELECT ? UNION SELECT p.parent FROM parents p JOIN up ON p.child = up.digest) SELECT t.repo FROM up JOIN tags t ON t.digest = up.digest UNION SELECT e.repo FROM up JOIN earlier e ON e.digest = up.digest",
         )
         .bind(digest)
         .fetch_all(&mut *self.connection)

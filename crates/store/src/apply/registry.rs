@@ -50,7 +50,8 @@ impl Work<'_> {
         Ok(())
     }
 
-    /// True when it is news.
+    /// True when it is news. What was said before is kept until the new content is known: a tag that moves to an
+    /// image nobody has scanned yet fixes nothing.
     async fn set_tag(
         &mut self,
         repository: i64,
@@ -58,17 +59,42 @@ impl Work<'_> {
         digest: Option<&str>,
         seq: u64,
     ) -> Result<bool, StoreError> {
+        let bare = tag.starts_with('@');
+        if !bare {
+            sqlx::query(
+                "INSERT INTO earlier (repo, tag, seq, digest) SELECT repo, tag, seq, digest FROM tags WHERE repo = ?1 AND tag = ?2 AND seq < ?3 AND digest IS NOT ?4 ON CONFLICT DO NOTHING",
+            )
+            .bind(repository)
+            .bind(tag)
+            .bind(signed(seq))
+            .bind(digest)
+            .execute(&mut *self.connection)
+            .await?;
+        }
         let done = sqlx::query(
             "INSERT INTO tags (repo, tag, bare, digest, seq) VALUES (?, ?, ?, ?, ?) ON CONFLICT (repo, tag) DO UPDATE SET digest = excluded.digest, seq = excluded.seq WHERE excluded.seq > tags.seq",
         )
         .bind(repository)
         .bind(tag)
-        .bind(i64::from(tag.starts_with('@')))
+        .bind(i64::from(bare))
         .bind(digest)
         .bind(signed(seq))
         .execute(&mut *self.connection)
         .await?;
-        Ok(done.rows_affected() > 0)
+        if done.rows_affected() > 0 || bare {
+            return Ok(done.rows_affected() > 0);
+        }
+        // It comes late, and is what the tag stands for if nothing newer is known.
+        let late = sqlx::query(
+            "INSERT INTO earlier (repo, tag, seq, digest) SELECT repo, tag, ?3, ?4 FROM tags WHERE repo = ?1 AND tag = ?2 AND seq > ?3 AND digest IS NOT ?4 ON CONFLICT DO NOTHING",
+        )
+        .bind(repository)
+        .bind(tag)
+        .bind(signed(seq))
+        .bind(digest)
+        .execute(&mut *self.connection)
+        .await?;
+        Ok(late.rows_affected() > 0)
     }
 
     pub(super) async fn manifest(&mut self, fact: &Fact, manifest: &ManifestFact) -> Result<(), StoreError> {

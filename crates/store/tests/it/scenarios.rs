@@ -45,6 +45,39 @@ async fn a_push_becomes_findings_and_a_rebuild_is_silent() {
 }
 
 #[tokio::test]
+async fn a_tag_that_moves_to_what_nobody_has_scanned_fixes_nothing_yet() {
+    let bench = Bench::new().await;
+    bench.commit(&vulnerable_push(WEB, "1", 1, 1, &["CVE-1"])).await;
+    // A rebuild: between its push and its scan, what was known stands.
+    for fact in vulnerable_push(WEB, "1", 2, 2, &["CVE-1"]) {
+        let outcome = bench.commit(std::slice::from_ref(&fact)).await;
+        assert!(outcome.roll_ups.is_empty(), "{:?}", told(&outcome));
+    }
+    assert_eq!(bench.open().await.values().next().unwrap().images, [digest(2)]);
+    // A scan that fails fixes nothing either, and is told.
+    let outcome = bench.commit(&[pushed(WEB, Some("1"), 3, 3), manifest(WEB, 3, single())]).await;
+    assert!(outcome.roll_ups.is_empty(), "{:?}", told(&outcome));
+    let outcome = bench.commit(&[failed(WEB, Some(3), Some("1"), "layer", "corrupt_digest")]).await;
+    assert_eq!(told(&outcome).len(), 1, "{:?}", told(&outcome));
+    assert!(told(&outcome)[0].starts_with("scan_failed corrupt_digest"), "{:?}", told(&outcome));
+    assert_eq!(bench.open().await.len(), 1);
+    // What the tag pointed at last but one stands where the last is not known, also when it is scanned late.
+    let [first, second] = [4, 5].map(|n| vulnerable_push(WEB, "1", n, u64::from(n), &["CVE-2"]));
+    bench.commit(&[second[0].clone(), first[0].clone()]).await;
+    assert_eq!(bench.words().await, [format!("3d CVE-1 left-pad {}", repository())]);
+    bench.commit(&first[1..]).await;
+    assert_eq!(bench.words().await, [format!("3d CVE-2 left-pad {}", repository())]);
+    assert_eq!(bench.open().await.values().next().unwrap().images, [digest(4)]);
+    bench.commit(&second[1..]).await;
+    assert_eq!(bench.open().await.values().next().unwrap().images, [digest(5)]);
+    // A tag that was deleted in between stands for nothing.
+    let outcome = bench.commit(&[deleted(WEB, Some("1"), None, 6)]).await;
+    assert_eq!(told(&outcome), [format!("fixed 3d CVE-2 {}", repository())]);
+    let outcome = bench.commit(&[pushed(WEB, Some("1"), 7, 7)]).await;
+    assert!(outcome.roll_ups.is_empty(), "{:?}", told(&outcome));
+}
+
+#[tokio::test]
 async fn a_deploy_rescopes_and_a_policy_reclassifies() {
     let bench = Bench::new().await;
     bench.commit(&vulnerable_push(WEB, "1", 1, 1, &["CVE-1"])).await;
