@@ -22,6 +22,31 @@ const STARTING: Duration = Duration::from_secs(30);
 /// Header that names the artifact which holds the payload.
 pub(crate) const ARTIFACT_HEADER: &str = "Plimsoll-Artifact";
 
+/// How a client proves who it is. Secrets do not show in `Debug` output.
+#[derive(Clone, Default)]
+pub enum Login {
+    #[default]
+    Nothing,
+    Password {
+        user: String,
+        password: String,
+    },
+    Token(String),
+    /// Seed of an nkey.
+    Nkey(String),
+}
+
+impl std::fmt::Debug for Login {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Nothing => "Nothing",
+            Self::Password { .. } => "Password(***)",
+            Self::Token(_) => "Token(***)",
+            Self::Nkey(_) => "Nkey(***)",
+        })
+    }
+}
+
 /// How to reach the broker.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -29,6 +54,16 @@ pub struct Settings {
     pub url: String,
     /// Credentials file, where the server asks for one.
     pub credentials: Option<std::path::PathBuf>,
+    /// Other ways to prove who this is.
+    pub login: Login,
+    /// PEM bundle of certificate authorities to trust beside the system's.
+    pub ca_file: Option<std::path::PathBuf>,
+    /// Client certificate and key, PEM.
+    pub client_certificate: Option<(std::path::PathBuf, std::path::PathBuf)>,
+    /// How long EVENTS keeps what happened. Seven days by default.
+    pub events_age: Duration,
+    /// How long FACTS, FINDINGS and DEAD keep messages. Thirty days by default.
+    pub facts_age: Duration,
     /// Name of this process for logs, leases and the server's monitoring.
     pub name: String,
     pub durability: Durability,
@@ -50,6 +85,11 @@ impl Settings {
         Self {
             url: url.into(),
             credentials: None,
+            login: Login::Nothing,
+            ca_file: None,
+            client_certificate: None,
+            events_age: Duration::from_secs(7 * 86_400),
+            facts_age: Duration::from_secs(30 * 86_400),
             name: name.into(),
             durability: Durability::default(),
             ack_wait: Duration::from_secs(30),
@@ -207,6 +247,18 @@ impl Bus {
         let first = servers.first().and_then(|url| url.parse::<async_nats::ServerAddr>().ok());
         if let Some((user, password)) = first.as_ref().and_then(|a| a.username().zip(a.password())) {
             options = options.user_and_password(user.to_owned(), password.to_owned());
+        }
+        options = match settings.login.clone() {
+            Login::Nothing => options,
+            Login::Password { user, password } => options.user_and_password(user, password),
+            Login::Token(token) => options.token(token),
+            Login::Nkey(seed) => options.nkey(seed),
+        };
+        if let Some(file) = &settings.ca_file {
+            options = options.add_root_certificates(file.clone());
+        }
+        if let Some((certificate, key)) = &settings.client_certificate {
+            options = options.add_client_certificate(certificate.clone(), key.clone());
         }
         let client = options
             .connect(servers)

@@ -87,6 +87,9 @@ enum Advanced {
     Busy(Duration),
 }
 
+/// How long a fold may finish what it is at after it was asked to stop. What it leaves is folded by the next owner.
+const GRACE: Duration = Duration::from_secs(10);
+
 /// Runs a fold until `stop`.
 pub async fn run<F: Fold>(
     bus: Bus,
@@ -94,6 +97,18 @@ pub async fn run<F: Fold>(
     stop: CancellationToken,
     quiet: Duration,
 ) -> Result<(), BusError> {
+    let late = async {
+        stop.cancelled().await;
+        tokio::time::sleep(GRACE).await;
+    };
+    tokio::select! {
+        ended = drive(bus, fold, stop.clone(), quiet) => ended,
+        // A broker that went away with the request to stop would otherwise be waited for.
+        () = late => Ok(()),
+    }
+}
+
+async fn drive<F: Fold>(bus: Bus, fold: F, stop: CancellationToken, quiet: Duration) -> Result<(), BusError> {
     let batches = Batches::open(&bus, F::STREAM, &format!("fold-{}", F::NAME), &[F::SUBJECTS]).await?;
     let retry = bus.settings().retry_step;
     let mut runner = Runner {

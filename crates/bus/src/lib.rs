@@ -35,7 +35,7 @@ pub mod tail;
 pub mod topology;
 
 pub use artifacts::Artifacts;
-pub use connection::{Bus, BusError, Outgoing, Settings};
+pub use connection::{Bus, BusError, Login, Outgoing, Settings};
 pub use records::{Record, Records};
 pub use stage::{Cx, Emit, Failure, Guard, Limits, Source, Stage};
 pub use topology::Durability;

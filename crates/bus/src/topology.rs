@@ -76,7 +76,11 @@ pub(crate) async fn ensure(context: &Context, settings: &Settings) -> Result<(),
     let durability = settings.durability;
     let limits = |name, subjects: &[&str], age| Config { max_age: age, ..stream(name, subjects, durability) };
     let configs = [
-        limits(EVENTS, &["events.image.*", "events.layer.*", "events.cluster.*", "events.db.*"], 7 * DAY),
+        limits(
+            EVENTS,
+            &["events.image.*", "events.layer.*", "events.cluster.*", "events.db.*"],
+            settings.events_age,
+        ),
         Config {
             retention: RetentionPolicy::WorkQueue,
             discard: DiscardPolicy::New,
@@ -90,9 +94,9 @@ pub(crate) async fn ensure(context: &Context, settings: &Settings) -> Result<(),
             allow_message_ttl: true,
             ..stream(LATER, &["schedule.*", "later.*.*"], durability)
         },
-        limits(FACTS, &["facts.*"], 30 * DAY),
-        limits(FINDINGS, &["findings.v1.>"], 30 * DAY),
-        limits(DEAD, &["dead.*"], 30 * DAY),
+        limits(FACTS, &["facts.*"], settings.facts_age),
+        limits(FINDINGS, &["findings.v1.>"], settings.facts_age),
+        limits(DEAD, &["dead.*"], settings.facts_age),
         limits(
             ADVISORIES,
             &[

@@ -69,6 +69,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "bus",
             "config",
             "cpu",
+            "findings",
             "model",
             "netpol",
             "netpol-service",
@@ -88,7 +89,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("async-nats", &["bus"]),
     ("sqlx", &["store"]),
     ("rayon", &["cpu"]),
-    ("axum", &["gateway-service", "testkit"]),
+    ("axum", &["gateway-service", "process", "testkit"]),
     // The command line is a client of the gateway, feeds one of its sources, the test kit one of everybody.
     ("reqwest", &["image", "feeds-service", "plimsoll", "testkit"]),
     ("memmap2", &["vuln"]),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use plimsoll_bus::connection::message_id;
@@ -20,7 +20,7 @@ use serde_json::json;
 
 use crate::App;
 use crate::auth::require;
-use crate::error::{ApiError, body};
+use crate::error::{ApiError, Params, body};
 use crate::webhooks::cloud_event;
 
 /// What the query string says.
@@ -45,7 +45,7 @@ pub struct Asked {
 /// the same event; later ones change nothing either, because objects that are equal are no change.
 pub async fn deploy(
     State(app): State<App>,
-    Query(asked): Query<Asked>,
+    Params(asked): Params<Asked>,
     headers: HeaderMap,
     bytes: Result<bytes::Bytes, axum::extract::rejection::BytesRejection>,
 ) -> Result<Response, ApiError> {

@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::time::Duration;
 
 use axum::Json;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, State};
 use axum::http::HeaderMap;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use futures::Stream;
@@ -17,7 +17,7 @@ use serde_json::Value;
 
 use crate::App;
 use crate::auth::require;
-use crate::error::ApiError;
+use crate::error::{ApiError, Params};
 
 /// How long the aggregator may take to answer.
 const BOUND: Duration = Duration::from_secs(20);
@@ -46,7 +46,7 @@ pub struct Filter {
 pub async fn list(
     State(app): State<App>,
     headers: HeaderMap,
-    Query(filter): Query<Filter>,
+    Params(filter): Params<Filter>,
 ) -> Result<Json<Value>, ApiError> {
     require(&app, &headers, Scope::Read)?;
     if let Some(class) = &filter.class {
@@ -94,7 +94,7 @@ pub struct StreamFilter {
 pub async fn stream(
     State(app): State<App>,
     headers: HeaderMap,
-    Query(filter): Query<StreamFilter>,
+    Params(filter): Params<StreamFilter>,
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, ApiError> {
     require(&app, &headers, Scope::Read)?;
     let class = match &filter.class {
@@ -102,7 +102,9 @@ pub async fn stream(
         None => "*",
     };
     let subject = match &filter.cluster {
-        Some(cluster) => format!("findings.v1.{class}.workload.{}.>", subjects::token(cluster)),
+        Some(cluster) => {
+            format!("findings.v1.{class}.workload.{}.>", plimsoll_findings::encode_token(cluster))
+        }
         None => format!("findings.v1.{class}.>"),
     };
     let last = headers.get("last-event-id").and_then(|v| v.to_str().ok());

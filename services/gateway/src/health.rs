@@ -1,34 +1,21 @@
 //! Liveness, readiness, metrics.
 
-use axum::Json;
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::StatusCode;
 use axum::middleware::Next;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use plimsoll_telemetry::metrics::Route;
 use tracing::Instrument;
 
 use crate::App;
 
-/// 200 while the process serves at all.
-pub async fn alive() -> &'static str {
-    "ok\n"
-}
-
 /// 200 when every part is ready, else 503 with the reasons.
 pub async fn ready(State(app): State<App>) -> Response {
-    let missing = app.bus.health().not_ready();
-    let status = if missing.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    let missing: serde_json::Map<String, serde_json::Value> =
-        missing.into_iter().map(|(part, reason)| (part, reason.into())).collect();
-    (status, Json(serde_json::json!({ "ready": status == StatusCode::OK, "not_ready": missing })))
-        .into_response()
+    plimsoll_process::health::ready(app.bus.health())
 }
 
 /// The page for Prometheus.
 pub async fn metrics(State(app): State<App>) -> Response {
-    let kind = [("content-type", "application/openmetrics-text; version=1.0.0; charset=utf-8")];
-    (kind, app.bus.metrics().page()).into_response()
+    plimsoll_process::health::metrics(app.bus.metrics())
 }
 
 /// Counts every request by route, in a span that starts or continues the caller's trace.

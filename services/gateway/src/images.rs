@@ -1,7 +1,7 @@
 //! Images: asking for one, where its scan is, its SBOM.
 
 use axum::Json;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use plimsoll_bus::connection::message_id;
@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 
 use crate::App;
 use crate::auth::require;
-use crate::error::{ApiError, body};
+use crate::error::{ApiError, Params, body};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -160,7 +160,7 @@ pub async fn sbom(
     State(app): State<App>,
     headers: HeaderMap,
     Path(text): Path<String>,
-    Query(asked): Query<SbomAsked>,
+    Params(asked): Params<SbomAsked>,
 ) -> Result<Response, ApiError> {
     require(&app, &headers, Scope::Read)?;
     let digest = digest(&text)?;

@@ -82,7 +82,7 @@ pub fn router(app: App) -> Router {
         .route("/v1/findings/stream", get(findings::stream))
         .route("/v1/affected/{*id}", get(findings::affected))
         .route("/v1/actions", get(findings::actions))
-        .route("/healthz", get(health::alive))
+        .route("/healthz", get(plimsoll_process::health::alive))
         .route("/readyz", get(health::ready))
         .route("/metrics", get(health::metrics))
         .fallback(error::not_found)

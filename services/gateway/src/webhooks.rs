@@ -5,7 +5,7 @@
 //! connected to: the host that it names is looked up among the configured registries.
 
 use axum::Json;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use plimsoll_bus::connection::message_id;
@@ -19,7 +19,7 @@ use serde::Deserialize;
 
 use crate::App;
 use crate::auth::require;
-use crate::error::{ApiError, body};
+use crate::error::{ApiError, Params, body};
 
 /// Events of one envelope at most.
 const MAX_EVENTS: usize = 1000;
@@ -84,7 +84,7 @@ enum Fate {
 /// 4xx when the body is no envelope or all of its events are refused; 503 when JetStream is away.
 pub async fn distribution(
     State(app): State<App>,
-    Query(asked): Query<Asked>,
+    Params(asked): Params<Asked>,
     headers: HeaderMap,
     bytes: Result<bytes::Bytes, axum::extract::rejection::BytesRejection>,
 ) -> Result<Response, ApiError> {

@@ -138,9 +138,12 @@ fn run_roles(args: RunArgs) -> Outcome {
     let result = runtime()?.block_on(async {
         let stop = plimsoll_process::stop_on_signal()?;
         let bus = plimsoll_process::connect("plimsoll", &config, None).await?;
+        if !args.roles.contains(&Name::Gateway) {
+            plimsoll_process::serve_health(&bus, &stop).await?;
+        }
         let role = Role { bus: bus.clone(), pool, config, data: args.common.data, stop };
         let result = play(&args.roles, role, None).await;
-        bus.flush().await;
+        bus.close().await;
         result
     });
     telemetry.shutdown();
@@ -180,7 +183,7 @@ async fn play(roles: &[Name], role: Role, mut listener: Option<TcpListener>) -> 
     }
     drop(ended);
     let mut first = Ok(());
-    while let Some(result) = ends.recv().await {
+    while let Some(result) = plimsoll_process::bounded(&role.stop, ends.recv()).await.flatten() {
         if !role.stop.is_cancelled() {
             if result.is_ok() {
                 first = Err(CliError::new("internal", "a role ended by itself"));

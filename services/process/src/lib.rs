@@ -4,14 +4,17 @@
 //!
 //! Environment: `PLIMSOLL_CONFIG` names the configuration file; `NATS_URL` overrides its servers;
 //! `PLIMSOLL_DATA` names the folder for the store and the Db (default `.plimsoll`);
-//! `OTEL_EXPORTER_OTLP_ENDPOINT` overrides the collector; `PLIMSOLL_ACK_WAIT_MS` the broker's ack wait.
+//! `OTEL_EXPORTER_OTLP_ENDPOINT` overrides the collector; `PLIMSOLL_ACK_WAIT_MS` the broker's ack wait;
+//! `PLIMSOLL_HEALTH_LISTEN` serves health and metrics of a process that has no gateway.
+
+pub mod health;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use plimsoll_bus::{Bus, Durability};
+use plimsoll_bus::{Bus, Durability, Login};
 use plimsoll_config::{Config, LogFormat as Format};
 use plimsoll_cpu::Pool;
 use plimsoll_telemetry::{Health, LogFormat, Metrics, Settings, Telemetry};
@@ -116,6 +119,11 @@ pub async fn connect(name: &str, config: &Config, url: Option<String>) -> Result
     });
     let mut settings = plimsoll_bus::Settings::new(url, name);
     settings.credentials = config.nats.creds_file.clone();
+    settings.login = login(&config.nats)?;
+    settings.ca_file = config.nats.ca_file.clone();
+    settings.client_certificate = config.nats.cert_file.clone().zip(config.nats.key_file.clone());
+    settings.events_age = config.retention.events.0;
+    settings.facts_age = config.retention.facts.0;
     settings.durability = match config.durability {
         plimsoll_config::Durability::R1 => Durability::R1,
         plimsoll_config::Durability::R1Always => Durability::R1Always,
@@ -125,6 +133,64 @@ pub async fn connect(name: &str, config: &Config, url: Option<String>) -> Result
         settings.ack_wait = Duration::from_millis(wait);
     }
     Ok(Bus::connect(settings, Metrics::default(), Health::default()).await?)
+}
+
+/// What the configuration says of who this process is.
+fn login(nats: &plimsoll_config::Nats) -> Result<Login, ProcessError> {
+    let read = |path: &Path| {
+        let text =
+            std::fs::read_to_string(path).map_err(ProcessError::io(format!("read {}", path.display())))?;
+        Ok::<String, ProcessError>(text.trim().to_owned())
+    };
+    if let Some(path) = &nats.nkey_file {
+        return Ok(Login::Nkey(read(path)?));
+    }
+    if let Some(token) = &nats.token {
+        return Ok(Login::Token(token.expose().to_owned()));
+    }
+    let Some(user) = &nats.user else { return Ok(Login::Nothing) };
+    let password = match (&nats.password, &nats.password_file) {
+        (Some(password), _) => password.expose().to_owned(),
+        (None, Some(path)) => read(path)?,
+        (None, None) => String::new(),
+    };
+    Ok(Login::Password { user: user.clone(), password })
+}
+
+/// Serves `/healthz`, `/readyz` and `/metrics` of a process without a gateway, if `PLIMSOLL_HEALTH_LISTEN` names an
+/// address.
+pub async fn serve_health(bus: &Bus, stop: &CancellationToken) -> Result<(), ProcessError> {
+    let Some(address) = std::env::var("PLIMSOLL_HEALTH_LISTEN").ok().filter(|a| !a.is_empty()) else {
+        return Ok(());
+    };
+    let listener = tokio::net::TcpListener::bind(&address)
+        .await
+        .map_err(ProcessError::io(format!("listen on {address}")))?;
+    let router = health::router(bus.health().clone(), bus.metrics().clone());
+    let stop = stop.clone();
+    tokio::spawn(async move {
+        let served =
+            axum::serve(listener, router).with_graceful_shutdown(async move { stop.cancelled().await });
+        if let Err(error) = served.await {
+            tracing::warn!(%error, "the health page ended");
+        }
+    });
+    Ok(())
+}
+
+/// Ends with `work`, or a little after the grace of its parts once `stop` was asked for.
+pub async fn bounded<T>(stop: &CancellationToken, work: impl Future<Output = T>) -> Option<T> {
+    let late = async {
+        stop.cancelled().await;
+        tokio::time::sleep(GRACE + Duration::from_secs(10)).await;
+    };
+    tokio::select! {
+        done = work => Some(done),
+        () = late => {
+            tracing::warn!("a part did not stop in time and was left; what it did is done again elsewhere");
+            None
+        }
+    }
 }
 
 /// A token that ends on SIGINT or SIGTERM.
@@ -174,11 +240,14 @@ where
     let result = runtime.block_on(async {
         let stop = stop_on_signal()?;
         let bus = connect(name, &config, None).await?;
-        let role = role(Role { bus: bus.clone(), pool, config, data: data_folder(), stop });
-        let result = role.await;
-        bus.flush().await;
+        serve_health(&bus, &stop).await?;
+        let role = role(Role { bus: bus.clone(), pool, config, data: data_folder(), stop: stop.clone() });
+        let result = bounded(&stop, role).await.unwrap_or(Ok(()));
+        bus.close().await;
         result
     });
+    // A part that was left must not hold the process.
+    runtime.shutdown_timeout(Duration::from_secs(1));
     telemetry.shutdown();
     result
 }

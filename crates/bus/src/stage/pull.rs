@@ -197,6 +197,11 @@ impl<S: Stage> Puller<S> {
             self.spawn(lane, message, slot);
             taken += 1;
         }
+        eprintln!(
+            "{:?} fetch {lane} max {max} taken {taken} free {}",
+            std::time::Instant::now(),
+            self.slots.available_permits()
+        );
         Ok(taken)
     }
 
