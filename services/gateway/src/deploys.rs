@@ -13,7 +13,9 @@ use plimsoll_model::time::Timestamp;
 use plimsoll_netpol::diff::Snapshot;
 use plimsoll_netpol::engine::Options;
 use plimsoll_netpol::objects::{Format, Object, parse_documents};
-use plimsoll_netpol_service::state::{Cluster, Policy, connection_changes, encode_objects, scope};
+use plimsoll_netpol_service::state::{
+    Cluster, Policy, connection_changes, effects_of, encode_objects, scope,
+};
 use plimsoll_proto::v1;
 use serde::Deserialize;
 use serde_json::json;
@@ -151,10 +153,11 @@ async fn dry_run(app: &App, event: &v1::ClusterChanged, lines: Vec<u8>) -> Resul
         cluster.apply(&event, &lines, through + 1)?;
         let after = Snapshot::new(Arc::clone(&cluster.objects), &Options::default());
         let changes = connection_changes(&before, &after);
+        let effects = effects_of(&before, &after);
         let fact = cluster.settle(Some(&before), &after, &policy, through, through + 1);
-        Ok((changes, fact))
+        Ok((changes, effects, fact))
     };
-    let (changes, fact) = app
+    let (changes, effects, fact) = app
         .pool
         .run("deploy.dry_run", work)
         .await
@@ -169,6 +172,10 @@ async fn dry_run(app: &App, event: &v1::ClusterChanged, lines: Vec<u8>) -> Resul
         "dry_run": true,
         "base": through,
         "connections": changes,
+        "effects": effects
+            .iter()
+            .map(|e| json!({ "code": e.code, "subject": e.subject, "message": e.message, "decided_by": e.decided_by }))
+            .collect::<Vec<_>>(),
         "workloads": workloads,
         "removed": fact.removed.iter().map(ToString::to_string).collect::<Vec<_>>(),
     }))

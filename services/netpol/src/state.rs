@@ -12,6 +12,7 @@ use plimsoll_model::fact::{
 use plimsoll_model::reference::Reference;
 use plimsoll_model::time::Timestamp;
 use plimsoll_netpol::diff::{ChangeKind, DiffRow, Snapshot, diff_snapshots};
+use plimsoll_netpol::effects::{Effect, Judged, effects};
 use plimsoll_netpol::engine::Options;
 use plimsoll_netpol::exposure::exposures;
 use plimsoll_netpol::objects::{Object, ObjectKey};
@@ -259,6 +260,19 @@ impl Cluster {
         }
         facts
     }
+}
+
+/// What a change means for people: NETPOL001 and the like, most urgent first.
+pub fn effects_of(before: &Snapshot, after: &Snapshot) -> Vec<Effect> {
+    let exposed =
+        |snapshot: &Snapshot| exposures(&snapshot.state, &snapshot.connectivity, &Options::default());
+    let (earlier, later) = (exposed(before), exposed(after));
+    let diff = diff_snapshots(before, after, false);
+    effects(
+        Judged { snapshot: before, exposures: &earlier },
+        Judged { snapshot: after, exposures: &later },
+        &diff,
+    )
 }
 
 /// The connections that differ, in words.
