@@ -57,8 +57,7 @@ fn main() -> ExitCode {
 fn crashes(arguments: &CrashArguments) -> Result<ExitCode, LoadError> {
     let options = crash::Options {
         program: program()?,
-        seeds: arguments.seeds,
-        first: arguments.first,
+        seeds: (arguments.first..arguments.first.saturating_add(arguments.seeds)).collect(),
         jobs: arguments.jobs,
         verbose: arguments.verbose,
         keep: arguments.keep,

@@ -35,10 +35,7 @@ const FINDINGS: usize = 30;
 #[derive(Debug, Clone)]
 pub struct Options {
     pub program: PathBuf,
-    /// How many seeds.
-    pub seeds: u64,
-    /// The first seed.
-    pub first: u64,
+    pub seeds: Vec<u64>,
     /// Runs at once.
     pub jobs: usize,
     /// Print each run.
@@ -87,7 +84,8 @@ impl Report {
                 row.2.push(run.seed);
             }
         }
-        let mut out = format!("{:24} {:>5} {:>8} {:>5}  failed seeds\n", "killed at", "runs", "reached", "ok");
+        let mut out =
+            format!("{:24} {:>5} {:>8} {:>5}  failed seeds\n", "killed at", "runs", "reached", "ok");
         for (point, (runs, reached, failed)) in rows {
             let seeds: Vec<String> = failed.iter().map(u64::to_string).collect();
             out.push_str(&format!(
@@ -125,7 +123,7 @@ pub async fn run(options: &Options) -> Result<Report, LoadError> {
         )));
     }
     let (reference, images) = (&reference, &images);
-    let mut runs: Vec<Run> = stream::iter(options.first..options.first.saturating_add(options.seeds))
+    let mut runs: Vec<Run> = stream::iter(options.seeds.iter().copied())
         .map(|seed| async move {
             let plan = Plan::of(seed);
             let began = Instant::now();

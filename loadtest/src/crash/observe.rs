@@ -160,7 +160,8 @@ pub async fn standing(bus: &Bus) -> Result<Standing, LoadError> {
     let mut cursor = Value::Null;
     loop {
         let question = json!({ "limit": 1000, "cursor": cursor });
-        let answer = bus.ask("findings", &question, Duration::from_secs(20)).await?.map_err(LoadError::other)?;
+        let answer =
+            bus.ask("findings", &question, Duration::from_secs(20)).await?.map_err(LoadError::other)?;
         for finding in items(&answer, "findings") {
             open.insert(text(finding, "/id"), seen(finding));
         }
@@ -222,7 +223,9 @@ pub async fn heard(bus: &Bus, last: u64) -> Result<Heard, LoadError> {
             let id = text(finding, "/id");
             let revision = number(finding.get("revision"));
             if !revisions.insert((id.clone(), revision)) {
-                heard.faults.push(format!("revision {revision} of {} was published twice", seen(finding).what));
+                heard
+                    .faults
+                    .push(format!("revision {revision} of {} was published twice", seen(finding).what));
             }
             if text(finding, "/state") == "open" {
                 heard.open.insert(id, seen(finding));
@@ -246,7 +249,9 @@ pub fn difference(wanted: &Open, is: &Open) -> Vec<String> {
             Some(_) => {}
         }
     }
-    out.extend(is.iter().filter(|(id, _)| !wanted.contains_key(*id)).map(|(_, seen)| format!("extra: {seen:?}")));
+    out.extend(
+        is.iter().filter(|(id, _)| !wanted.contains_key(*id)).map(|(_, seen)| format!("extra: {seen:?}")),
+    );
     let more = out.len().saturating_sub(6);
     out.truncate(6);
     if more > 0 {

@@ -95,7 +95,8 @@ impl Plan {
     /// The kills of a seed. Consecutive seeds go through all points; every second seed has a further kill.
     pub fn of(seed: u64) -> Self {
         let mut dice = Dice::new(seed);
-        let pauses = (0..STEPS).map(|_| if dice.one_in(4) { dice.roll(900) } else { dice.roll(120) }).collect();
+        let pauses =
+            (0..STEPS).map(|_| if dice.one_in(4) { dice.roll(900) } else { dice.roll(120) }).collect();
         let mut plan = Self { pauses, ..Self::default() };
         let points = LABELS.len() + ROLES.len() + 2;
         let index = usize::try_from(seed % u64::try_from(points).unwrap_or(1)).unwrap_or(0);

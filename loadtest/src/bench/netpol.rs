@@ -1,0 +1,251 @@
+//! The policy engine on generated clusters: all tiers, IPv4 and IPv6 blocks; a cold build, then one change after the
+//! other, each with its exact difference.
+
+use std::process::Command;
+use std::sync::Arc;
+use std::time::Instant;
+
+use plimsoll_netpol::diff::{Snapshot, diff_snapshots};
+use plimsoll_netpol::engine::{Connectivity, Options};
+use plimsoll_netpol::objects::{Format, Object, parse_documents};
+use plimsoll_netpol::state::ClusterState;
+use serde_json::{Value, json};
+
+use super::NetpolArguments;
+use super::measure::{at_most, figure, mib, note, peak_of, percentile, title};
+use crate::LoadError;
+use crate::dice::Dice;
+
+/// Workloads of a namespace.
+const NAMESPACE: usize = 20;
+/// Classes and policies of the budget.
+const BUDGET: (usize, usize) = (10_000, 5_000);
+
+/// Measures.
+pub(super) fn run(arguments: &NetpolArguments) -> Result<(), LoadError> {
+    let table = ["1000x500", "1000x5000", "3000x5000", "10000x1000", "10000x5000"].map(String::from);
+    let sizes = if arguments.sizes.is_empty() { table.to_vec() } else { arguments.sizes.clone() };
+    for size in &sizes {
+        if arguments.here {
+            let (classes, policies) = size
+                .split_once('x')
+                .and_then(|(classes, policies)| Some((classes.parse().ok()?, policies.parse().ok()?)))
+                .ok_or_else(|| LoadError::Other(format!("{size:?} is not CLASSES×POLICIES")))?;
+            measure(classes, policies, arguments.changes)?;
+            continue;
+        }
+        // A process of its own, so that its peak of memory is its own.
+        let own = std::env::current_exe().map_err(LoadError::io("find this program"))?;
+        let changes = arguments.changes.to_string();
+        let status = Command::new(own)
+            .args(["bench", "netpol", "--here", "--changes", &changes, size])
+            .status()
+            .map_err(LoadError::io("run a measurement"))?;
+        if !status.success() {
+            return Err(LoadError::Other(format!("the measurement of {size} failed: {status}")));
+        }
+    }
+    Ok(())
+}
+
+fn measure(classes: usize, policies: usize, changes: usize) -> Result<(), LoadError> {
+    let objects = cluster(classes, policies)?;
+    let spare: Vec<Object> = objects
+        .iter()
+        .filter(|object| object.kind().ends_with("NetworkPolicy"))
+        .take(changes)
+        .cloned()
+        .collect();
+    let mut state = ClusterState::from(objects);
+    let options = Options::default();
+    title(&format!("netpol: {classes} workloads × {policies} policies, all tiers, IPv6"));
+    // The budgets are for one size; larger and smaller ones are held to the same.
+    let scale = if (classes, policies) == BUDGET { "" } else { " (budget of 10000x5000)" };
+    let shared = Arc::new(state.clone());
+    let began = Instant::now();
+    let connectivity = Connectivity::build(&shared, &options);
+    let cold = began.elapsed().as_secs_f64();
+    let (made, rows, sets) = connectivity.sizes();
+    drop(connectivity);
+    note("made", &format!("{made} classes, {rows} rows, {sets} connection sets"));
+    at_most(&format!("cold build{scale}"), cold, 1.0, "s");
+    let mut before = Snapshot::new(shared, &options);
+    let (mut times, mut differing) = (Vec::new(), 0);
+    // Each policy goes and comes back: two changes.
+    for object in spare.iter().flat_map(|object| [(object, false), (object, true)]).take(changes) {
+        match object {
+            (object, true) => state.apply(object.clone()),
+            (object, false) => state.delete(&object.key()),
+        };
+        let changed = Arc::new(state.clone());
+        let began = Instant::now();
+        let after = Snapshot::new(changed, &options);
+        differing += diff_snapshots(&before, &after, false).rows.len();
+        times.push(began.elapsed().as_secs_f64() * 1e3);
+        before = after;
+    }
+    times.sort_by(f64::total_cmp);
+    let mean = times.iter().sum::<f64>() / times.len().max(1) as f64;
+    note("changes", &format!("{}, {differing} rows differ in all", times.len()));
+    at_most(&format!("one change and its difference, mean{scale}"), mean, 1.0, "ms");
+    at_most(&format!("one change and its difference, p99{scale}"), percentile(&times, 0.99), 20.0, "ms");
+    at_most(&format!("peak memory of the process{scale}"), mib(peak_of("self")), 300.0, "MiB");
+    note("least change", &format!("{} ms", figure(times.first().copied().unwrap_or(f64::NAN))));
+    Ok(())
+}
+
+/// Objects as the API server would give them, parsed as any upload is.
+fn cluster(classes: usize, policies: usize) -> Result<Vec<Object>, LoadError> {
+    let mut dice = Dice::new(7);
+    let namespaces = classes.div_ceil(NAMESPACE);
+    let mut objects = Vec::with_capacity(classes + policies);
+    let mut add = |document: &Value| -> Result<(), LoadError> {
+        let bytes = serde_json::to_vec(document).map_err(LoadError::other)?;
+        objects.extend(parse_documents(&bytes, Format::Json).map_err(LoadError::other)?);
+        Ok(())
+    };
+    for number in 0..classes {
+        add(&workload(number, &mut dice))?;
+    }
+    for number in 0..policies {
+        let document = match number % 50 {
+            0 => admin(number, &mut dice),
+            1 if number == 1 => baseline(&mut dice),
+            _ => policy(number, namespaces, &mut dice),
+        };
+        add(&document)?;
+    }
+    Ok(objects)
+}
+
+fn workload(number: usize, dice: &mut Dice) -> Value {
+    let tier = ["web", "api", "db", "job"].get(dice.index(4)).copied().unwrap_or("web");
+    let labels =
+        json!({ "app": format!("app-{number}"), "tier": tier, "team": format!("team-{}", dice.roll(40)) });
+    json!({
+        "apiVersion": "apps/v1", "kind": "Deployment",
+        "metadata": { "name": format!("app-{number}"), "namespace": format!("ns-{}", number / NAMESPACE) },
+        "spec": {
+            "selector": { "matchLabels": labels },
+            "template": {
+                "metadata": { "labels": labels },
+                "spec": { "containers": [{ "name": "c", "image": "registry.example.com/c:1" }] },
+            },
+        },
+    })
+}
+
+fn port(dice: &mut Dice) -> Value {
+    let low = 80 + dice.roll(2_000);
+    let protocol = if dice.one_in(8) { "UDP" } else { "TCP" };
+    json!({ "protocol": protocol, "port": low, "endPort": low + dice.roll(3) })
+}
+
+fn peer(namespace: usize, namespaces: usize, dice: &mut Dice) -> Value {
+    match dice.roll(10) {
+        0..=3 => {
+            let app = namespace * NAMESPACE + dice.index(NAMESPACE);
+            json!({ "podSelector": { "matchLabels": { "app": format!("app-{app}") } } })
+        }
+        4 | 5 => {
+            let name = format!("ns-{}", dice.index(namespaces));
+            json!({ "namespaceSelector": { "matchLabels": { "kubernetes.io/metadata.name": name } } })
+        }
+        6 | 7 => json!({
+            "namespaceSelector": {},
+            "podSelector": { "matchLabels": { "team": format!("team-{}", dice.roll(40)) } },
+        }),
+        8 => json!({
+            "podSelector": { "matchExpressions": [{ "key": "tier", "operator": "In", "values": ["web", "api"] }] },
+        }),
+        _ => {
+            let cidr = if dice.one_in(3) {
+                format!("2001:db8:{:x}::/48", dice.roll(4_000))
+            } else {
+                format!("{}.{}.0.0/16", 11 + dice.roll(100), dice.roll(250))
+            };
+            json!({ "ipBlock": { "cidr": cidr } })
+        }
+    }
+}
+
+fn rules(side: &str, namespace: usize, namespaces: usize, dice: &mut Dice) -> Vec<Value> {
+    let rule = |dice: &mut Dice| {
+        let peers: Vec<Value> = (0..1 + dice.roll(3)).map(|_| peer(namespace, namespaces, dice)).collect();
+        let ports: Vec<Value> = (0..dice.roll(3)).map(|_| port(dice)).collect();
+        if ports.is_empty() { json!({ side: peers }) } else { json!({ side: peers, "ports": ports }) }
+    };
+    (0..1 + dice.roll(2)).map(|_| rule(dice)).collect()
+}
+
+fn policy(number: usize, namespaces: usize, dice: &mut Dice) -> Value {
+    let namespace = dice.index(namespaces);
+    let pods = match dice.roll(4) {
+        0 => json!({}),
+        1 => json!({ "matchLabels": { "tier": "web" } }),
+        _ => {
+            let app = namespace * NAMESPACE + dice.index(NAMESPACE);
+            json!({ "matchLabels": { "app": format!("app-{app}") } })
+        }
+    };
+    let mut spec = json!({
+        "podSelector": pods,
+        "policyTypes": ["Ingress"],
+        "ingress": rules("from", namespace, namespaces, dice),
+    });
+    if dice.one_in(3)
+        && let Some(fields) = spec.as_object_mut()
+    {
+        fields.insert("policyTypes".into(), json!(["Ingress", "Egress"]));
+        fields.insert("egress".into(), json!(rules("to", namespace, namespaces, dice)));
+    }
+    json!({
+        "apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy",
+        "metadata": { "name": format!("p-{number}"), "namespace": format!("ns-{namespace}") },
+        "spec": spec,
+    })
+}
+
+fn admin(number: usize, dice: &mut Dice) -> Value {
+    let action = ["Allow", "Deny", "Pass"].get(dice.index(3)).copied().unwrap_or("Pass");
+    let team = |dice: &mut Dice| json!({ "pods": { "namespaceSelector": {}, "podSelector": { "matchLabels": { "team": format!("team-{}", dice.roll(40)) } } } });
+    let low = 1_000 + dice.roll(2_000);
+    json!({
+        "apiVersion": "policy.networking.k8s.io/v1alpha1", "kind": "AdminNetworkPolicy",
+        "metadata": { "name": format!("admin-{number}") },
+        "spec": {
+            "priority": number / 50 % 1_000,
+            "subject": team(dice),
+            "ingress": [{
+                "action": action, "from": [team(dice)],
+                "ports": [{ "portRange": { "protocol": "TCP", "start": low, "end": low + 50 } }],
+            }],
+            "egress": [{ "action": action, "to": [{ "networks": [format!("2001:db8:{:x}::/48", dice.roll(4_000)), format!("{}.0.0.0/8", 11 + dice.roll(100))] }] }],
+        },
+    })
+}
+
+fn baseline(dice: &mut Dice) -> Value {
+    json!({
+        "apiVersion": "policy.networking.k8s.io/v1alpha1", "kind": "BaselineAdminNetworkPolicy",
+        "metadata": { "name": "default" },
+        "spec": {
+            "subject": { "namespaces": {} },
+            "ingress": [{
+                "action": "Deny",
+                "from": [{ "pods": { "namespaceSelector": {}, "podSelector": { "matchLabels": { "team": format!("team-{}", dice.roll(40)) } } } }],
+            }],
+        },
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_generated_cluster_is_one_that_kubernetes_would_take() {
+        let objects = cluster(100, 120).map(|objects| objects.len());
+        assert!(matches!(objects, Ok(220)), "{objects:?}");
+    }
+}
