@@ -175,7 +175,12 @@ impl<S: Stage> Puller<S> {
             }
             let free = self.slots.available_permits();
             let free = if *lane == Lane::Hint { free.saturating_sub(self.total / 8) } else { free };
-            taken += self.fetch(*lane, consumer, free).await?;
+            let got = self.fetch(*lane, consumer, free).await?;
+            taken += got;
+            if got > 0 && got == free {
+                // There may be more of it, and slots that became free meanwhile are not for less urgent work.
+                break;
+            }
         }
         Ok(taken)
     }
@@ -197,11 +202,6 @@ impl<S: Stage> Puller<S> {
             self.spawn(lane, message, slot);
             taken += 1;
         }
-        eprintln!(
-            "{:?} fetch {lane} max {max} taken {taken} free {}",
-            std::time::Instant::now(),
-            self.slots.available_permits()
-        );
         Ok(taken)
     }
 
