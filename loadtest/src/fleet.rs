@@ -58,6 +58,8 @@ pub struct Death {
     pub label: Option<String>,
     /// True when it was killed at its label or by [`Fleet::kill`].
     pub wanted: bool,
+    /// The exit status; none for who was killed.
+    pub code: Option<i32>,
     /// The status, as text, and the end of the log, for those that were not.
     pub said: String,
 }
@@ -120,7 +122,8 @@ impl State {
             let said = if wanted { String::new() } else { format!("{status}: {}", child.log_tail()) };
             member.own_deaths += u32::from(!wanted);
             dead.push((role.clone(), member.own_deaths));
-            self.deaths.push(Death { role: role.clone(), life: member.life, label, wanted, said });
+            let (role, life, code) = (role.clone(), member.life, status.code());
+            self.deaths.push(Death { role, life, label, wanted, code, said });
             member.child = None;
         }
         for (role, own_deaths) in dead {
@@ -191,6 +194,7 @@ impl Fleet {
             life,
             label: None,
             wanted: true,
+            code: None,
             said: String::new(),
         });
         Ok(())

@@ -3,8 +3,9 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use plimsoll_bus::Bus;
 use plimsoll_testkit::image::content::{dpkg_status, go_modinfo, npm_package_json, os_release, python_dist};
 use plimsoll_testkit::image::elf::go_binary;
 use plimsoll_testkit::image::{BuiltImage, Compression, ImageBuilder, ImageError, Layer, hostile, index};
@@ -217,6 +218,7 @@ pub struct World<'a> {
     pub gateway: SocketAddr,
     pub feeds: &'a Path,
     pub images: &'a Images,
+    pub bus: &'a Bus,
 }
 
 impl World<'_> {
@@ -242,6 +244,17 @@ impl World<'_> {
             }
             5 => self.deploy("apply", OPEN, "open").await?,
             6 => {
+                // There must be a first Db, or the change would be none.
+                let began = Instant::now();
+                while !matches!(self.bus.records("control").get("db").await, Ok(Some(_))) {
+                    if began.elapsed() > PATIENCE {
+                        return Err(LoadError::Timeout {
+                            what: "the first Db".into(),
+                            seconds: PATIENCE.as_secs(),
+                        });
+                    }
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
                 let failed = || LoadError::io("change the feeds");
                 std::fs::write(self.feeds.join("advisories/later.json"), LATER).map_err(failed())?;
                 std::fs::remove_file(self.feeds.join(WITHDRAWN)).map_err(failed())?;
