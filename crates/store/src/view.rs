@@ -233,19 +233,17 @@ async fn fall_back(
     if rows.is_empty() {
         return Ok(());
     }
-    let mut earlier: BTreeMap<(i64, String), Vec<(Option<Digest>, u64)>> = BTreeMap::new();
+    // By repository and tag, the newest first.
+    let mut earlier: BTreeMap<(i64, String), Vec<Option<Digest>>> = BTreeMap::new();
     for (repository, tag, digest, seq, gone) in rows {
         // A manifest that was deleted since says as little as a tag that was.
         let digest = digest.filter(|_| gone.is_none_or(|gone| gone < seq));
         let digest = digest.as_deref().map(parse).transpose()?;
-        earlier.entry((repository, tag)).or_default().push((digest, unsigned(seq)));
+        earlier.entry((repository, tag)).or_default().push(digest);
     }
     let mut asked: BTreeMap<i64, BTreeSet<Digest>> = BTreeMap::new();
     for ((repository, _), statements) in &earlier {
-        asked
-            .entry(*repository)
-            .or_default()
-            .extend(statements.iter().filter_map(|(digest, _)| digest.clone()));
+        asked.entry(*repository).or_default().extend(statements.iter().flatten().cloned());
     }
     for (repository, (states, _)) in said.iter() {
         let told = states
@@ -268,7 +266,7 @@ async fn fall_back(
                 continue;
             }
             // The place among the newest stays that of the push.
-            if let Some((digest, _)) = statements.iter().find(|(digest, _)| is_known(*repository, digest))
+            if let Some(digest) = statements.iter().find(|digest| is_known(*repository, digest))
                 && digest.is_some()
             {
                 state.digest.clone_from(digest);
