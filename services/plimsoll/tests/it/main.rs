@@ -1,4 +1,13 @@
-//! The program as people call it.
+//! The program as people call it, and a whole deployment of it as child processes.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+mod apart;
+mod clusters;
+mod commands;
+mod fleet;
+mod hostile;
+mod input;
 mod offline;
+mod push;
+mod scenarios;
+mod world;
