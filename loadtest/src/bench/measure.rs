@@ -35,6 +35,13 @@ pub(super) fn peak_of(pid: &str) -> u64 {
     kib.unwrap_or(0) * 1024
 }
 
+/// The largest peak among a process and its descendants: some programs are started by a script.
+fn peak_below(pid: &str) -> u64 {
+    let path = format!("/proc/{pid}/task/{pid}/children");
+    let children = std::fs::read_to_string(path).unwrap_or_default();
+    children.split_whitespace().map(peak_below).max().unwrap_or(0).max(peak_of(pid))
+}
+
 /// Runs a command so many times and fails if it fails. Nothing else may wait for children meanwhile: the kernel counts
 /// in steps of 10 ms, so the sum over all runs is taken, which is exact.
 pub(super) fn cost(program: &Path, arguments: &[String], runs: u32) -> Result<Cost, LoadError> {
@@ -52,7 +59,7 @@ pub(super) fn cost(program: &Path, arguments: &[String], runs: u32) -> Result<Co
             .map_err(LoadError::io(format!("run {}", program.display())))?;
         let pid = child.id().to_string();
         let status = loop {
-            out.peak = out.peak.max(peak_of(&pid));
+            out.peak = out.peak.max(peak_below(&pid));
             match child.try_wait().map_err(LoadError::io("wait for a child"))? {
                 Some(status) => break status,
                 None => std::thread::sleep(Duration::from_millis(1)),
