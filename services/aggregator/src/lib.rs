@@ -36,6 +36,39 @@ pub fn store_path(data: &Path) -> PathBuf {
     data.join("store.sqlite")
 }
 
+/// The right to open the store of a data folder, which one process has at a time; `None` while another has it. It goes with
+/// the file, also when the process is killed.
+pub fn try_lock(data: &Path) -> Result<Option<std::fs::File>, ProcessError> {
+    std::fs::create_dir_all(data).map_err(ProcessError::io(format!("create {}", data.display())))?;
+    let path = data.join("store.lock");
+    let failed = || ProcessError::io(format!("lock {}", path.display()));
+    let file = std::fs::File::create(&path).map_err(failed())?;
+    match file.try_lock() {
+        Ok(()) => Ok(Some(file)),
+        Err(std::fs::TryLockError::WouldBlock) => Ok(None),
+        Err(std::fs::TryLockError::Error(error)) => Err(failed()(error)),
+    }
+}
+
+/// Waits for the right to open the store: the aggregator before this one may still be stopping. `None` when the role ends
+/// first.
+async fn lock(role: &Role) -> Result<Option<std::fs::File>, ProcessError> {
+    let mut told = false;
+    loop {
+        if let Some(file) = try_lock(&role.data)? {
+            return Ok(Some(file));
+        }
+        if !told {
+            tracing::warn!(data = %role.data.display(), "another process has the store; waiting for it");
+            told = true;
+        }
+        tokio::select! {
+            () = role.stop.cancelled() => return Ok(None),
+            () = tokio::time::sleep(Duration::from_millis(200)) => {}
+        }
+    }
+}
+
 /// What the parts of the role share.
 #[derive(Clone)]
 pub struct Aggregator {
@@ -70,8 +103,7 @@ pub(crate) fn store_failed(error: StoreError) -> ProcessError {
 pub async fn run(role: Role) -> Result<(), ProcessError> {
     let health = role.bus.health().clone();
     health.starting("aggregator");
-    std::fs::create_dir_all(&role.data)
-        .map_err(ProcessError::io(format!("create {}", role.data.display())))?;
+    let Some(_lock) = lock(&role).await? else { return Ok(()) };
     let path = store_path(&role.data);
     let settings = Arc::new(settings(&role.config)?);
     if !path.exists() {

@@ -284,6 +284,14 @@ fn lock(data: &Path) -> Result<std::fs::File, CliError> {
     Ok(file)
 }
 
+/// Makes sure that no aggregator has the store, wherever it runs.
+fn lock_store(data: &Path) -> Result<std::fs::File, CliError> {
+    plimsoll_aggregator_service::try_lock(data)?.ok_or_else(|| {
+        CliError::new("data_in_use", format!("an aggregator uses {}", data.display()))
+            .hint("stop the aggregator first")
+    })
+}
+
 /// The broker of a data folder, unless NATS_URL or the configuration names one.
 async fn broker(config: &Config, data: &Path) -> Result<Option<NatsServer>, CliError> {
     let named = std::env::var("NATS_URL").is_ok_and(|url| !url.is_empty());
@@ -341,7 +349,9 @@ fn rebuild(common: &Common) -> Outcome {
     let pool = Pool::new(1).map_err(ProcessError::from)?;
     let path = plimsoll_aggregator_service::store_path(&common.data);
     let count = runtime()?.block_on(async {
-        let _lock = lock(&common.data)?;
+        std::fs::create_dir_all(&common.data)
+            .map_err(CliError::io(format!("create {}", common.data.display())))?;
+        let _lock = (lock(&common.data)?, lock_store(&common.data)?);
         let (bus, nats) = reach(common, &config).await?;
         let settings = plimsoll_aggregator_service::settings(&config)?;
         let facts = plimsoll_bus::batches::acknowledged(&bus, subjects::FACTS, "aggregator").await?;
@@ -387,7 +397,7 @@ fn restore(args: &RestoreArgs) -> Outcome {
     let path = plimsoll_aggregator_service::store_path(&args.common.data);
     std::fs::create_dir_all(&args.common.data)
         .map_err(CliError::io(format!("create {}", args.common.data.display())))?;
-    let _lock = lock(&args.common.data)?;
+    let _lock = (lock(&args.common.data)?, lock_store(&args.common.data)?);
     if path.exists() && !args.force {
         return Err(CliError::new("store_exists", format!("{} is there already", path.display()))
             .hint("give --force to replace it"));

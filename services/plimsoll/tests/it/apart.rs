@@ -15,7 +15,7 @@ use plimsoll_testkit::registry::{Auth, FakeRegistry};
 use serde_json::{Value, json};
 use tokio::sync::{Mutex, MutexGuard, OnceCell};
 
-use crate::fleet::{Fleet, Heard, Setup, TOKEN, changes, folder, ids, run, until};
+use crate::fleet::{Fleet, Heard, Setup, Sse, TOKEN, changes, folder, ids, run, until};
 use crate::world::{LODASH, debian, image, npm, of_npm, registry};
 
 /// The spans that a collector got: trace, name.
@@ -182,6 +182,8 @@ fn a_broker_that_is_away_is_said_and_nothing_is_lost() {
         apart.registry.put_image("outage/app", "1", &app);
         let reference = format!("{}/outage/app:1", apart.registry.host());
         let body = json!({ "reference": reference }).to_string();
+        let mut sse = Sse::open(&apart.fleet, None).await;
+        let (first, _) = sse.next().await;
         apart.nats.stop().await.unwrap();
         let url = format!("{}/v1/images", apart.fleet.url);
         let ask = |body: String| apart.fleet.http.post(&url).bearer_auth(TOKEN).body(body).send();
@@ -200,6 +202,16 @@ fn a_broker_that_is_away_is_said_and_nothing_is_lost() {
         })
         .await;
         apart.fleet.vulnerable("repository=outage/app", &[LODASH[1]]).await;
+        // Whoever listened all the time hears it on the same stream.
+        let mut last = first;
+        loop {
+            let (id, body) = sse.next().await;
+            assert!(id > last, "{id} after {last}");
+            last = id;
+            if body["holder"]["repository"]["repository"] == "outage/app" {
+                break;
+            }
+        }
     });
 }
 
@@ -260,7 +272,12 @@ fn a_lost_store_is_derived_again_in_silence() {
         fleet.start("aggregator");
         same("that was lost").await;
 
-        // On request.
+        // On request, but not while an aggregator has it.
+        for words in [&["rebuild"][..], &["restore", "/nowhere", "--force"]] {
+            let refused = fleet.cli(words).await;
+            let said = String::from_utf8(refused.stderr).unwrap();
+            assert!(said.starts_with("error data_in_use: "), "{words:?}: {said}");
+        }
         fleet.stop("aggregator").await;
         let said = fleet.says(&["rebuild"]).await;
         assert!(said.contains("nothing was published"), "{said}");
@@ -326,5 +343,37 @@ fn a_db_that_is_swapped_while_pushes_run_is_everywhere_in_the_end() {
             images["images"].as_array().unwrap().iter().all(|image| image["state"] == "matched"),
             "{images}"
         );
+    });
+}
+
+#[test]
+fn one_process_stops_in_order_and_goes_on_where_it_was() {
+    run(async {
+        let port = ports::free(1).unwrap()[0];
+        let registry = registry(port, Auth::None).await;
+        let setup = Setup {
+            registries: vec![format!("{{host: \"{}\", plain_http: true}}", registry.host())],
+            feeds: vec![crate::world::demo_feeds()],
+            clusters: vec!["again"],
+            port,
+            ..Setup::default()
+        };
+        let mut fleet = Fleet::up("again", &setup).await;
+        let app = of_npm("again", "lodash", "4.17.11");
+        registry.push_image("again/app", "1", &app);
+        fleet.vulnerable("repository=again/app", &LODASH).await;
+        let before = fleet.findings("").await;
+        let refused = fleet.cli(&["up", "--listen", "127.0.0.1:0"]).await;
+        assert!(String::from_utf8_lossy(&refused.stderr).starts_with("error data_in_use: "));
+        let published = writes(&fleet).await["FINDINGS"];
+        fleet.stop("up").await;
+        assert_eq!(fleet.get("/healthz").await.0, 0);
+        fleet.restart().await;
+        assert_eq!(fleet.findings("").await, before);
+        // What is pushed now is told, and nothing else was.
+        registry.push_image("again/more", "1", &of_npm("more", "minimist", "1.2.0"));
+        fleet.vulnerable("repository=again/more", &["CVE-2021-44906"]).await;
+        assert_eq!(quiet(&fleet).await["FINDINGS"], published + 1);
+        fleet.stop("up").await;
     });
 }

@@ -124,6 +124,13 @@ impl Fleet {
         fleet
     }
 
+    /// Starts the one process again, on the same folder.
+    pub(crate) async fn restart(&mut self) {
+        self.spawn("up", &["up"]);
+        self.ready().await;
+        self.nats = std::fs::read_to_string(self.dir.join("nats.url")).unwrap();
+    }
+
     /// A process for each role, against a broker that is there.
     pub(crate) async fn apart(name: &str, setup: &Setup, nats: String) -> Self {
         let mut fleet = Self::prepare(name, setup);
