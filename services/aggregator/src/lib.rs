@@ -30,6 +30,8 @@ use plimsoll_process::{ProcessError, Role};
 use plimsoll_scan_service::installed::Installed;
 use plimsoll_store::{Settings, Store, StoreError};
 use tokio::sync::Notify;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 
 /// The file of the store in the data folder.
 pub fn store_path(data: &Path) -> PathBuf {
@@ -123,27 +125,37 @@ pub async fn run(role: Role) -> Result<(), ProcessError> {
         outbox: Arc::new(Notify::new()),
         catch_up: Arc::new(Notify::new()),
     };
-    let tasks = [
-        tokio::spawn(intake::facts(aggregator.clone())),
-        tokio::spawn(intake::events(aggregator.clone())),
-        tokio::spawn(relay::run(aggregator.clone())),
-        tokio::spawn(rematch::run(aggregator.clone())),
-        tokio::spawn(tend(aggregator.clone())),
-        tokio::spawn(collect::run(aggregator.clone())),
-    ];
+    let mut parts = JoinSet::new();
+    parts.spawn(intake::facts(aggregator.clone()));
+    parts.spawn(intake::events(aggregator.clone()));
+    parts.spawn(relay::run(aggregator.clone()));
+    parts.spawn(rematch::run(aggregator.clone()));
+    parts.spawn(tend(aggregator.clone()));
+    parts.spawn(collect::run(aggregator.clone()));
     health.ready("aggregator");
     let answers = answer::run(aggregator.clone());
     let sweeper = plimsoll_bus::dead::sweep(role.bus.clone(), role.stop.clone());
-    let (answers, sweeper) = tokio::join!(answers, sweeper);
-    for task in tasks {
-        match task.await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => return Err(error),
-            Err(error) => return Err(ProcessError::role("internal", error)),
+    let served = async {
+        let (answers, sweeper) = tokio::join!(answers, sweeper);
+        answers?;
+        Ok(sweeper?)
+    };
+    tokio::try_join!(whole(parts, &role.stop), served)?;
+    Ok(())
+}
+
+/// Waits for the parts. One that ends before it should ends the role: an aggregator without its relay would look well
+/// and tell nobody.
+async fn whole(
+    mut parts: JoinSet<Result<(), ProcessError>>,
+    stop: &CancellationToken,
+) -> Result<(), ProcessError> {
+    while let Some(part) = parts.join_next().await {
+        part.map_err(|error| ProcessError::role("internal", error))??;
+        if !stop.is_cancelled() {
+            return Err(ProcessError::role("internal", "a part of the aggregator ended by itself"));
         }
     }
-    answers?;
-    sweeper?;
     Ok(())
 }
 

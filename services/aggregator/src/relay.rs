@@ -30,7 +30,18 @@ pub(crate) async fn high_water(aggregator: &plimsoll_bus::Bus) -> Result<Option<
 pub async fn run(aggregator: Aggregator) -> Result<(), ProcessError> {
     let stop = aggregator.role.stop.clone();
     let reader = aggregator.store.reader();
-    if let Some((epoch, seq)) = high_water(&aggregator.role.bus).await? {
+    // Without it nothing may be published, so a broker that is away is waited for.
+    let told = loop {
+        match high_water(&aggregator.role.bus).await {
+            Ok(told) => break told,
+            Err(error) => tracing::warn!(%error, "cannot read how far FINDINGS is"),
+        }
+        tokio::select! {
+            () = stop.cancelled() => return Ok(()),
+            () = tokio::time::sleep(Duration::from_millis(500)) => {}
+        }
+    };
+    if let Some((epoch, seq)) = told {
         aggregator.store.outbox_published(epoch, seq).await.map_err(store_failed)?;
     }
     let mut after = 0;
