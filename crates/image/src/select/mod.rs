@@ -12,6 +12,7 @@
 //! | `apk` | `lib/apk/db/installed` anywhere | the file |
 //! | `npm` | `package.json` | a JSON object with the members in [`npm::MEMBERS`] |
 //! | `python` | `*.dist-info/METADATA`, `*.egg-info/PKG-INFO`, `*.egg-info`, `EGG-INFO/PKG-INFO`, `direct_url.json` | the header fields up to the first empty line; `direct_url.json` whole |
+//! | `java` | `*.jar`, `*.war`, `*.ear` and the like | a JSON object, [`java::Archive`] |
 //! | `go-binary` | ELF, PE, Mach-O executables with Go build information | the Go version, a newline, the module information |
 
 pub mod apk;
@@ -19,9 +20,11 @@ pub mod dpkg;
 pub mod dpkg_files;
 pub mod executable;
 pub mod go_binary;
+pub mod java;
 pub mod npm;
 pub mod os_release;
 pub mod python;
+pub mod zipped;
 
 use std::sync::LazyLock;
 
@@ -34,6 +37,7 @@ pub static SELECTORS: &[&dyn Selector] = &[
     &dpkg::Dpkg,
     &dpkg_files::DpkgFiles,
     &go_binary::GoBinary,
+    &java::Java,
     &npm::Npm,
     &os_release::OsRelease,
     &python::Python,
@@ -282,6 +286,8 @@ mod tests {
             ("a/METADATA", &[]),
             ("lib/apk/db/installed", &["apk"]),
             ("usr/bin/python3", &[]),
+            ("usr/share/java/a.jar", &["java"]),
+
         ] {
             let mut found = Vec::new();
             table.by_path(&File { path, size: 10, mode: 0o644 }, |index, _| {

@@ -15,12 +15,14 @@
 //! | `apk` | `lib/apk/db/installed` |
 //! | `npm` | a JSON object with the fields of interest of a `package.json` |
 //! | `python` | the headers of `METADATA` and `PKG-INFO` |
+//! | `java` | a JSON object: manifest attributes, Maven coordinates, archives inside |
 //! | `go-binary` | the Go version on the first line, then the module text of the build information |
 
 mod apk;
 mod dpkg;
 mod golang;
 mod headers;
+mod java;
 mod npm;
 pub(crate) mod os_release;
 mod python;
@@ -51,11 +53,15 @@ pub const CATALOGERS: &[Cataloger] = &[
     Cataloger { name: "apk", revision: 1, selectors: &["apk"], interpret: apk::interpret },
     Cataloger { name: "npm", revision: 1, selectors: &["npm"], interpret: npm::interpret },
     Cataloger { name: "python", revision: 1, selectors: &["python"], interpret: python::interpret },
+    Cataloger { name: "java", revision: 1, selectors: &["java"], interpret: java::interpret },
     Cataloger { name: "go-binary", revision: 1, selectors: &["go-binary"], interpret: golang::interpret },
 ];
 
 /// Selectors whose bytes say what they are, whatever the file's name.
 const BY_CONTENT: &[&str] = &["go-binary"];
+
+/// Selectors of what distributions say of themselves and their packages: who owns those is of no interest.
+const OF_DISTRIBUTIONS: &[&str] = &["dpkg", "dpkg-files", "apk", "os-release"];
 
 /// A visible file, as a cataloger sees it.
 struct File<'a> {
@@ -176,7 +182,7 @@ pub(crate) fn run<'a>(
     }
     let wanted: FxHashSet<&str> = by_selector
         .iter()
-        .filter(|(selector, _)| !matches!(**selector, "dpkg" | "dpkg-files" | "apk" | "os-release"))
+        .filter(|(selector, _)| !OF_DISTRIBUTIONS.contains(selector))
         .flat_map(|(_, files)| {
             files.iter().flat_map(|file| std::iter::once(file.path).chain(file.links.clone()))
         })
@@ -263,7 +269,9 @@ fn mark_owned(components: &mut [Component], owned: Vec<(String, String)>) {
     for component in
         components.iter_mut().filter(|component| !component.key.package.ecosystem.is_distribution())
     {
-        let all = component.locations.iter().map(|location| owners.get(&location.path));
+        // A place inside an archive belongs to whom the archive belongs.
+        let file = |path: &str| path.split_once("!/").map_or(path, |(file, _)| file).to_owned();
+        let all = component.locations.iter().map(|location| owners.get(&file(&location.path)));
         component.owned_by = all.collect::<Option<Vec<_>>>().and_then(|all| all.into_iter().min().cloned());
     }
 }

@@ -1,0 +1,370 @@
+//! Java archives: Maven's `pom.properties`, else the manifest and the file's name, as Syft orders them.
+
+use std::collections::BTreeMap;
+
+use plimsoll_model::sbom::{Component, Confidence, Location};
+use plimsoll_model::{ComponentKey, Ecosystem, PackageKey};
+use serde::Deserialize;
+
+use super::{Context, File, Interpreted, component, last};
+use crate::license;
+
+/// What the selector keeps of an archive.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Archive {
+    manifest: Option<BTreeMap<String, String>>,
+    /// By `GROUP/ARTIFACT`; empty for a `pom.xml` alone.
+    poms: BTreeMap<String, BTreeMap<String, String>>,
+    nested: BTreeMap<String, Archive>,
+    incomplete: Option<String>,
+}
+
+/// A package's coordinates.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Coordinates {
+    group: String,
+    artifact: String,
+    version: String,
+    confidence: Confidence,
+}
+
+pub(super) fn interpret(_: &Context<'_>, files: &[File<'_>]) -> Interpreted {
+    let mut found = Interpreted::default();
+    for file in files {
+        match serde_json::from_slice::<Archive>(file.bytes) {
+            Ok(top) => {
+                archive(&top, file, "", last(file.path), &mut found);
+            }
+            Err(why) => found.unreadable("java_archive_unreadable", file, why),
+        }
+    }
+    found
+}
+
+/// Adds an archive's packages and gives the purl of the archive itself. `inside` is the path of a nested archive
+/// in the file, each step after `!/`.
+fn archive(
+    archive: &Archive,
+    file: &File<'_>,
+    inside: &str,
+    name: &str,
+    found: &mut Interpreted,
+) -> Option<String> {
+    if let Some(limit) = &archive.incomplete {
+        found.unreadable("java_archive_limit", file, format!("{inside}: {limit}"));
+    }
+    let mut stated: Vec<Coordinates> = archive.poms.values().filter_map(coordinates).collect();
+    let itself = itself(archive, name, &stated);
+    if let Some(itself) = &itself {
+        stated.retain(|other| (&other.artifact, &other.version) != (&itself.artifact, &itself.version));
+    }
+    let licenses: Vec<String> = archive
+        .manifest
+        .as_ref()
+        .and_then(|manifest| manifest.get("Bundle-License"))
+        .and_then(|text| license::stated(text.split([';', ',']).next()?.trim().trim_matches('"')))
+        .into_iter()
+        .collect();
+
+    let mut parts: Vec<String> = Vec::new();
+    for coordinates in stated {
+        let part = package(&coordinates, file, inside);
+        parts.push(part.purl.clone());
+        found.components.push(part);
+    }
+    for (path, nested) in &archive.nested {
+        let name = last(path);
+        parts.extend(self::archive(nested, file, &format!("{inside}!/{path}"), name, found));
+    }
+    let mut component = package(&itself?, file, inside);
+    component.licenses = licenses;
+    component.depends_on = parts;
+    let purl = component.purl.clone();
+    found.components.push(component);
+    Some(purl)
+}
+
+fn package(coordinates: &Coordinates, file: &File<'_>, inside: &str) -> Component {
+    let Coordinates { group, artifact, version, confidence } = coordinates;
+    let key = ComponentKey {
+        package: PackageKey {
+            ecosystem: Ecosystem::Maven,
+            release: None,
+            name: format!("{group}:{artifact}"),
+        },
+        version: version.clone(),
+        source: None,
+        arch: String::new(),
+    };
+    let mut component = component(key, artifact, file, "java");
+    component.confidence = *confidence;
+    if !inside.is_empty() {
+        let path = |location: Location| Location { path: format!("{}{inside}", location.path), ..location };
+        component.locations = component.locations.into_iter().map(path).collect();
+    }
+    component
+}
+
+/// The coordinates of a `pom.properties` with all three, free of placeholders.
+fn coordinates(properties: &BTreeMap<String, String>) -> Option<Coordinates> {
+    let value = |name: &str| {
+        let text = properties.get(name).map(String::as_str).unwrap_or("").trim();
+        (valid(text) && !text.contains("${")).then(|| text.to_owned())
+    };
+    Some(Coordinates {
+        group: value("groupId")?,
+        artifact: value("artifactId")?,
+        version: value("version")?,
+        confidence: Confidence::High,
+    })
+}
+
+/// Text that can stand in coordinates.
+fn valid(text: &str) -> bool {
+    !text.is_empty()
+        && text.len() <= 256
+        && !text.contains(|c: char| c.is_whitespace() || c.is_control() || ":/\\@!?#".contains(c))
+}
+
+/// The package that the archive is: of its POMs the one that its name fits, else by its manifest and name.
+fn itself(archive: &Archive, file_name: &str, stated: &[Coordinates]) -> Option<Coordinates> {
+    let (name, version) = split_name(stem(file_name));
+    let exact = stated.iter().any(|pom| pom.artifact == name);
+    let fits = |artifact: &str| {
+        if exact { artifact == name } else { artifact.starts_with(name) || name.ends_with(artifact) }
+    };
+    if let Some(pom) = stated.iter().find(|pom| fits(&pom.artifact)) {
+        return Some(pom.clone());
+    }
+    // A repackaged archive carries the POMs of what it contains; alone, a POM is the archive's own.
+    let manifest = archive.manifest.as_ref()?;
+    if manifest.contains_key("Weave-Classes") {
+        return None; // instrumentation of another library, under its name
+    }
+    let get = |field: &str| manifest.get(field).map(|text| text.trim()).filter(|text| valid(text));
+    let version = Some(version)
+        .filter(|version| valid(version))
+        .or_else(|| get("Implementation-Version"))
+        .or_else(|| get("Specification-Version"))
+        .or_else(|| get("Plugin-Version"))
+        .or_else(|| get("Bundle-Version"))?;
+    // A directory with a `pom.xml` alone names group and artifact.
+    let named = archive.poms.iter().filter(|(_, properties)| properties.is_empty());
+    for (directory, _) in named {
+        if let Some((group, artifact)) = directory.split_once('/')
+            && fits(artifact)
+            && valid(group)
+            && valid(artifact)
+        {
+            let (group, artifact, version) = (group.to_owned(), artifact.to_owned(), version.to_owned());
+            return Some(Coordinates { group, artifact, version, confidence: Confidence::High });
+        }
+    }
+    let artifact = bundle_artifact(manifest)
+        .or_else(|| Some(dotted_artifact(name)))
+        .filter(|name| valid(name))
+        .or_else(|| get("Short-Name"))
+        .or_else(|| get("Extension-Name"))
+        .or_else(|| get("Implementation-Title"))?;
+    Some(Coordinates {
+        group: group(manifest, name, artifact),
+        artifact: artifact.to_owned(),
+        version: version.to_owned(),
+        confidence: Confidence::Low,
+    })
+}
+
+fn stem(file_name: &str) -> &str {
+    file_name.rsplit_once('.').map_or(file_name, |(stem, _)| stem)
+}
+
+/// Name and version of a file's name without its extension: the version begins at the first part between dashes
+/// that looks like one (`1.2`, `r09`, `rc1`, `build7`).
+fn split_name(stem: &str) -> (&str, &str) {
+    let begins = |text: &str| {
+        let digit = |text: &str| text.starts_with(|c: char| c.is_ascii_digit());
+        let lower = text.to_ascii_lowercase();
+        digit(&lower)
+            || ["rc", "r", "build", "v"].iter().any(|word| lower.strip_prefix(word).is_some_and(digit))
+    };
+    for (at, _) in stem.match_indices('-') {
+        if let (Some(name), Some(version)) = (stem.get(..at), stem.get(at + 1..))
+            && !name.is_empty()
+            && begins(version)
+        {
+            return (name, version);
+        }
+    }
+    // `name.1.2`, `name_1.2` (Eclipse).
+    for (at, _) in stem.match_indices(['_', '.']) {
+        if let (Some(name), Some(version)) = (stem.get(..at), stem.get(at + 1..))
+            && name.starts_with(|c: char| c.is_ascii_alphabetic())
+            && version.starts_with(|c: char| c.is_ascii_digit())
+            && version.contains('.')
+        {
+            return (name, version);
+        }
+    }
+    (stem, "")
+}
+
+/// The last part of a name that may be `group.artifact`: artifacts have no dots by convention.
+fn dotted_artifact(name: &str) -> &str {
+    let part = |part: &str| {
+        part.starts_with(|c: char| c.is_ascii_alphabetic())
+            && part.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-')
+    };
+    match name.rsplit_once('.') {
+        Some((_, last)) if name.split('.').all(part) => last,
+        _ => name,
+    }
+}
+
+/// `Bundle-SymbolicName` is `GROUP.ARTIFACT` where Maven's bundle plugin wrote it.
+fn bundle_artifact(manifest: &BTreeMap<String, String>) -> Option<&str> {
+    if !manifest.get("Created-By")?.contains("Apache Maven Bundle Plugin") {
+        return None;
+    }
+    let symbolic = symbolic_name(manifest)?;
+    let vendor = manifest.get("Implementation-Vendor-Id").map(String::as_str).unwrap_or("");
+    if vendor == symbolic {
+        return None;
+    }
+    let after = symbolic.strip_prefix(vendor).filter(|_| !vendor.is_empty());
+    after.and_then(|rest| rest.strip_prefix('.')).or_else(|| symbolic.rsplit('.').next())
+}
+
+/// `Bundle-SymbolicName` without its directives.
+fn symbolic_name(manifest: &BTreeMap<String, String>) -> Option<&str> {
+    manifest.get("Bundle-SymbolicName")?.split(';').next().map(str::trim).filter(|name| valid(name))
+}
+
+/// A group for an archive that states none: what of the manifest looks like a reversed domain, without the
+/// artifact at its end; else the artifact, as many old packages have it.
+fn group(manifest: &BTreeMap<String, String>, file_name: &str, artifact: &str) -> String {
+    let get = |field: &str| manifest.get(field).map(|text| text.trim());
+    let whole = [get("Group-Id"), get("Implementation-Vendor-Id")];
+    let longer = [
+        symbolic_name(manifest),
+        get("Extension-Name"),
+        get("Implementation-Title"),
+        get("Automatic-Module-Name"),
+        Some(file_name),
+    ];
+    if let Some(group) = whole.into_iter().flatten().find(|text| domain(text)) {
+        return group.to_owned();
+    }
+    for text in longer.into_iter().flatten().filter(|text| domain(text)) {
+        let dotted = artifact.replace(['-', '_'], ".");
+        for end in [artifact, dotted.as_str()] {
+            if let Some(group) = text.strip_suffix(end).and_then(|rest| rest.strip_suffix('.'))
+                && group.contains('.')
+            {
+                return group.to_owned();
+            }
+        }
+        return text.to_owned();
+    }
+    artifact.to_owned()
+}
+
+/// Whether a text looks like a reversed domain: `org.example…`.
+fn domain(text: &str) -> bool {
+    const TOP: &[&str] = &[
+        "com", "org", "net", "io", "edu", "gov", "dev", "de", "fr", "uk", "ch", "eu", "ru", "cn", "jp", "me",
+        "co", "jakarta", "javax", "info", "nl", "no", "se", "at", "be", "it", "pl", "us", "tech", "app",
+        "cz", "br", "au",
+    ];
+    let mut parts = text.split('.');
+    parts.next().is_some_and(|first| TOP.contains(&first))
+        && text.contains('.')
+        && valid(text)
+        && text.split('.').all(|part| {
+            part.chars().all(|c| c.is_ascii_alphanumeric() || "-_".contains(c)) && !part.is_empty()
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn identity(file: &str, archive: serde_json::Value) -> Option<(String, Confidence)> {
+        let archive: Archive = serde_json::from_value(archive).unwrap();
+        let stated: Vec<Coordinates> = archive.poms.values().filter_map(coordinates).collect();
+        let found = itself(&archive, file, &stated)?;
+        Some((format!("{}:{}:{}", found.group, found.artifact, found.version), found.confidence))
+    }
+
+    #[test]
+    fn identities_of_archives() {
+        use Confidence::{High, Low};
+        let pom = |group: &str, artifact: &str, version: &str| serde_json::json!({"groupId": group, "artifactId": artifact, "version": version});
+        let cases = [
+            ("a-1.jar", serde_json::json!({"poms": {"g/a": pom("g", "a", "1")}}), Some(("g:a:1", High))),
+            // A shaded archive: the POM that the name fits is its own.
+            (
+                "big-2.0.jar",
+                serde_json::json!({"poms": {"g/a": pom("g", "a", "1"), "h/big": pom("h", "big", "2.0")}}),
+                Some(("h:big:2.0", High)),
+            ),
+            // Scala's cross-building: the name is longer than the artifact.
+            (
+                "x-y_2.12-1.jar",
+                serde_json::json!({"poms": {"g/y_2.12": pom("g", "y_2.12", "1")}}),
+                Some(("g:y_2.12:1", High)),
+            ),
+            (
+                "log4j-1.2.17.jar",
+                serde_json::json!({"manifest": {"Implementation-Version": "9"}}),
+                Some(("log4j:log4j:1.2.17", Low)),
+            ),
+            (
+                "jetty-util-9.4.jar",
+                serde_json::json!({"manifest": {"Bundle-SymbolicName": "org.eclipse.jetty.util", "Created-By": "Apache Maven Bundle Plugin"}}),
+                Some(("org.eclipse.jetty:util:9.4", Low)),
+            ),
+            (
+                "asm.jar",
+                serde_json::json!({"manifest": {"Bundle-SymbolicName": "org.objectweb.asm;singleton:=true", "Implementation-Version": "9.1"}}),
+                Some(("org.objectweb:asm:9.1", Low)),
+            ),
+            ("b.jar", serde_json::json!({"manifest": {}, "poms": {"org.x/b": {}}}), None),
+            (
+                "b-3.jar",
+                serde_json::json!({"manifest": {}, "poms": {"org.x/b": {}}}),
+                Some(("org.x:b:3", High)),
+            ),
+            ("b-3.jar", serde_json::json!({"manifest": {"Weave-Classes": "x"}}), None),
+            ("b-3.jar", serde_json::json!({}), None),
+            ("b.jar", serde_json::json!({"poms": {"g/b": pom("${project.groupId}", "b", "1")}}), None),
+        ];
+        for (file, archive, expected) in cases {
+            let found = identity(file, archive);
+            let found = found.as_ref().map(|(text, confidence)| (text.as_str(), *confidence));
+            assert_eq!(found, expected, "{file}");
+        }
+    }
+
+    #[test]
+    fn names_and_versions() {
+        for (stem, name, version) in [
+            ("spark-core_2.12-3.0.0", "spark-core_2.12", "3.0.0"),
+            ("guava-14.0.1", "guava", "14.0.1"),
+            ("guava-31.1-jre", "guava", "31.1-jre"),
+            ("javax.inject-1", "javax.inject", "1"),
+            ("guice-r09", "guice", "r09"),
+            ("x-rc1", "x", "rc1"),
+            ("org.eclipse.osgi_3.8.1.v2012", "org.eclipse.osgi", "3.8.1.v2012"),
+            ("bcprov-jdk15on-1.68", "bcprov-jdk15on", "1.68"),
+            ("plain", "plain", ""),
+            ("log4j2", "log4j2", ""),
+            ("-1", "-1", ""),
+            ("", "", ""),
+        ] {
+            assert_eq!(split_name(stem), (name, version), "{stem}");
+        }
+        assert_eq!(dotted_artifact("javax.inject"), "inject");
+        assert_eq!(dotted_artifact("spark-core_2.12"), "spark-core_2.12");
+    }
+}
