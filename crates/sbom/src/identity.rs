@@ -25,7 +25,12 @@ pub fn purl(key: &ComponentKey) -> Purl {
 
 fn distribution_purl(key: &ComponentKey) -> Purl {
     let release = key.package.release.as_ref();
-    let namespace = release.map_or("", |release| release.id.as_str());
+    let namespace = match (key.package.ecosystem, release.map_or("", |release| release.id.as_str())) {
+        // As the purl specification and Syft name vendors.
+        (Ecosystem::Rpm, "rhel") => "redhat",
+        (Ecosystem::Rpm, id) if id.starts_with("opensuse") => "opensuse",
+        (_, id) => id,
+    };
     let (epoch, version) = match key.version.split_once(':') {
         // An rpm purl's version has no epoch; it is a qualifier.
         Some((epoch, rest)) if key.package.ecosystem == Ecosystem::Rpm => (epoch, rest),
@@ -36,6 +41,15 @@ fn distribution_purl(key: &ComponentKey) -> Purl {
         version => format!("{}-{version}", release.id),
     });
     let upstream = match &key.source {
+        // The source package's file, whose name has no epoch.
+        Some(source) if key.package.ecosystem == Ecosystem::Rpm => {
+            let stated = source.version.split_once(':').map_or(source.version.as_str(), |(_, rest)| rest);
+            if (source.name.as_str(), stated) == (key.package.name.as_str(), version) {
+                String::new()
+            } else {
+                format!("{}-{stated}.src.rpm", source.name)
+            }
+        }
         Some(source) if source.version != key.version => format!("{}@{}", source.name, source.version),
         Some(source) if source.name != key.package.name => source.name.clone(),
         _ => String::new(),
@@ -90,14 +104,21 @@ fn source(ecosystem: Ecosystem, purl: &Purl, version: &str) -> SourcePackage {
         Ecosystem::Rpm => source_rpm(upstream).unwrap_or((upstream, "")),
         _ => upstream.split_once('@').unwrap_or((upstream, "")),
     };
+    let stated = match version.split_once(':') {
+        // A source package has the epoch of what is built from it.
+        Some((epoch, _)) if ecosystem == Ecosystem::Rpm && !stated.is_empty() && !stated.contains(':') => {
+            format!("{epoch}:{stated}")
+        }
+        _ => stated.to_owned(),
+    };
     SourcePackage {
         name: if name.is_empty() { purl.name.clone() } else { name.to_owned() },
-        version: if stated.is_empty() { version.to_owned() } else { stated.to_owned() },
+        version: if stated.is_empty() { version.to_owned() } else { stated },
     }
 }
 
 /// Name and `version-release` of `openssl-3.0.7-1.el9.src.rpm`.
-fn source_rpm(file: &str) -> Option<(&str, &str)> {
+pub(crate) fn source_rpm(file: &str) -> Option<(&str, &str)> {
     let stem = file.strip_suffix(".src.rpm").or_else(|| file.strip_suffix(".nosrc.rpm"))?;
     let (rest, _) = stem.rsplit_once('-')?;
     let (name, _) = rest.rsplit_once('-')?;
@@ -182,7 +203,7 @@ mod tests {
             ),
             (
                 "pkg:rpm/redhat/openssl-libs@3.0.7-1.el9?arch=x86_64&epoch=1&upstream=openssl-3.0.7-1.el9.src.rpm&distro=rhel-9.2",
-                "rpm|rhel|9.2|openssl-libs|1:3.0.7-1.el9|openssl|3.0.7-1.el9|x86_64",
+                "rpm|rhel|9.2|openssl-libs|1:3.0.7-1.el9|openssl|1:3.0.7-1.el9|x86_64",
             ),
             ("pkg:rpm/opensuse/x@1-1?distro=opensuse-leap-15.5", "rpm|opensuse-leap|15.5|x|1-1|x|1-1|"),
             ("pkg:npm/%40babel/core@7.0.0", "npm|||@babel/core|7.0.0|||"),
@@ -214,6 +235,23 @@ mod tests {
                 version, arch,
             };
             let text = purl(&key).to_string();
+            prop_assert_eq!(component(&text.parse().unwrap(), None), Some(key), "{}", text);
+        }
+
+        #[test]
+        fn rpm_keys_survive(name in "[a-z][a-z0-9+-]{0,9}", epoch in proptest::option::of(1u32..9), version in "[0-9][0-9a-z.~]{0,5}-[0-9][a-z0-9.]{0,5}",
+                            source in "[a-z][a-z0-9-]{0,9}", source_version in "[0-9][0-9a-z.~]{0,5}-[0-9][a-z0-9.]{0,5}", arch in "[a-z0-9_]{0,5}") {
+            let evr = |version: String| match epoch {
+                Some(epoch) => format!("{epoch}:{version}"),
+                None => version,
+            };
+            let key = ComponentKey {
+                package: PackageKey { ecosystem: Ecosystem::Rpm, release: Some(Release { id: "rhel".into(), version: "9.2".into() }), name },
+                source: Some(SourcePackage { name: source, version: evr(source_version) }),
+                version: evr(version), arch,
+            };
+            let text = purl(&key).to_string();
+            prop_assert!(text.starts_with("pkg:rpm/redhat/"));
             prop_assert_eq!(component(&text.parse().unwrap(), None), Some(key), "{}", text);
         }
 

@@ -55,7 +55,7 @@ static OTHERS: LazyLock<Table> = LazyLock::new(|| {
     Table::new(&others)
 });
 
-fn matters(path: &str) -> bool {
+pub(super) fn matters(path: &str) -> bool {
     let mut wanted = false;
     OTHERS.by_path(&File { path, size: 1, mode: 0o644 }, |_, _| wanted = true);
     wanted || may_be_executable(path)

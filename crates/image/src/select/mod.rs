@@ -10,6 +10,7 @@
 //! | `dpkg` | `lib/dpkg/status`, `lib/dpkg/status.d/*` anywhere | stanzas with the fields in [`dpkg::FIELDS`], in order |
 //! | `dpkg-files` | `lib/dpkg/info/*.list`, `lib/dpkg/status.d/*.md5sums` | relative paths, one a line, of files that matter to other selectors |
 //! | `apk` | `lib/apk/db/installed` anywhere | the file |
+//! | `rpm` | `Packages`, `Packages.db`, `rpmdb.sqlite` in rpm's directories; `container-manifest-2` | a JSON array of [`rpm::Package`]; the manifest whole |
 //! | `npm` | `package.json` | a JSON object with the members in [`npm::MEMBERS`] |
 //! | `python` | `*.dist-info/METADATA`, `*.egg-info/PKG-INFO`, `*.egg-info`, `EGG-INFO/PKG-INFO`, `direct_url.json` | the header fields up to the first empty line; `direct_url.json` whole |
 //! | `java` | `*.jar`, `*.war`, `*.ear` and the like | a JSON object, [`java::Archive`] |
@@ -24,6 +25,7 @@ pub mod java;
 pub mod npm;
 pub mod os_release;
 pub mod python;
+pub mod rpm;
 pub mod zipped;
 
 use std::sync::LazyLock;
@@ -41,6 +43,7 @@ pub static SELECTORS: &[&dyn Selector] = &[
     &npm::Npm,
     &os_release::OsRelease,
     &python::Python,
+    &rpm::Rpm,
 ];
 
 /// A regular file of a layer.
@@ -287,7 +290,9 @@ mod tests {
             ("lib/apk/db/installed", &["apk"]),
             ("usr/bin/python3", &[]),
             ("usr/share/java/a.jar", &["java"]),
-
+            ("var/lib/rpm/Packages", &["rpm"]),
+            ("usr/lib/sysimage/rpm/rpmdb.sqlite", &["rpm"]),
+            ("srv/Packages", &[]),
         ] {
             let mut found = Vec::new();
             table.by_path(&File { path, size: 10, mode: 0o644 }, |index, _| {

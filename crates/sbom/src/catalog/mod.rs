@@ -13,6 +13,7 @@
 //! | `dpkg` | the stanzas of `var/lib/dpkg/status`, `status.d/*` |
 //! | `dpkg-files` | the paths that a package owns, one a line, of `info/NAME[:ARCH].list`, `status.d/NAME.md5sums` |
 //! | `apk` | `lib/apk/db/installed` |
+//! | `rpm` | a JSON array of packages; `container-manifest-2` as it is |
 //! | `npm` | a JSON object with the fields of interest of a `package.json` |
 //! | `python` | the headers of `METADATA` and `PKG-INFO` |
 //! | `java` | a JSON object: manifest attributes, Maven coordinates, archives inside |
@@ -26,6 +27,7 @@ mod java;
 mod npm;
 pub(crate) mod os_release;
 mod python;
+mod rpm;
 
 use plimsoll_model::extract::Anomaly;
 use plimsoll_model::sbom::{Component, Confidence, Distribution, Location};
@@ -51,6 +53,7 @@ pub struct Cataloger {
 pub const CATALOGERS: &[Cataloger] = &[
     Cataloger { name: "dpkg", revision: 1, selectors: &["dpkg", "dpkg-files"], interpret: dpkg::interpret },
     Cataloger { name: "apk", revision: 1, selectors: &["apk"], interpret: apk::interpret },
+    Cataloger { name: "rpm", revision: 1, selectors: &["rpm"], interpret: rpm::interpret },
     Cataloger { name: "npm", revision: 1, selectors: &["npm"], interpret: npm::interpret },
     Cataloger { name: "python", revision: 1, selectors: &["python"], interpret: python::interpret },
     Cataloger { name: "java", revision: 1, selectors: &["java"], interpret: java::interpret },
@@ -61,7 +64,7 @@ pub const CATALOGERS: &[Cataloger] = &[
 const BY_CONTENT: &[&str] = &["go-binary"];
 
 /// Selectors of what distributions say of themselves and their packages: who owns those is of no interest.
-const OF_DISTRIBUTIONS: &[&str] = &["dpkg", "dpkg-files", "apk", "os-release"];
+const OF_DISTRIBUTIONS: &[&str] = &["dpkg", "dpkg-files", "apk", "rpm", "os-release"];
 
 /// A visible file, as a cataloger sees it.
 struct File<'a> {

@@ -250,7 +250,11 @@ fn archives_inside_archives_and_who_owns_them() {
     let kept = br#"{"manifest":{"Bundle-License":"Apache-2.0"},"poms":{"org.x/app":{"groupId":"org.x","artifactId":"app","version":"1.0"},"org.y/shaded":{"groupId":"org.y","artifactId":"shaded","version":"2"}},"nested":{"WEB-INF/lib/in-3.jar":{"manifest":{"Implementation-Vendor-Id":"com.in"}}},"incomplete":"nesting"}"#;
     let layers = vec![layer(
         1,
-        vec![file("usr/share/java/app.war"), file("var/lib/dpkg/info/libapp-java.list"), file("var/lib/dpkg/status")],
+        vec![
+            file("usr/share/java/app.war"),
+            file("var/lib/dpkg/info/libapp-java.list"),
+            file("var/lib/dpkg/status"),
+        ],
         vec![
             ("usr/share/java/app.war", "java", kept),
             ("var/lib/dpkg/info/libapp-java.list", "dpkg-files", b"usr/share/java/app.war\n"),
@@ -277,12 +281,18 @@ fn archives_inside_archives_and_who_owns_them() {
     assert_eq!(sbom.anomalies[0].code, "java_archive_limit");
 }
 
+#[test]
+fn rpm_packages_sources_modules_owners() {
     let kept = br#"[{"name":"nodejs","epoch":1,"version":"16.1","release":"2.module+el8","arch":"x86_64","source":"nodejs-16.1-2.module+el8.src.rpm","vendor":"V","license":"MIT and ASL 2.0","module":"nodejs:16:820:a1","requires":["openssl-libs"],"files":["usr/lib/node_modules/npm/package.json"]},
         {"name":"openssl-libs","epoch":1,"version":"3.0.7","release":"1.el9","arch":"x86_64","source":"openssl-3.0.7-1.el9.src.rpm"},
         {"name":"gpg-pubkey","version":"fd431d51","release":"4ae0493b"}]"#;
     let layers = vec![layer(
         1,
-        vec![file("etc/os-release"), file("var/lib/rpm/Packages"), file("usr/lib/node_modules/npm/package.json")],
+        vec![
+            file("etc/os-release"),
+            file("var/lib/rpm/Packages"),
+            file("usr/lib/node_modules/npm/package.json"),
+        ],
         vec![
             ("etc/os-release", "os-release", b"ID=\"rhel\"\nVERSION_ID=\"8.9\"\n"),
             ("var/lib/rpm/Packages", "rpm", kept),
@@ -293,7 +303,10 @@ fn archives_inside_archives_and_who_owns_them() {
     let node = "pkg:rpm/redhat/nodejs@16.1-2.module%2Bel8?arch=x86_64&distro=rhel-8.9&epoch=1&rpmmod=nodejs:16:820:a1";
     let ssl = "pkg:rpm/redhat/openssl-libs@3.0.7-1.el9?arch=x86_64&distro=rhel-8.9&epoch=1&upstream=openssl-3.0.7-1.el9.src.rpm";
     assert_eq!(find(&sbom, node).depends_on, [ssl]);
-    assert_eq!((find(&sbom, node).supplier.as_str(), find(&sbom, node).key.version.as_str()), ("V", "1:16.1-2.module+el8"));
+    assert_eq!(
+        (find(&sbom, node).supplier.as_str(), find(&sbom, node).key.version.as_str()),
+        ("V", "1:16.1-2.module+el8")
+    );
     let source = find(&sbom, ssl).key.source.as_ref().unwrap();
     assert_eq!((source.name.as_str(), source.version.as_str()), ("openssl", "1:3.0.7-1.el9"));
     assert_eq!(find(&sbom, "pkg:npm/npm@8.0.0").owned_by.as_deref(), Some(node));
