@@ -161,7 +161,10 @@ fn itself(archive: &Archive, file_name: &str, stated: &[Coordinates]) -> Option<
             return Some(Coordinates { group, artifact, version, confidence: Confidence::High });
         }
     }
-    let artifact = bundle_artifact(manifest)
+    // `ARTIFACT-VERSION.jar` is how Maven itself names the file.
+    let by_name = (!split_name(stem(file_name)).1.is_empty() && !name.contains('.')).then_some(name);
+    let artifact = by_name
+        .or_else(|| bundle_artifact(manifest))
         .or_else(|| Some(dotted_artifact(name)))
         .filter(|name| valid(name))
         .or_else(|| get("Short-Name"))
@@ -240,6 +243,59 @@ fn symbolic_name(manifest: &BTreeMap<String, String>) -> Option<&str> {
     manifest.get("Bundle-SymbolicName")?.split(';').next().map(str::trim).filter(|name| valid(name))
 }
 
+/// Groups of libraries that are found without a POM and are called by their artifact's name alone; sorted.
+const GROUPS: &[(&str, &str)] = &[
+    ("activation", "javax.activation"),
+    ("ant", "org.apache.ant"),
+    ("antlr", "antlr"),
+    ("bcprov-jdk15on", "org.bouncycastle"),
+    ("bcprov-jdk18on", "org.bouncycastle"),
+    ("commons-beanutils", "commons-beanutils"),
+    ("commons-cli", "commons-cli"),
+    ("commons-codec", "commons-codec"),
+    ("commons-collections", "commons-collections"),
+    ("commons-compress", "org.apache.commons"),
+    ("commons-configuration", "commons-configuration"),
+    ("commons-dbcp", "commons-dbcp"),
+    ("commons-digester", "commons-digester"),
+    ("commons-fileupload", "commons-fileupload"),
+    ("commons-httpclient", "commons-httpclient"),
+    ("commons-io", "commons-io"),
+    ("commons-lang", "commons-lang"),
+    ("commons-logging", "commons-logging"),
+    ("commons-net", "commons-net"),
+    ("commons-pool", "commons-pool"),
+    ("derby", "org.apache.derby"),
+    ("dom4j", "dom4j"),
+    ("gson", "com.google.code.gson"),
+    ("guava", "com.google.guava"),
+    ("h2", "com.h2database"),
+    ("hsqldb", "org.hsqldb"),
+    ("jackson-core-asl", "org.codehaus.jackson"),
+    ("jackson-mapper-asl", "org.codehaus.jackson"),
+    ("javax.servlet-api", "javax.servlet"),
+    ("jdom", "org.jdom"),
+    ("jetty-server", "org.eclipse.jetty"),
+    ("junit", "junit"),
+    ("log4j", "log4j"),
+    ("mysql-connector-java", "mysql"),
+    ("ojdbc8", "com.oracle.database.jdbc"),
+    ("oro", "oro"),
+    ("postgresql", "org.postgresql"),
+    ("snakeyaml", "org.yaml"),
+    ("spring-beans", "org.springframework"),
+    ("spring-context", "org.springframework"),
+    ("spring-core", "org.springframework"),
+    ("spring-expression", "org.springframework"),
+    ("spring-web", "org.springframework"),
+    ("spring-webmvc", "org.springframework"),
+    ("velocity", "org.apache.velocity"),
+    ("xalan", "xalan"),
+    ("xercesImpl", "xerces"),
+    ("xstream", "com.thoughtworks.xstream"),
+    ("zookeeper", "org.apache.zookeeper"),
+];
+
 /// A group for an archive that states none: what of the manifest looks like a reversed domain, without the
 /// artifact at its end; else the artifact, as many old packages have it.
 fn group(manifest: &BTreeMap<String, String>, file_name: &str, artifact: &str) -> String {
@@ -252,17 +308,28 @@ fn group(manifest: &BTreeMap<String, String>, file_name: &str, artifact: &str) -
         get("Automatic-Module-Name"),
         Some(file_name),
     ];
+    if let Ok(at) = GROUPS.binary_search_by(|(known, _)| (*known).cmp(artifact)) {
+        return GROUPS.get(at).map_or("", |(_, group)| group).to_owned();
+    }
     if let Some(group) = whole.into_iter().flatten().find(|text| domain(text)) {
         return group.to_owned();
     }
     for text in longer.into_iter().flatten().filter(|text| domain(text)) {
-        let dotted = artifact.replace(['-', '_'], ".");
-        for end in [artifact, dotted.as_str()] {
-            if let Some(group) = text.strip_suffix(end).and_then(|rest| rest.strip_suffix('.'))
-                && group.contains('.')
-            {
-                return group.to_owned();
-            }
+        if let Some(group) = text.strip_suffix(artifact).and_then(|rest| rest.strip_suffix('.'))
+            && group.contains('.')
+            // Every project of Apache has a group of its own.
+            && group != "org.apache"
+        {
+            return group.to_owned();
+        }
+        // `org.eclipse.jetty.util` of `jetty-util` is in the group `org.eclipse.jetty`.
+        let dotted = artifact.replace('-', ".");
+        if let Some((first, rest)) = dotted.split_once('.')
+            && text.strip_suffix(dotted.as_str()).is_some_and(|before| before.ends_with('.'))
+            && let Some(group) = text.strip_suffix(rest).and_then(|before| before.strip_suffix('.'))
+            && group.ends_with(first)
+        {
+            return group.to_owned();
         }
         return text.to_owned();
     }
@@ -322,7 +389,7 @@ mod tests {
             (
                 "jetty-util-9.4.jar",
                 serde_json::json!({"manifest": {"Bundle-SymbolicName": "org.eclipse.jetty.util", "Created-By": "Apache Maven Bundle Plugin"}}),
-                Some(("org.eclipse.jetty:util:9.4", Low)),
+                Some(("org.eclipse.jetty:jetty-util:9.4", Low)),
             ),
             (
                 "asm.jar",
@@ -344,6 +411,11 @@ mod tests {
             let found = found.as_ref().map(|(text, confidence)| (text.as_str(), *confidence));
             assert_eq!(found, expected, "{file}");
         }
+    }
+
+    #[test]
+    fn groups_are_sorted() {
+        assert!(GROUPS.windows(2).all(|pair| pair[0].0 < pair[1].0));
     }
 
     #[test]
