@@ -212,7 +212,9 @@ impl<'a> Collector<'a> {
         wants.retain(|(index, want)| {
             match want {
                 Want::Head { max } => need = need.max(size.min(*max).min(most)),
-                Want::Whole { max } | Want::WholeOrRange { max } if size <= *max && size <= most => {
+                Want::Whole { max } | Want::WholeIfFits { max } | Want::WholeOrRange { max }
+                    if size <= *max && size <= most =>
+                {
                     need = size;
                 }
                 Want::WholeOrRange { .. } => {
@@ -223,7 +225,7 @@ impl<'a> Collector<'a> {
                     fit = Fit::TooLarge;
                     return false;
                 }
-                Want::No => return false,
+                Want::WholeIfFits { .. } | Want::No => return false,
             }
             true
         });

@@ -53,7 +53,8 @@ impl Selector for Dpkg {
     }
 }
 
-fn reduce(text: &[u8]) -> Vec<u8> {
+/// The stanzas with the fields in [`FIELDS`].
+pub(super) fn reduce(text: &[u8]) -> Vec<u8> {
     let mut kept = Vec::with_capacity(text.len() / 3);
     let mut in_field = false;
     for line in text.split_inclusive(|byte| *byte == b'\n') {

@@ -13,6 +13,13 @@
 //! | `rpm` | `Packages`, `Packages.db`, `rpmdb.sqlite` in rpm's directories; `container-manifest-2` | a JSON array of [`rpm::Package`]; the manifest whole |
 //! | `npm` | `package.json` | a JSON object with the members in [`npm::MEMBERS`] |
 //! | `python` | `*.dist-info/METADATA`, `*.egg-info/PKG-INFO`, `*.egg-info`, `EGG-INFO/PKG-INFO`, `direct_url.json` | the header fields up to the first empty line; `direct_url.json` whole |
+//! | `gem` | `specifications/*.gemspec` | lines that identify, license and relate the gem |
+//! | `composer` | `composer/installed.json` | the document without what does not identify packages |
+//! | `dotnet` | `*.deps.json` | the same |
+//! | `conda` | `conda-meta/*.json` | the same |
+//! | `pacman` | `var/lib/pacman/local/*/desc`, `files` | sections of interest; paths of files that matter |
+//! | `opkg` | `lib/opkg/status` | as `dpkg` |
+//! | `rust-binary` | executables of `cargo auditable` | a JSON array of [`rust_binary::Crate`] |
 //! | `java` | `*.jar`, `*.war`, `*.ear` and the like | a JSON object, [`java::Archive`] |
 //! | `go-binary` | ELF, PE, Mach-O executables with Go build information | the Go version, a newline, the module information |
 
@@ -20,12 +27,17 @@ pub mod apk;
 pub mod dpkg;
 pub mod dpkg_files;
 pub mod executable;
+pub mod gem;
 pub mod go_binary;
 pub mod java;
+pub mod json;
 pub mod npm;
+pub mod opkg;
 pub mod os_release;
+pub mod pacman;
 pub mod python;
 pub mod rpm;
+pub mod rust_binary;
 pub mod zipped;
 
 use std::sync::LazyLock;
@@ -36,14 +48,21 @@ use rustc_hash::FxHashMap;
 /// Every selector, by name.
 pub static SELECTORS: &[&dyn Selector] = &[
     &apk::Apk,
+    &json::Composer,
+    &json::Conda,
+    &json::Dotnet,
+    &gem::Gem,
     &dpkg::Dpkg,
     &dpkg_files::DpkgFiles,
     &go_binary::GoBinary,
     &java::Java,
     &npm::Npm,
+    &opkg::Opkg,
     &os_release::OsRelease,
+    &pacman::Pacman,
     &python::Python,
     &rpm::Rpm,
+    &rust_binary::RustBinary,
 ];
 
 /// A regular file of a layer.
@@ -94,6 +113,10 @@ pub enum Want {
     No,
     /// All of it. A file of more than `max` bytes is left out and the Extract is partial.
     Whole {
+        max: u64,
+    },
+    /// All of it; a file of more than `max` bytes, or than the limits let in, is not missed.
+    WholeIfFits {
         max: u64,
     },
     /// The first bytes of it; more is not missed.
@@ -293,6 +316,13 @@ mod tests {
             ("var/lib/rpm/Packages", &["rpm"]),
             ("usr/lib/sysimage/rpm/rpmdb.sqlite", &["rpm"]),
             ("srv/Packages", &[]),
+            ("a/vendor/composer/installed.json", &["composer"]),
+            ("a/conda-meta/x-1.json", &["conda"]),
+            ("a/x.deps.json", &["dotnet"]),
+            ("a/x.json", &[]),
+            ("usr/lib/opkg/status", &["opkg"]),
+            ("var/lib/pacman/local/x-1-1/desc", &["pacman"]),
+            ("var/lib/gems/specifications/x-1.gemspec", &["gem"]),
         ] {
             let mut found = Vec::new();
             table.by_path(&File { path, size: 10, mode: 0o644 }, |index, _| {
@@ -301,6 +331,7 @@ mod tests {
             assert_eq!(found, expected, "{path}");
         }
         assert!(table.could_select("go-binary", "any/thing"));
+        assert!(table.could_select("rust-binary", "any/thing"));
         assert!(!table.could_select("npm", "any/thing"));
     }
 }

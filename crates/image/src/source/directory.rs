@@ -204,7 +204,9 @@ impl Walk<'_> {
                 need = need.max(file.size.min(*max).min(most));
                 true
             }
-            Want::Whole { max } | Want::WholeOrRange { max } if file.size <= *max && file.size <= most => {
+            Want::Whole { max } | Want::WholeIfFits { max } | Want::WholeOrRange { max }
+                if file.size <= *max && file.size <= most =>
+            {
                 need = file.size;
                 true
             }
@@ -216,7 +218,7 @@ impl Walk<'_> {
                 too_large = true;
                 false
             }
-            Want::No => false,
+            Want::WholeIfFits { .. } | Want::No => false,
         });
         if ranged.is_some() {
             need = need.max(HEADERS.min(file.size));

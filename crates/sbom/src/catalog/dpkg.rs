@@ -61,7 +61,12 @@ pub(super) fn interpret(context: &Context<'_>, files: &[File<'_>]) -> Interprete
     found
 }
 
-fn package(context: &Context<'_>, fields: &[(&str, String)], file: &File<'_>) -> Option<Component> {
+/// The package of a stanza, if it is installed.
+pub(super) fn package(
+    context: &Context<'_>,
+    fields: &[(&str, String)],
+    file: &File<'_>,
+) -> Option<Component> {
     let (name, version) = (first(fields, "Package"), first(fields, "Version"));
     if name.is_empty() || version.is_empty() || !installed(first(fields, "Status")) {
         return None;
@@ -94,7 +99,7 @@ fn installed(status: &str) -> bool {
 }
 
 /// The groups of alternatives of a relationship field, names alone (Debian Policy 7.1).
-fn names(field: &str) -> impl Iterator<Item = impl Iterator<Item = &str>> {
+pub(super) fn names(field: &str) -> impl Iterator<Item = impl Iterator<Item = &str>> {
     field.split(',').map(|group| {
         group.split('|').map(|one| {
             let name = one.trim().split([' ', '(', '[', '<', '\n']).next().unwrap_or("");

@@ -16,18 +16,28 @@
 //! | `rpm` | a JSON array of packages; `container-manifest-2` as it is |
 //! | `npm` | a JSON object with the fields of interest of a `package.json` |
 //! | `python` | the headers of `METADATA` and `PKG-INFO` |
+//! | `gem` | the lines of a gemspec that identify, license and relate a gem |
+//! | `composer`, `dotnet`, `conda` | `installed.json`, `*.deps.json`, `conda-meta/*.json` without what is of no interest |
+//! | `pacman` | sections of `desc`; the paths of `files` |
+//! | `opkg` | as `dpkg` |
+//! | `rust-binary` | a JSON array of crates |
 //! | `java` | a JSON object: manifest attributes, Maven coordinates, archives inside |
 //! | `go-binary` | the Go version on the first line, then the module text of the build information |
 
 mod apk;
+mod documents;
 mod dpkg;
+mod gem;
 mod golang;
 mod headers;
 mod java;
 mod npm;
+mod opkg;
 pub(crate) mod os_release;
+mod pacman;
 mod python;
 mod rpm;
+mod rust;
 
 use plimsoll_model::extract::Anomaly;
 use plimsoll_model::sbom::{Component, Confidence, Distribution, Location};
@@ -54,17 +64,24 @@ pub const CATALOGERS: &[Cataloger] = &[
     Cataloger { name: "dpkg", revision: 1, selectors: &["dpkg", "dpkg-files"], interpret: dpkg::interpret },
     Cataloger { name: "apk", revision: 1, selectors: &["apk"], interpret: apk::interpret },
     Cataloger { name: "rpm", revision: 1, selectors: &["rpm"], interpret: rpm::interpret },
+    Cataloger { name: "pacman", revision: 1, selectors: &["pacman"], interpret: pacman::interpret },
+    Cataloger { name: "opkg", revision: 1, selectors: &["opkg"], interpret: opkg::interpret },
     Cataloger { name: "npm", revision: 1, selectors: &["npm"], interpret: npm::interpret },
     Cataloger { name: "python", revision: 1, selectors: &["python"], interpret: python::interpret },
     Cataloger { name: "java", revision: 1, selectors: &["java"], interpret: java::interpret },
+    Cataloger { name: "gem", revision: 1, selectors: &["gem"], interpret: gem::interpret },
+    Cataloger { name: "composer", revision: 1, selectors: &["composer"], interpret: documents::composer },
+    Cataloger { name: "dotnet", revision: 1, selectors: &["dotnet"], interpret: documents::dotnet },
+    Cataloger { name: "conda", revision: 1, selectors: &["conda"], interpret: documents::conda },
+    Cataloger { name: "rust-binary", revision: 1, selectors: &["rust-binary"], interpret: rust::interpret },
     Cataloger { name: "go-binary", revision: 1, selectors: &["go-binary"], interpret: golang::interpret },
 ];
 
 /// Selectors whose bytes say what they are, whatever the file's name.
-const BY_CONTENT: &[&str] = &["go-binary"];
+const BY_CONTENT: &[&str] = &["go-binary", "rust-binary"];
 
 /// Selectors of what distributions say of themselves and their packages: who owns those is of no interest.
-const OF_DISTRIBUTIONS: &[&str] = &["dpkg", "dpkg-files", "apk", "rpm", "os-release"];
+const OF_DISTRIBUTIONS: &[&str] = &["dpkg", "dpkg-files", "apk", "rpm", "pacman", "opkg", "os-release"];
 
 /// A visible file, as a cataloger sees it.
 struct File<'a> {

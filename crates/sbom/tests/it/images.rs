@@ -312,3 +312,74 @@ fn rpm_packages_sources_modules_owners() {
     assert_eq!(find(&sbom, "pkg:npm/npm@8.0.0").owned_by.as_deref(), Some(node));
     find(&sbom, "pkg:rpm/redhat/gpg-pubkey@fd431d51-4ae0493b?distro=rhel-8.9");
 }
+
+/// An image whose only files are these.
+fn only(files: &[(&str, &str, &[u8])]) -> Sbom {
+    let entries = files.iter().map(|(path, _, _)| file(path)).collect();
+    build(ImageMeta::default(), &[layer(1, entries, files.to_vec())])
+}
+
+fn purls(sbom: &Sbom) -> Vec<&str> {
+    sbom.components.iter().map(|component| component.purl.as_str()).collect()
+}
+
+#[test]
+fn installed_packages_of_languages() {
+    let sbom = only(&[
+        ("usr/bin/tool", "rust-binary", br#"[{"name":"cc","version":"1.0.0","source":"crates.io","kind":"build"},{"name":"memchr","version":"2.7.4","source":"crates.io"},{"name":"tool","version":"0.1.0","source":"local","dependencies":[0,1,9],"root":true}]"#),
+        ("var/lib/gems/3.1.0/specifications/rack-2.2.3.gemspec", "gem", b"s.name = \"rack\".freeze\ns.version = \"2.2.3\"\ns.licenses = [\"MIT\".freeze]\n"),
+        ("app/vendor/composer/installed.json", "composer", br#"{"packages":[{"name":"Monolog/monolog","version":"v2.3.5","license":["MIT"],"require":{"php":">=7.2","psr/log":"^1.0"},"authors":[{"name":"J"}]},{"name":"psr/log","version":"1.1.4"},{"name":"bare","version":"1"}]}"#),
+        ("app/Web.deps.json", "dotnet", br#"{"runtimeTarget":{"name":"net6"},"targets":{"net6":{"Web/1.0.0":{"dependencies":{"Serilog":"2.10.0"}}}},"libraries":{"Web/1.0.0":{"type":"project"},"Serilog/2.10.0":{"type":"package"},"odd":{}}}"#),
+        ("opt/conda/conda-meta/zlib-1.2.13-h0.json", "conda", br#"{"name":"zlib","version":"1.2.13","license":"Zlib","depends":["libgcc-ng >=12"],"channel":"https://conda.example/main/linux-64","subdir":"linux-64"}"#),
+        ("opt/conda/conda-meta/libgcc-ng-12-0.json", "conda", br#"{"name":"libgcc-ng","version":"12"}"#),
+        ("opt/conda/conda-meta/bad.json", "conda", b"{"),
+    ]);
+    assert_eq!(
+        purls(&sbom),
+        [
+            "pkg:cargo/memchr@2.7.4",
+            "pkg:cargo/tool@0.1.0",
+            "pkg:composer/monolog/monolog@v2.3.5",
+            "pkg:composer/psr/log@1.1.4",
+            "pkg:conda/libgcc-ng@12",
+            "pkg:conda/zlib@1.2.13",
+            "pkg:gem/rack@2.2.3",
+            "pkg:nuget/Serilog@2.10.0",
+            "pkg:nuget/Web@1.0.0",
+        ]
+    );
+    assert_eq!(find(&sbom, "pkg:cargo/tool@0.1.0").depends_on, ["pkg:cargo/memchr@2.7.4"]);
+    let monolog = find(&sbom, "pkg:composer/monolog/monolog@v2.3.5");
+    assert_eq!(
+        (monolog.depends_on.as_slice(), monolog.supplier.as_str()),
+        (&["pkg:composer/psr/log@1.1.4".to_owned()][..], "J")
+    );
+    let web = find(&sbom, "pkg:nuget/Web@1.0.0");
+    assert_eq!((web.depends_on[0].as_str(), web.confidence), ("pkg:nuget/Serilog@2.10.0", Confidence::Low));
+    let zlib = find(&sbom, "pkg:conda/zlib@1.2.13");
+    assert_eq!(
+        (zlib.depends_on[0].as_str(), zlib.supplier.as_str()),
+        ("pkg:conda/libgcc-ng@12", "https://conda.example/main")
+    );
+    assert_eq!(sbom.anomalies[0].code, "json_unreadable");
+}
+
+#[test]
+fn pacman_and_opkg() {
+    let sbom = only(&[
+        ("etc/os-release", "os-release", b"ID=arch\n"),
+        ("var/lib/pacman/local/bash-5.2-1/desc", "pacman", b"%NAME%\nbash\n%VERSION%\n1:5.2-1\n%ARCH%\nx86_64\n%LICENSE%\nGPL\n%DEPENDS%\nlibreadline.so=8-64\nglibc>=2\n"),
+        ("var/lib/pacman/local/bash-5.2-1/files", "pacman", b"usr/bin/tool\n"),
+        ("var/lib/pacman/local/readline-8-1/desc", "pacman", b"%NAME%\nreadline\n%VERSION%\n8-1\n%BASE%\nrl\n%PROVIDES%\nlibreadline.so=8-64\n"),
+        ("usr/bin/tool", "go-binary", b"go1.20\n"),
+        ("usr/lib/opkg/status", "opkg", b"Package: libc\nVersion: 1.2\nStatus: install user installed\nArchitecture: mips\n\nPackage: busybox\nVersion: 1.36\nDepends: libc\nStatus: install user installed\n\nPackage: gone\nVersion: 1\nStatus: deinstall ok not-installed\n"),
+    ]);
+    let bash = "pkg:alpm/arch/bash@1:5.2-1?arch=x86_64&distro=arch";
+    let readline = "pkg:alpm/arch/readline@8-1?distro=arch&upstream=rl";
+    let libc = "pkg:opkg/arch/libc@1.2?arch=mips&distro=arch";
+    let busybox = "pkg:opkg/arch/busybox@1.36?distro=arch";
+    assert_eq!(purls(&sbom), [bash, readline, "pkg:golang/stdlib@1.20", busybox, libc]);
+    assert_eq!(find(&sbom, bash).depends_on, [readline]);
+    assert_eq!(find(&sbom, busybox).depends_on, [libc]);
+    assert_eq!(find(&sbom, "pkg:golang/stdlib@1.20").owned_by.as_deref(), Some(bash));
+}
