@@ -19,11 +19,13 @@
 //! | `conda` | `conda-meta/*.json` | the same |
 //! | `pacman` | `var/lib/pacman/local/*/desc`, `files` | sections of interest; paths of files that matter |
 //! | `opkg` | `lib/opkg/status` | as `dpkg` |
+//! | `binary` | programs with names that a classifier knows, `node/node_version.h`, Java's `release` | product, tab, version |
 //! | `rust-binary` | executables of `cargo auditable` | a JSON array of [`rust_binary::Crate`] |
 //! | `java` | `*.jar`, `*.war`, `*.ear` and the like | a JSON object, [`java::Archive`] |
 //! | `go-binary` | ELF, PE, Mach-O executables with Go build information | the Go version, a newline, the module information |
 
 pub mod apk;
+pub mod binary;
 pub mod dpkg;
 pub mod dpkg_files;
 pub mod executable;
@@ -48,6 +50,7 @@ use rustc_hash::FxHashMap;
 /// Every selector, by name.
 pub static SELECTORS: &[&dyn Selector] = &[
     &apk::Apk,
+    &binary::Binary,
     &json::Composer,
     &json::Conda,
     &json::Dotnet,

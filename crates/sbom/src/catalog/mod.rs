@@ -20,11 +20,13 @@
 //! | `composer`, `dotnet`, `conda` | `installed.json`, `*.deps.json`, `conda-meta/*.json` without what is of no interest |
 //! | `pacman` | sections of `desc`; the paths of `files` |
 //! | `opkg` | as `dpkg` |
+//! | `binary` | product, tab, version |
 //! | `rust-binary` | a JSON array of crates |
 //! | `java` | a JSON object: manifest attributes, Maven coordinates, archives inside |
 //! | `go-binary` | the Go version on the first line, then the module text of the build information |
 
 mod apk;
+mod binary;
 mod documents;
 mod dpkg;
 mod gem;
@@ -74,11 +76,12 @@ pub const CATALOGERS: &[Cataloger] = &[
     Cataloger { name: "dotnet", revision: 1, selectors: &["dotnet"], interpret: documents::dotnet },
     Cataloger { name: "conda", revision: 1, selectors: &["conda"], interpret: documents::conda },
     Cataloger { name: "rust-binary", revision: 1, selectors: &["rust-binary"], interpret: rust::interpret },
+    Cataloger { name: "binary", revision: 1, selectors: &["binary"], interpret: binary::interpret },
     Cataloger { name: "go-binary", revision: 1, selectors: &["go-binary"], interpret: golang::interpret },
 ];
 
 /// Selectors whose bytes say what they are, whatever the file's name.
-const BY_CONTENT: &[&str] = &["go-binary", "rust-binary"];
+const BY_CONTENT: &[&str] = &["binary", "go-binary", "rust-binary"];
 
 /// Selectors of what distributions say of themselves and their packages: who owns those is of no interest.
 const OF_DISTRIBUTIONS: &[&str] = &["dpkg", "dpkg-files", "apk", "rpm", "pacman", "opkg", "os-release"];
@@ -227,6 +230,7 @@ pub(crate) fn run<'a>(
     }
     let mut components = unite(found.components);
     mark_owned(&mut components, found.owned);
+    components.retain(|component| component.found_by != "binary" || component.owned_by.is_none());
     found.anomalies.sort();
     found.anomalies.dedup();
     Catalog { components, anomalies: found.anomalies }

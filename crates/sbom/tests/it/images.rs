@@ -383,3 +383,17 @@ fn pacman_and_opkg() {
     assert_eq!(find(&sbom, busybox).depends_on, [libc]);
     assert_eq!(find(&sbom, "pkg:golang/stdlib@1.20").owned_by.as_deref(), Some(bash));
 }
+
+#[test]
+fn programs_count_where_no_package_owns_them() {
+    let sbom = only(&[
+        ("var/lib/dpkg/status", "dpkg", b"Package: bash\nVersion: 5.2-1\nArchitecture: amd64\n"),
+        ("var/lib/dpkg/info/bash.list", "dpkg-files", b"bin/bash\n"),
+        ("bin/bash", "binary", b"bash\t5.2.15"),
+        ("usr/local/bin/python3.11", "binary", b"python\t3.11.4"),
+        ("usr/local/lib/libpython3.11.so.1.0", "binary", b"python\t3.11.4"),
+    ]);
+    assert_eq!(purls(&sbom), ["pkg:deb/bash@5.2-1?arch=amd64", "pkg:generic/python@3.11.4"]);
+    let python = find(&sbom, "pkg:generic/python@3.11.4");
+    assert_eq!((python.confidence, python.locations.len()), (Confidence::Low, 2));
+}
