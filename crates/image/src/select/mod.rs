@@ -9,6 +9,7 @@
 //! | `os-release` | `etc/os-release`, `usr/lib/os-release`, `etc/*-release`, `etc/debian_version` | the file |
 //! | `dpkg` | `lib/dpkg/status`, `lib/dpkg/status.d/*` anywhere | stanzas with the fields in [`dpkg::FIELDS`], in order |
 //! | `dpkg-files` | `lib/dpkg/info/*.list`, `lib/dpkg/status.d/*.md5sums` | relative paths, one a line, of files that matter to other selectors |
+//! | `dpkg-copyright` | `usr/share/doc/*/copyright`, machine-readable | the licences that files are under, one a line |
 //! | `apk` | `lib/apk/db/installed` anywhere | the file |
 //! | `rpm` | `Packages`, `Packages.db`, `rpmdb.sqlite` in rpm's directories; `container-manifest-2` | a JSON array of [`rpm::Package`]; the manifest whole |
 //! | `npm` | `package.json` | a JSON object with the members in [`npm::MEMBERS`] |
@@ -27,6 +28,7 @@
 pub mod apk;
 pub mod binary;
 pub mod dpkg;
+pub mod dpkg_copyright;
 pub mod dpkg_files;
 pub mod executable;
 pub mod gem;
@@ -56,6 +58,7 @@ pub static SELECTORS: &[&dyn Selector] = &[
     &json::Dotnet,
     &gem::Gem,
     &dpkg::Dpkg,
+    &dpkg_copyright::DpkgCopyright,
     &dpkg_files::DpkgFiles,
     &go_binary::GoBinary,
     &java::Java,

@@ -22,6 +22,17 @@ pub(super) fn interpret(context: &Context<'_>, files: &[File<'_>]) -> Interprete
         }
     }
 
+    // The directory may be a symlink to that of a package with the same source.
+    let statements: FxHashMap<&str, &File<'_>> =
+        files.iter().filter(|file| file.selector == "dpkg-copyright").map(|file| (file.path, file)).collect();
+    for component in &mut found.components {
+        let path = format!("usr/share/doc/{}/copyright", component.key.package.name);
+        let real = context.merged.resolve(&path);
+        if let Some(file) = real.and_then(|path| statements.get(path.as_str())) {
+            component.licenses = file.text().lines().map(super::copyright::spdx).collect();
+        }
+    }
+
     // Names, and after them what packages provide.
     let mut by_name: FxHashMap<String, Vec<usize>> = FxHashMap::default();
     for (n, component) in found.components.iter().enumerate() {

@@ -12,6 +12,7 @@
 //! | `os-release` | the file |
 //! | `dpkg` | the stanzas of `var/lib/dpkg/status`, `status.d/*` |
 //! | `dpkg-files` | the paths that a package owns, one a line, of `info/NAME[:ARCH].list`, `status.d/NAME.md5sums` |
+//! | `dpkg-copyright` | the licences of `usr/share/doc/NAME/copyright`, one a line |
 //! | `apk` | `lib/apk/db/installed` |
 //! | `rpm` | a JSON array of packages; `container-manifest-2` as it is |
 //! | `npm` | a JSON object with the fields of interest of a `package.json` |
@@ -27,6 +28,7 @@
 
 mod apk;
 mod binary;
+mod copyright;
 mod documents;
 mod dpkg;
 mod gem;
@@ -63,7 +65,12 @@ pub struct Cataloger {
 
 /// Every cataloger.
 pub const CATALOGERS: &[Cataloger] = &[
-    Cataloger { name: "dpkg", revision: 1, selectors: &["dpkg", "dpkg-files"], interpret: dpkg::interpret },
+    Cataloger {
+        name: "dpkg",
+        revision: 2,
+        selectors: &["dpkg", "dpkg-files", "dpkg-copyright"],
+        interpret: dpkg::interpret,
+    },
     Cataloger { name: "apk", revision: 1, selectors: &["apk"], interpret: apk::interpret },
     Cataloger { name: "rpm", revision: 1, selectors: &["rpm"], interpret: rpm::interpret },
     Cataloger { name: "pacman", revision: 1, selectors: &["pacman"], interpret: pacman::interpret },
@@ -84,7 +91,8 @@ pub const CATALOGERS: &[Cataloger] = &[
 const BY_CONTENT: &[&str] = &["binary", "go-binary", "rust-binary"];
 
 /// Selectors of what distributions say of themselves and their packages: who owns those is of no interest.
-const OF_DISTRIBUTIONS: &[&str] = &["dpkg", "dpkg-files", "apk", "rpm", "pacman", "opkg", "os-release"];
+const OF_DISTRIBUTIONS: &[&str] =
+    &["dpkg", "dpkg-files", "dpkg-copyright", "apk", "rpm", "pacman", "opkg", "os-release"];
 
 /// A visible file, as a cataloger sees it.
 struct File<'a> {

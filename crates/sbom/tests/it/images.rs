@@ -397,3 +397,24 @@ fn programs_count_where_no_package_owns_them() {
     let python = find(&sbom, "pkg:generic/python@3.11.4");
     assert_eq!((python.confidence, python.locations.len()), (Confidence::Low, 2));
 }
+
+#[test]
+fn licences_of_debian_packages() {
+    let status = b"Package: libgcc-s1\nVersion: 12-1\nArchitecture: amd64\n\nPackage: gcc-12-base\nVersion: 12-1\nArchitecture: amd64\n\nPackage: bare\nVersion: 1\nArchitecture: all\n";
+    let path = "usr/share/doc/gcc-12-base/copyright";
+    let layers = [layer(
+        1,
+        vec![
+            file("var/lib/dpkg/status"),
+            file(path),
+            ("usr/share/doc/libgcc-s1".to_owned(), EntryKind::Symlink("gcc-12-base".to_owned())),
+        ],
+        vec![("var/lib/dpkg/status", "dpkg", status), (path, "dpkg-copyright", b"Expat or weird\nGPL-3+\n")],
+    )];
+    let sbom = build(ImageMeta::default(), &layers);
+    for name in ["libgcc-s1", "gcc-12-base"] {
+        let component = find(&sbom, &format!("pkg:deb/{name}@12-1?arch=amd64"));
+        assert_eq!(component.licenses, ["Expat or weird", "GPL-3.0-or-later"]);
+    }
+    assert!(find(&sbom, "pkg:deb/bare@1?arch=all").licenses.is_empty());
+}
