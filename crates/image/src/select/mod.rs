@@ -22,6 +22,7 @@
 //! | `opkg` | `lib/opkg/status` | as `dpkg` |
 //! | `binary` | programs with names that a classifier knows, `node/node_version.h`, Java's `release` | product, tab, version |
 //! | `rust-binary` | executables of `cargo auditable` | a JSON array of [`rust_binary::Crate`] |
+//! | `lockfile` | lockfiles of every kind that the selector names; only in [`LOCKFILES`] | the file |
 //! | `java` | `*.jar`, `*.war`, `*.ear` and the like | a JSON object, [`java::Archive`] |
 //! | `go-binary` | ELF, PE, Mach-O executables with Go build information | the Go version, a newline, the module information |
 
@@ -35,6 +36,7 @@ pub mod gem;
 pub mod go_binary;
 pub mod java;
 pub mod json;
+pub mod lockfile;
 pub mod npm;
 pub mod opkg;
 pub mod os_release;
@@ -49,7 +51,10 @@ use std::sync::LazyLock;
 use plimsoll_model::extract::SelectorRevision;
 use rustc_hash::FxHashMap;
 
-/// Every selector, by name.
+/// Selectors of what a project asks for rather than what is installed. Not used for images unless asked for.
+pub static LOCKFILES: &[&dyn Selector] = &[&lockfile::Lockfile];
+
+/// Every selector of what is installed, by name.
 pub static SELECTORS: &[&dyn Selector] = &[
     &apk::Apk,
     &binary::Binary,
@@ -216,6 +221,12 @@ impl Table {
         &ALL
     }
 
+    /// The table of [`SELECTORS`] and [`LOCKFILES`]: for directories of sources.
+    pub fn with_lockfiles() -> &'static Self {
+        static WITH: LazyLock<Table> = LazyLock::new(|| Table::new(&[SELECTORS, LOCKFILES].concat()));
+        &WITH
+    }
+
     /// Names and revisions, sorted by name.
     pub fn revisions(&self) -> Vec<SelectorRevision> {
         let revision = |selector: &&dyn Selector| SelectorRevision {
@@ -302,7 +313,7 @@ mod tests {
         let mut unique = names.clone();
         unique.dedup();
         assert_eq!(names, unique);
-        assert!(SELECTORS.len() <= 64);
+        assert!(SELECTORS.len() + LOCKFILES.len() <= 64);
         for (path, expected) in [
             ("var/lib/dpkg/status", &["dpkg"][..]),
             ("var/lib/dpkg/status.d/base", &["dpkg"]),

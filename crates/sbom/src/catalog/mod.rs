@@ -23,6 +23,7 @@
 //! | `opkg` | as `dpkg` |
 //! | `binary` | product, tab, version |
 //! | `rust-binary` | a JSON array of crates |
+//! | `lockfile` | the file, known by its name |
 //! | `java` | a JSON object: manifest attributes, Maven coordinates, archives inside |
 //! | `go-binary` | the Go version on the first line, then the module text of the build information |
 
@@ -35,6 +36,7 @@ mod gem;
 mod golang;
 mod headers;
 mod java;
+mod lockfile;
 mod npm;
 mod opkg;
 pub(crate) mod os_release;
@@ -83,6 +85,7 @@ pub const CATALOGERS: &[Cataloger] = &[
     Cataloger { name: "dotnet", revision: 1, selectors: &["dotnet"], interpret: documents::dotnet },
     Cataloger { name: "conda", revision: 1, selectors: &["conda"], interpret: documents::conda },
     Cataloger { name: "rust-binary", revision: 1, selectors: &["rust-binary"], interpret: rust::interpret },
+    Cataloger { name: "lockfile", revision: 1, selectors: &["lockfile"], interpret: lockfile::interpret },
     Cataloger { name: "binary", revision: 1, selectors: &["binary"], interpret: binary::interpret },
     Cataloger { name: "go-binary", revision: 1, selectors: &["go-binary"], interpret: golang::interpret },
 ];
