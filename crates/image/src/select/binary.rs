@@ -213,7 +213,16 @@ fn java(text: &str) -> Option<(&'static str, String)> {
             .filter(|value| value.chars().all(|c| c.is_ascii_alphanumeric() || "._+-".contains(c)))
     };
     let version = value("JAVA_RUNTIME_VERSION").or_else(|| value("JAVA_VERSION"))?;
-    let runtime = if text.contains("jdk.compiler") { "openjdk" } else { "openjdk-jre" };
+    // Vendors and products as Syft and the CPE dictionary name them.
+    let maker =
+        text.lines().find_map(|line| line.strip_prefix("IMPLEMENTOR=")).unwrap_or("").to_ascii_lowercase();
+    let developers = text.contains("jdk.compiler");
+    let runtime = match maker {
+        maker if maker.contains("azul") => "azul/zulu",
+        maker if maker.contains("oracle") && developers => "oracle/jdk",
+        maker if maker.contains("oracle") => "oracle/jre",
+        _ => "oracle/openjdk",
+    };
     Some((runtime, version.to_owned()))
 }
 
@@ -250,7 +259,8 @@ mod tests {
             ("usr/sbin/mysqld", b"mariadb-10.11.6/x", Some("mariadb\t10.11.6")),
             ("usr/bin/curl", b"curl/%s\0curl/7.88.1-DEV\0", Some("curl\t7.88.1")),
             ("usr/include/node/node_version.h", b"#define NODE_MAJOR_VERSION 18\n#define NODE_MINOR_VERSION 19\n#define NODE_PATCH_VERSION 0\n", Some("node\t18.19.0")),
-            ("opt/java/release", b"IMPLEMENTOR=\"Eclipse\"\nJAVA_RUNTIME_VERSION=\"17.0.9+9\"\nJAVA_VERSION=\"17.0.9\"\nMODULES=\"java.base jdk.compiler\"\n", Some("openjdk\t17.0.9+9")),
+            ("opt/java/release", b"IMPLEMENTOR=\"Eclipse\"\nJAVA_RUNTIME_VERSION=\"17.0.9+9\"\nJAVA_VERSION=\"17.0.9\"\nMODULES=\"java.base jdk.compiler\"\n", Some("oracle/openjdk\t17.0.9+9")),
+            ("opt/java/release", b"IMPLEMENTOR=\"Oracle Corporation\"\nJAVA_VERSION=\"21\"\n", Some("oracle/jre\t21")),
             ("srv/release", b"v1.2.3\n", None),
             ("usr/bin/nginx", b"nothing", None),
         ] {

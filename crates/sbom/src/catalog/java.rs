@@ -314,7 +314,8 @@ fn group(manifest: &BTreeMap<String, String>, file_name: &str, artifact: &str) -
     if let Some(group) = whole.into_iter().flatten().find(|text| domain(text)) {
         return group.to_owned();
     }
-    for text in longer.into_iter().flatten().filter(|text| domain(text)) {
+    let longer: Vec<&str> = longer.into_iter().flatten().filter(|text| domain(text)).collect();
+    for text in &longer {
         if let Some(group) = text.strip_suffix(artifact).and_then(|rest| rest.strip_suffix('.'))
             && group.contains('.')
             // Every project of Apache has a group of its own.
@@ -331,9 +332,8 @@ fn group(manifest: &BTreeMap<String, String>, file_name: &str, artifact: &str) -
         {
             return group.to_owned();
         }
-        return text.to_owned();
     }
-    artifact.to_owned()
+    longer.first().copied().unwrap_or(artifact).to_owned()
 }
 
 /// Whether a text looks like a reversed domain: `org.example…`.
