@@ -20,6 +20,9 @@ const SNIFF: u64 = 16;
 const HEADERS: u64 = 64 << 10;
 /// More than this of one file is reserved with the caller first.
 const RESERVE: u64 = 1 << 20;
+/// The buffer for files stays up to this size: allocators give memory back late, so a new buffer for every executable
+/// would add up.
+const HELD: u64 = 4 << 20;
 
 /// An entry with its place in the archive.
 #[derive(Debug)]
@@ -178,7 +181,7 @@ impl<'a> Collector<'a> {
         buffer.clear();
         let mut reduced = Vec::new();
         let outcome = self.reduce(tar, file, &mut wants, &mut buffer, &mut reduced);
-        if buffer.capacity() as u64 > RESERVE {
+        if buffer.capacity() as u64 > HELD {
             buffer = Vec::new(); // what was reserved is given back
         }
         self.wants = wants;
@@ -233,7 +236,9 @@ impl<'a> Collector<'a> {
             need = need.max(HEADERS.min(size));
         }
         let _permit: Option<Permit> = if need > RESERVE { self.hooks.reserve(need) } else { None };
-        tar.append(buffer, need.saturating_sub(buffer.len() as u64))?;
+        let missing = need.saturating_sub(buffer.len() as u64);
+        make_room(buffer, missing);
+        tar.append(buffer, missing)?;
         for (index, want) in wants.iter() {
             let Some(selector) = self.table.get(*index) else { continue };
             let end = match want {
@@ -274,6 +279,9 @@ impl<'a> Collector<'a> {
         let range = Range { length: range.length.min(self.limits.entry_bytes), ..range };
         let _permit = if range.length > RESERVE { self.hooks.reserve(range.length) } else { None };
         let mut bytes = Vec::new();
+        if let Ok(room) = usize::try_from(range.length.min(file.size - range.offset)) {
+            let _ = bytes.try_reserve_exact(room);
+        }
         tar.append(&mut bytes, range.length)?;
         Ok(selector.reduce_range(file, head, range, &bytes))
     }
@@ -350,6 +358,20 @@ pub(super) fn class(kind: &EntryKind) -> u8 {
         EntryKind::Whiteout => 1,
         EntryKind::Opaque => 2,
         _ => 0,
+    }
+}
+
+/// Room for `bytes` more of a large file at once: growing by doubling would hold it three times over. The number is
+/// a claim, bounded by [`Limits::entry_bytes`]; pages that no content follows into are never touched.
+fn make_room(buffer: &mut Vec<u8>, bytes: u64) {
+    if bytes <= RESERVE {
+        return;
+    }
+    // One size for what stays, so that it is asked for once.
+    let bytes = if bytes <= HELD - RESERVE { HELD - HEADERS } else { bytes };
+    if let Ok(bytes) = usize::try_from(bytes) {
+        // Without the room at once, appending asks for it piece by piece.
+        let _ = buffer.try_reserve_exact(bytes);
     }
 }
 
