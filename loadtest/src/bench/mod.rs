@@ -139,7 +139,9 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, LoadError> {
         let matches = command.try_get_matches_from::<_, &str>([]).map_err(LoadError::other)?;
         T::from_arg_matches(&matches).map_err(LoadError::other)
     }
-    measure::machine();
+    if !matches!(&arguments.what, What::Netpol(netpol) if netpol.here) {
+        measure::machine();
+    }
     let chosen: Vec<What> = if all {
         vec![
             What::Sbom(defaults()?),
