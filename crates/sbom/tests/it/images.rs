@@ -3,7 +3,9 @@
 use plimsoll_model::extract::{EntryKind, Extract, Partial};
 use plimsoll_model::sbom::{Confidence, LayerInfo};
 use plimsoll_model::{Component, Sbom};
+use plimsoll_sbom::catalog::CATALOGERS;
 use plimsoll_sbom::{ImageMeta, build};
+use proptest::prelude::*;
 
 use crate::layers::layer;
 
@@ -417,4 +419,78 @@ fn licences_of_debian_packages() {
         assert_eq!(component.licenses, ["Expat or weird", "GPL-3.0-or-later"]);
     }
     assert!(find(&sbom, "pkg:deb/bare@1?arch=all").licenses.is_empty());
+}
+
+/// Bytes of the kind that selectors keep, and the file's name; something of each is found.
+const KEPT: &[(&str, &str, &str)] = &[
+    (
+        "dpkg",
+        "var/lib/dpkg/status",
+        "Package: a\nVersion: 1\nArchitecture: all\nDepends: b | c (>= 1)\n\nPackage: b\nVersion: 2\n",
+    ),
+    ("apk", "lib/apk/db/installed", "P:a\nV:1\nA:x\nD:b\nF:usr\nR:x\n\nP:b\nV:2\n\n"),
+    (
+        "rpm",
+        "var/lib/rpm/Packages",
+        r#"[{"name":"a","epoch":1,"version":"1","release":"2","source":"s-1-2.src.rpm","files":["x"],"requires":["a"]}]"#,
+    ),
+    (
+        "rpm",
+        "var/lib/rpmmanifest/container-manifest-2",
+        "a\t1-2\t0\t0\tV\t(none)\t0\tx86_64\t0\ts-1-2.src.rpm\n",
+    ),
+    ("pacman", "var/lib/pacman/local/a-1-1/desc", "%NAME%\na\n%VERSION%\n1-1\n%DEPENDS%\nb>1\n"),
+    ("opkg", "usr/lib/opkg/status", "Package: a\nVersion: 1\nStatus: install user installed\n"),
+    ("npm", "a/package.json", r#"{"name":"a","version":"1.0.0","dependencies":{"b":"1"},"license":["MIT"]}"#),
+    ("python", "a-1.dist-info/METADATA", "Name: a\nVersion: 1\nRequires-Dist: b>=1\n"),
+    (
+        "java",
+        "a-1.jar",
+        r#"{"manifest":{"Bundle-SymbolicName":"org.x.a"},"poms":{"g/b":{"groupId":"g","artifactId":"b","version":"2"}},"nested":{"l/c-3.jar":{"manifest":{}}}}"#,
+    ),
+    ("gem", "specifications/a-1.gemspec", "# stub: a 1 ruby lib\ns.name = \"a\"\ns.version = \"1\"\n"),
+    (
+        "composer",
+        "composer/installed.json",
+        r#"{"packages":[{"name":"a/b","version":"1","require":{"a/c":"1"}}]}"#,
+    ),
+    (
+        "dotnet",
+        "a.deps.json",
+        r#"{"libraries":{"A/1":{"type":"package"}},"targets":{"t":{"A/1":{"dependencies":{"B":"1"}}}}}"#,
+    ),
+    ("conda", "conda-meta/a-1.json", r#"{"name":"a","version":"1","depends":["b"]}"#),
+    ("rust-binary", "bin/a", r#"[{"name":"a","version":"1","dependencies":[0]}]"#),
+    ("binary", "bin/python3.11", "python\t3.11.4"),
+    ("go-binary", "bin/go", "go1.22\npath\tx\nmod\tx\tv1.0.0\ndep\ty\tv1.0.0\n=>\tz\tv2.0.0\n"),
+    ("lockfile", "a/Cargo.lock", "[[package]]\nname = \"a\"\nversion = \"1\"\n"),
+];
+
+#[test]
+fn every_cataloger_finds_something() {
+    for cataloger in CATALOGERS {
+        let (selector, path, bytes) = KEPT.iter().find(|kept| cataloger.selectors.contains(&kept.0)).unwrap();
+        let sbom = only(&[(path, selector, bytes.as_bytes())]);
+        assert!(
+            sbom.components.iter().any(|component| component.found_by == cataloger.name),
+            "{}",
+            cataloger.name
+        );
+    }
+}
+
+proptest! {
+    /// Whatever was kept, catalogers end, and what they find can be named.
+    #[test]
+    fn any_kept_bytes_are_read_or_refused(which in 0..KEPT.len(), at: prop::sample::Index, noise in "\\PC{0,12}", cut: bool, raw in proptest::collection::vec(any::<u8>(), 0..40)) {
+        let (selector, path, text) = KEPT[which];
+        let (before, after) = text.split_at(at.index(text.len() + 1));
+        let changed = format!("{before}{noise}{}", if cut { "" } else { after });
+        for bytes in [changed.as_bytes(), &raw] {
+            for component in only(&[(path, selector, bytes)]).components {
+                prop_assert!(component.purl.parse::<plimsoll_sbom::purl::Purl>().is_ok(), "{}", component.purl);
+                prop_assert!(!component.locations.is_empty());
+            }
+        }
+    }
 }
