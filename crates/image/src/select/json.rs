@@ -1,4 +1,5 @@
-//! Package databases that are one JSON document: Composer's `installed.json`, .NET's `*.deps.json`, `conda-meta`.
+//! Package databases that are one JSON document: Composer's `installed.json`, .NET's `*.deps.json`, `conda-meta`,
+//! Bitnami's SPDX files.
 //!
 //! Each selector names the members that it keeps, at each level; everything else is passed over without being held.
 
@@ -30,6 +31,9 @@ pub struct Composer;
 pub struct Dotnet;
 /// Packages of a conda environment: `conda-meta/*.json`. Keeps what identifies the package.
 pub struct Conda;
+/// What a Bitnami image's application consists of: `opt/bitnami/NAME/.spdx-NAME.spdx`. Keeps licences and external
+/// references of the packages.
+pub struct Bitnami;
 
 const COMPOSER_PACKAGE: Keep = Keep::Members(&[
     ("authors", Keep::All),
@@ -62,6 +66,39 @@ const CONDA: Keep = Keep::Members(&[
     ("subdir", Keep::All),
     ("version", Keep::All),
 ]);
+
+const BITNAMI: Keep = Keep::Members(&[(
+    "packages",
+    Keep::Members(&[
+        ("externalRefs", Keep::All),
+        ("licenseDeclared", Keep::All),
+        ("name", Keep::All),
+        ("versionInfo", Keep::All),
+    ]),
+)]);
+
+impl Selector for Bitnami {
+    fn name(&self) -> &'static str {
+        "bitnami"
+    }
+
+    fn revision(&self) -> u32 {
+        1
+    }
+
+    fn triggers(&self) -> &'static [Trigger] {
+        const { &[Trigger::Extension("spdx")] }
+    }
+
+    fn wants(&self, file: &File<'_>) -> Want {
+        let here = file.path.starts_with("opt/bitnami/") && file.name().starts_with(".spdx-");
+        if here { Want::Whole { max: MAX } } else { Want::No }
+    }
+
+    fn reduce(&self, _file: &File<'_>, bytes: &[u8]) -> Option<Vec<u8>> {
+        reduce(bytes, BITNAMI)
+    }
+}
 
 impl Selector for Composer {
     fn name(&self) -> &'static str {
@@ -265,6 +302,8 @@ mod tests {
             (&Dotnet, "app/deps.json", false),
             (&Conda, "opt/conda/conda-meta/zlib-1.2.13-h0.json", true),
             (&Conda, "opt/conda/conda-meta/history", false),
+            (&Bitnami, "opt/bitnami/redis/.spdx-redis.spdx", true),
+            (&Bitnami, "srv/x.spdx", false),
         ] {
             assert_eq!(selector.wants(&File { path, size: 1, mode: 0o644 }) != Want::No, wanted, "{path}");
         }
@@ -273,7 +312,7 @@ mod tests {
     proptest! {
         #[test]
         fn any_text_is_reduced_to_json_or_nothing(text in r#"[\[\]{}",:a-z0-9]{0,60}"#) {
-            for keep in [COMPOSER, DOTNET, CONDA] {
+            for keep in [COMPOSER, DOTNET, CONDA, BITNAMI] {
                 if let Some(once) = reduce(text.as_bytes(), keep) {
                     prop_assert_eq!(reduce(&once, keep), Some(once));
                 }

@@ -15,6 +15,7 @@
 //! | `npm` | `package.json` | a JSON object with the members in [`npm::MEMBERS`] |
 //! | `python` | `*.dist-info/METADATA`, `*.egg-info/PKG-INFO`, `*.egg-info`, `EGG-INFO/PKG-INFO`, `direct_url.json` | the header fields up to the first empty line; `direct_url.json` whole |
 //! | `gem` | `specifications/*.gemspec` | lines that identify, license and relate the gem |
+//! | `bitnami` | `opt/bitnami/**/.spdx-*.spdx` | packages with their external references |
 //! | `composer` | `composer/installed.json` | the document without what does not identify packages |
 //! | `dotnet` | `*.deps.json` | the same |
 //! | `conda` | `conda-meta/*.json` | the same |
@@ -58,6 +59,7 @@ pub static LOCKFILES: &[&dyn Selector] = &[&lockfile::Lockfile];
 pub static SELECTORS: &[&dyn Selector] = &[
     &apk::Apk,
     &binary::Binary,
+    &json::Bitnami,
     &json::Composer,
     &json::Conda,
     &json::Dotnet,

@@ -1,4 +1,5 @@
-//! Package databases that are one JSON document: Composer's `installed.json`, .NET's `*.deps.json`, `conda-meta`.
+//! Package databases that are one JSON document: Composer's `installed.json`, .NET's `*.deps.json`, `conda-meta`,
+//! Bitnami's SPDX files.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +9,8 @@ use rustc_hash::FxHashMap;
 use serde_json::{Map, Value};
 
 use super::{Context, File, Interpreted, component, last};
-use crate::license;
+use crate::purl::Purl;
+use crate::{identity, license};
 
 /// PHP: a list of packages (Composer 1), or an object with it (Composer 2).
 pub(super) fn composer(_: &Context<'_>, files: &[File<'_>]) -> Interpreted {
@@ -104,6 +106,34 @@ pub(super) fn conda(_: &Context<'_>, files: &[File<'_>]) -> Interpreted {
     }
     for (_, components) in environments {
         found.components.extend(related(components));
+    }
+    found
+}
+
+/// Bitnami: the package URLs that the SPDX file of an application lists.
+pub(super) fn bitnami(_: &Context<'_>, files: &[File<'_>]) -> Interpreted {
+    let mut found = Interpreted::default();
+    for file in files {
+        let Some(document) = read(file, &mut found) else { continue };
+        let packages = document.get("packages").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+        for package in packages.iter().filter_map(Value::as_object) {
+            let references = package.get("externalRefs").and_then(Value::as_array).into_iter().flatten();
+            let purl = references
+                .filter_map(Value::as_object)
+                .filter(|reference| text(reference, "referenceType") == "purl")
+                .find_map(|reference| text(reference, "referenceLocator").parse::<Purl>().ok());
+            let Some(key) = purl.and_then(|purl| identity::component(&purl, None)) else { continue };
+            if key.version.is_empty() {
+                continue;
+            }
+            let name = text(package, "name").to_owned();
+            let mut component = component(key, &name, file, "bitnami");
+            component.licenses = license::stated(text(package, "licenseDeclared"))
+                .filter(|license| license != "NOASSERTION")
+                .into_iter()
+                .collect();
+            found.components.push(component);
+        }
     }
     found
 }

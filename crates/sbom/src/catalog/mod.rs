@@ -18,6 +18,7 @@
 //! | `npm` | a JSON object with the fields of interest of a `package.json` |
 //! | `python` | the headers of `METADATA` and `PKG-INFO` |
 //! | `gem` | the lines of a gemspec that identify, license and relate a gem |
+//! | `bitnami` | the packages of an SPDX file with their external references |
 //! | `composer`, `dotnet`, `conda` | `installed.json`, `*.deps.json`, `conda-meta/*.json` without what is of no interest |
 //! | `pacman` | sections of `desc`; the paths of `files` |
 //! | `opkg` | as `dpkg` |
@@ -81,6 +82,7 @@ pub const CATALOGERS: &[Cataloger] = &[
     Cataloger { name: "python", revision: 1, selectors: &["python"], interpret: python::interpret },
     Cataloger { name: "java", revision: 1, selectors: &["java"], interpret: java::interpret },
     Cataloger { name: "gem", revision: 1, selectors: &["gem"], interpret: gem::interpret },
+    Cataloger { name: "bitnami", revision: 1, selectors: &["bitnami"], interpret: documents::bitnami },
     Cataloger { name: "composer", revision: 1, selectors: &["composer"], interpret: documents::composer },
     Cataloger { name: "dotnet", revision: 1, selectors: &["dotnet"], interpret: documents::dotnet },
     Cataloger { name: "conda", revision: 1, selectors: &["conda"], interpret: documents::conda },

@@ -455,6 +455,11 @@ const KEPT: &[(&str, &str, &str)] = &[
         r#"{"packages":[{"name":"a/b","version":"1","require":{"a/c":"1"}}]}"#,
     ),
     (
+        "bitnami",
+        "opt/bitnami/a/.spdx-a.spdx",
+        r#"{"packages":[{"name":"a","licenseDeclared":"MIT","externalRefs":[{"referenceType":"purl","referenceLocator":"pkg:bitnami/a@1.0-2?arch=amd64"}]}]}"#,
+    ),
+    (
         "dotnet",
         "a.deps.json",
         r#"{"libraries":{"A/1":{"type":"package"}},"targets":{"t":{"A/1":{"dependencies":{"B":"1"}}}}}"#,
@@ -465,6 +470,14 @@ const KEPT: &[(&str, &str, &str)] = &[
     ("go-binary", "bin/go", "go1.22\npath\tx\nmod\tx\tv1.0.0\ndep\ty\tv1.0.0\n=>\tz\tv2.0.0\n"),
     ("lockfile", "a/Cargo.lock", "[[package]]\nname = \"a\"\nversion = \"1\"\n"),
 ];
+
+#[test]
+fn bitnami_applications() {
+    let (selector, path, text) = KEPT.iter().find(|kept| kept.0 == "bitnami").unwrap();
+    let sbom = only(&[(path, selector, text.as_bytes())]);
+    assert_eq!(purls(&sbom), ["pkg:bitnami/a@1.0-2"]);
+    assert_eq!(sbom.components[0].licenses, ["MIT"]);
+}
 
 #[test]
 fn every_cataloger_finds_something() {
