@@ -14,6 +14,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use plimsoll_config::Config;
 use plimsoll_cpu::{ByteBudget, Cancel, Permit};
 use plimsoll_image::layer::{Hooks, Limits, Progress};
+use plimsoll_image::manifest::normalize;
 use plimsoll_image::registry::Registries;
 use plimsoll_image::select::Table;
 use plimsoll_image::source::{self, ImageSource, SourceError, Target, directory};
@@ -181,6 +182,9 @@ async fn read_image(
 ) -> Result<Content, CliError> {
     let cancel = Cancel::new();
     let image = source::open(target, platform, registries, &cancel).await.map_err(|e| fault::source(&e))?;
+    if let Some(wanted) = platform {
+        same_platform(wanted, &image)?;
+    }
     let (extracts, failed_layers) = read_layers(&image, &limits, config, &cancel).await?;
     let layers = image.layers.iter().enumerate().map(|(index, layer)| LayerInfo {
         digest: layer.digest.clone(),
@@ -201,6 +205,16 @@ async fn read_image(
         partial: failed_layers.clone(),
     };
     Ok(Content { sbom: plimsoll_sbom::build(meta, &extracts), failed_layers })
+}
+
+/// An image of a single platform has no index to choose from: what it says of itself must be what was asked for.
+fn same_platform(wanted: &Platform, image: &ImageSource) -> Result<(), CliError> {
+    let (wanted, found) = (normalize(wanted), normalize(&image.config.platform));
+    if found.architecture.is_empty() || (wanted.os == found.os && wanted.architecture == found.architecture) {
+        return Ok(());
+    }
+    Err(CliError::new("platform_not_found", format!("{} is for {found}, not for {wanted}", image.name()))
+        .hint("leave --platform out to read it"))
 }
 
 /// The Extracts of an image's layers, oldest first, and what came of those that cannot be read. As in the services a

@@ -126,6 +126,9 @@ fn a_scan_names_class_version_and_fix() {
     assert_eq!(place.scan(&["--fail-on", "upgrade"]).code, 1, "a more urgent finding fails too");
     assert_eq!(place.scan(&["--fail-on", "3d-forensic"]).code, 0, "a less urgent one does not");
     assert_eq!(place.scan(&["--fail-on", "soon"]).code, 2);
+    assert_eq!(place.scan(&["--platform", "linux/amd64"]).code, 0);
+    let other = place.scan(&["--platform", "linux/arm64"]);
+    assert!(other.code == 2 && other.err.contains("platform_not_found"), "{}", other.err);
 }
 
 #[test]
