@@ -133,8 +133,9 @@ pub(super) fn read(
         ..Limits::default()
     };
     if let Target::Directory(path) = target {
-        let extract =
-            directory::extract(path, &limits, Table::all(), &Cancel::new()).map_err(|e| fault::source(&e))?;
+        // A directory may hold sources: what lockfiles name counts there, unlike in an image.
+        let extract = directory::extract(path, &limits, Table::with_lockfiles(), &Cancel::new())
+            .map_err(|e| fault::source(&e))?;
         let meta = ImageMeta { name: target.to_string(), ..ImageMeta::default() };
         return Ok(Content { sbom: plimsoll_sbom::build(meta, &[extract]), failed_layers: Vec::new() });
     }

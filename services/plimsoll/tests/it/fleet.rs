@@ -263,8 +263,13 @@ impl Fleet {
         let mut all = Vec::new();
         let mut cursor = String::new();
         loop {
-            let (status, body) = self.get(&format!("/v1/findings?limit=1000&{filter}{cursor}")).await;
-            assert_eq!(status, 200, "{body}");
+            // After an outage the gateway may be back before the aggregator is.
+            let body = until("the aggregator's answer", async || {
+                let (status, body) = self.get(&format!("/v1/findings?limit=1000&{filter}{cursor}")).await;
+                assert!(matches!(status, 200 | 503), "{status} {body}");
+                (status == 200).then_some(body)
+            })
+            .await;
             all.extend(body["findings"].as_array().unwrap().iter().cloned());
             match body["next"].as_str() {
                 Some(next) => cursor = format!("&cursor={next}"),

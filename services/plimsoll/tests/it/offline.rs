@@ -205,6 +205,23 @@ fn dir(place: &Place, name: &str) -> PathBuf {
 }
 
 #[test]
+fn lockfiles_count_in_a_directory() {
+    let folder = TempDir::new().unwrap();
+    let lock = r#"{"name":"app","version":"1.0.0","lockfileVersion":3,"packages":{"":{"name":"app","version":"1.0.0"},
+        "node_modules/lodash":{"version":"4.17.11","resolved":"x","integrity":"y"}}}"#;
+    std::fs::write(folder.path().join("package-lock.json"), lock).unwrap();
+    let done = run(["sbom", &format!("dir:{}", folder.path().display()), "-o", "cyclonedx-json"]);
+    assert_eq!(done.code, 0, "{}", done.err);
+    let purls: Vec<String> = done.json()["components"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter_map(|c| Some(c["purl"].as_str()?.to_owned()))
+        .collect();
+    assert!(purls.contains(&"pkg:npm/lodash@4.17.11".to_owned()), "{purls:?}");
+}
+
+#[test]
 fn hostile_names_do_not_reach_a_terminal() {
     let place = Place::new();
     let status = "Package: \u{1b}[2Jevil\u{202e}\nStatus: install ok installed\nVersion: 1\u{7}\nArchitecture: all\n\n";
