@@ -35,7 +35,7 @@ enum Answer {
 const INLINE: usize = 900 << 10;
 
 impl Bus {
-    /// Asks `query.v1.<name>` and waits at most `bound`.
+    /// Asks `query.v1.<name>` and waits at most `bound`; not at all while the broker is away.
     pub async fn ask(
         &self,
         name: &str,
@@ -44,6 +44,10 @@ impl Bus {
     ) -> Result<Result<serde_json::Value, Refusal>, BusError> {
         let subject = format!("query.v1.{name}");
         let failed = |reason: String| BusError::Request { subject: format!("query.v1.{name}"), reason };
+        if self.client().connection_state() != async_nats::connection::State::Connected {
+            // The client would keep the question until it is connected again, or the bound has passed.
+            return Err(failed("not connected".to_owned()));
+        }
         let payload = serde_json::to_vec(question).map_err(|e| failed(e.to_string()))?;
         let request =
             async_nats::Request::new().payload(payload.into()).headers(HeaderMap::new()).timeout(Some(bound));
