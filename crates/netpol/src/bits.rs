@@ -1,12 +1,12 @@
-//! Fixed-width bit sets over the columns of a row.
+//! Bit sets over the columns of a row.
 
-/// Bits `0..len`, in 64-bit words; every set of one universe has the same number of words.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(crate) struct Bits(Box<[u64]>);
+/// Bits in 64-bit words. Sets of different widths meet: what is past the end is not in the set.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Bits(Vec<u64>);
 
 impl Bits {
     pub(crate) fn empty(len: usize) -> Self {
-        Self(vec![0; len.div_ceil(64)].into_boxed_slice())
+        Self(vec![0; len.div_ceil(64)])
     }
 
     #[cfg(test)]
@@ -16,8 +16,16 @@ impl Bits {
         bits
     }
 
+    fn widen(&mut self, words: usize) {
+        if self.0.len() < words {
+            self.0.resize(words, 0);
+        }
+    }
+
     /// Sets `from..to`.
+    #[cfg(test)]
     pub(crate) fn fill(&mut self, from: usize, to: usize) {
+        self.widen(to.div_ceil(64));
         let mut at = from;
         while at < to {
             let end = ((at / 64 + 1) * 64).min(to);
@@ -31,8 +39,15 @@ impl Bits {
     }
 
     pub(crate) fn set(&mut self, at: usize) {
+        self.widen(at / 64 + 1);
         if let Some(word) = self.0.get_mut(at / 64) {
             *word |= 1 << (at % 64);
+        }
+    }
+
+    pub(crate) fn clear(&mut self, at: usize) {
+        if let Some(word) = self.0.get_mut(at / 64) {
+            *word &= !(1 << (at % 64));
         }
     }
 
@@ -53,10 +68,12 @@ impl Bits {
     }
 
     pub(crate) fn add(&mut self, other: &Self) {
+        self.widen(other.0.len());
         self.0.iter_mut().zip(&other.0).for_each(|(a, b)| *a |= b);
     }
 
     pub(crate) fn keep(&mut self, other: &Self) {
+        self.0.truncate(other.0.len());
         self.0.iter_mut().zip(&other.0).for_each(|(a, b)| *a &= b);
     }
 
@@ -124,5 +141,14 @@ mod tests {
         );
         assert_eq!(Bits::full(130).count(), 130);
         assert!(!bits.has(59) && bits.has(129) && !bits.has(130));
+        let mut wide = Bits::empty(10);
+        wide.add(&bits);
+        assert_eq!(wide.count(), bits.count());
+        wide.keep(&Bits::full(100));
+        assert_eq!(wide.iter().last(), Some(99));
+        wide.set(500);
+        wide.clear(99);
+        wide.clear(9_000);
+        assert_eq!(wide.iter().last(), Some(500));
     }
 }

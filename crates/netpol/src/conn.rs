@@ -277,6 +277,15 @@ impl Default for ConnTable {
 }
 
 impl ConnTable {
+    /// A table of sets by number; the first two are the empty and the full one.
+    pub(crate) fn of(sets: impl Iterator<Item = ConnSet>) -> Self {
+        let mut table = Self::default();
+        sets.for_each(|set| {
+            table.intern(set);
+        });
+        table
+    }
+
     /// The id of a set.
     pub fn intern(&mut self, set: ConnSet) -> ConnId {
         if let Some(&id) = self.ids.get(&set) {

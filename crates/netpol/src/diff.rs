@@ -23,7 +23,7 @@ pub struct Snapshot {
     pub state: Arc<ClusterState>,
     pub connectivity: Arc<Connectivity>,
     /// What ingress controllers may send to each workload.
-    pub ingress: BTreeMap<usize, ConnSet>,
+    pub ingress: Arc<BTreeMap<usize, ConnSet>>,
 }
 
 impl Snapshot {
@@ -31,7 +31,7 @@ impl Snapshot {
     pub fn new(state: Arc<ClusterState>, options: &Options) -> Self {
         let connectivity = Connectivity::build(&state, options);
         let (ingress, _) = ingress_rows(&state, &connectivity);
-        Self { state, connectivity, ingress }
+        Self { state, connectivity, ingress: Arc::new(ingress) }
     }
 }
 
@@ -119,9 +119,9 @@ impl ConnDiff {
 
 /// A workload by name: its index before and after.
 #[derive(Debug, Clone, Copy)]
-struct Both {
-    before: Option<usize>,
-    after: Option<usize>,
+pub(crate) struct Both {
+    pub(crate) before: Option<usize>,
+    pub(crate) after: Option<usize>,
 }
 
 /// The difference of two connectivities, without ways in through ingress controllers.
@@ -166,7 +166,7 @@ impl<'a> Differ<'a> {
                 Some(index);
         }
         let names: Vec<(String, Both)> = names.into_iter().collect();
-        let aligned = before.sizes().0 == after.sizes().0
+        let aligned = before.same_columns(after)
             && names.iter().all(|(_, both)| match (both.before, both.after) {
                 (Some(b), Some(a)) => before.classes_at(b) == after.classes_at(a),
                 _ => false,
@@ -225,8 +225,10 @@ impl<'a> Differ<'a> {
                 all,
             ));
         }
-        rows.sort_by(|a, b| (a.kind, &a.source, &a.destination).cmp(&(b.kind, &b.source, &b.destination)));
-        self.explain(&mut rows);
+        sort(&mut rows);
+        let index: FxHashMap<&str, Both> =
+            self.names.iter().map(|(name, both)| (name.as_str(), *both)).collect();
+        explain(&mut rows, self.before, self.after, &index);
         let only = |pick: fn(&Both) -> bool| {
             self.names.iter().filter(|(_, both)| pick(both)).map(|(name, _)| name.clone()).collect()
         };
@@ -300,7 +302,9 @@ impl<'a> Differ<'a> {
 
     /// Rows with the outside: by common atoms, touching ones of the same answer merged.
     fn outside(&self, direction: Direction, all: bool, rows: &mut Vec<DiffRow>) {
-        let (old, new) = (self.before.ranges(direction), self.after.ranges(direction));
+        let wide = self.before.is_wide() || self.after.is_wide();
+        let old = self.before.columns_outside(direction, wide);
+        let new = self.after.columns_outside(direction, wide);
         let blocks: Vec<IpRange> = old.iter().chain(new).copied().collect();
         let mut families: Vec<_> = blocks.iter().map(|range| range.family).collect();
         families.sort_unstable();
@@ -347,7 +351,7 @@ impl<'a> Differ<'a> {
     ) -> Vec<Segment> {
         if !all
             && self.aligned
-            && self.before.ranges(direction) == self.after.ranges(direction)
+            && self.before.columns_outside(direction, true) == self.after.columns_outside(direction, true)
             && self.before.same_rows(before, self.after, after, &self.ids, true)
         {
             return Vec::new();
@@ -365,7 +369,7 @@ impl<'a> Differ<'a> {
             ids
         };
         let union = |connectivity: &Connectivity, ids: &[ConnId]| {
-            ids.iter().fold(ConnSet::none(), |all, id| all.union(connectivity.conn(*id)))
+            ids.iter().fold(ConnSet::none(), |all, id| all.union(connectivity.matrix_conn(*id)))
         };
         let mut segments: Vec<Segment> = Vec::new();
         for (atom, b, a) in atoms {
@@ -391,39 +395,48 @@ impl<'a> Differ<'a> {
         }
         segments
     }
+}
 
-    fn explain(&self, rows: &mut [DiffRow]) {
-        let index: FxHashMap<&str, Both> =
-            self.names.iter().map(|(name, both)| (name.as_str(), *both)).collect();
-        let differing = rows.iter_mut().filter(|row| row.kind != ChangeKind::Unchanged);
-        for row in differing.take(MAX_EXPLAINED) {
-            let peers = |side: fn(&Both) -> Option<usize>| {
-                let peer = |peer: &DiffPeer| match peer {
-                    DiffPeer::Workload(name) => index.get(name.as_str()).and_then(side).map(Peer::Workload),
-                    DiffPeer::Range(range) => Some(Peer::Range(*range)),
-                    DiffPeer::IngressController => None,
-                };
-                Some((peer(&row.source)?, peer(&row.destination)?))
+/// Looks up the rules that decide the rows, up to [`MAX_EXPLAINED`] of them.
+pub(crate) fn explain(
+    rows: &mut [DiffRow],
+    before: &Connectivity,
+    after: &Connectivity,
+    index: &FxHashMap<&str, Both>,
+) {
+    let differing = rows.iter_mut().filter(|row| row.kind != ChangeKind::Unchanged);
+    for row in differing.take(MAX_EXPLAINED) {
+        let peers = |side: fn(&Both) -> Option<usize>| {
+            let peer = |peer: &DiffPeer| match peer {
+                DiffPeer::Workload(name) => index.get(name.as_str()).and_then(side).map(Peer::Workload),
+                DiffPeer::Range(range) => Some(Peer::Range(*range)),
+                DiffPeer::IngressController => None,
             };
-            let decisions = |connectivity: &Connectivity, ends: Option<(Peer, Peer)>| {
-                let Some((source, destination)) = ends else { return Vec::new() };
-                let explained = connectivity.explain(source, destination);
-                let sides = explained.egress.into_iter().chain(explained.ingress);
-                let mut decisions: Vec<Decision> = sides.flat_map(|side| side.decisions).collect();
-                decisions.dedup();
-                decisions
-            };
-            row.decided_before = decisions(self.before, peers(|both| both.before));
-            row.decided_after = decisions(self.after, peers(|both| both.after));
-        }
+            Some((peer(&row.source)?, peer(&row.destination)?))
+        };
+        let decisions = |connectivity: &Connectivity, ends: Option<(Peer, Peer)>| {
+            let Some((source, destination)) = ends else { return Vec::new() };
+            let explained = connectivity.explain(source, destination);
+            let sides = explained.egress.into_iter().chain(explained.ingress);
+            let mut decisions: Vec<Decision> = sides.flat_map(|side| side.decisions).collect();
+            decisions.dedup();
+            decisions
+        };
+        row.decided_before = decisions(before, peers(|both| both.before));
+        row.decided_after = decisions(after, peers(|both| both.after));
     }
 }
 
-fn is_single(both: &Both) -> bool {
+/// The order in which rows are told.
+pub(crate) fn sort(rows: &mut [DiffRow]) {
+    rows.sort_by(|a, b| (a.kind, &a.source, &a.destination).cmp(&(b.kind, &b.source, &b.destination)));
+}
+
+pub(crate) fn is_single(both: &Both) -> bool {
     both.before.is_none() || both.after.is_none()
 }
 
-fn row(
+pub(crate) fn row(
     source: DiffPeer,
     destination: DiffPeer,
     before: ConnSet,

@@ -243,7 +243,7 @@ fn connections(diff: &ConnDiff, found: &mut Vec<Effect>) {
 
 /// NETPOL007, 008, 011, 012, 020: what is odd about policies now and was not before.
 fn hygiene(before: &Connectivity, after: &Connectivity, found: &mut Vec<Effect>) {
-    let new = |warning: &&Warning| !before.warnings().contains(warning);
+    let new = |warning: &&Warning| before.warnings().binary_search(warning).is_err();
     for warning in after.warnings().iter().filter(new) {
         let (code, urgency) = match warning.code {
             "policy_selects_nothing" => ("NETPOL007", Urgency::Low),

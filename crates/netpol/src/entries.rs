@@ -1,13 +1,14 @@
 //! Ways in: Service types, externalIPs, hostPort, host network, Ingress, OpenShift Route and Gateway API.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 
 use crate::conn::{ConnSet, Protocol};
 use crate::engine::{ASSUMED_CONTROLLER, Connectivity, Endpoint, KNOWN_CONTROLLERS, Peer};
 use crate::objects::{
-    BackendPort, Gateway, Namespaces, Object, Service, ServicePort, ServiceType, TargetPort,
+    BackendPort, Gateway, Namespaces, Object, ObjectKey, Route, Service, ServicePort, ServiceType, TargetPort,
 };
 use crate::state::ClusterState;
 
@@ -38,218 +39,343 @@ pub struct Entry {
     pub caveat: Option<String>,
 }
 
-/// Services of a state by namespace and name, and the workloads that they select.
-struct Services<'a> {
-    by_name: BTreeMap<(&'a str, &'a str), &'a Service>,
-    by_namespace: FxHashMap<&'a str, Vec<usize>>,
-    endpoints: &'a [Endpoint],
-    np_guard: bool,
-}
+/// Workloads by namespace.
+pub(crate) type ByNamespace = FxHashMap<String, BTreeSet<u32>>;
 
-impl<'a> Services<'a> {
-    fn gather(state: &'a ClusterState, connectivity: &'a Connectivity) -> Self {
-        let mut by_name = BTreeMap::new();
-        for object in state.objects() {
-            if let Object::Service(service) = object {
-                by_name.insert((service.meta.namespace.as_str(), service.meta.name.as_str()), service);
-            }
-        }
-        let mut by_namespace: FxHashMap<&str, Vec<usize>> = FxHashMap::default();
-        for (index, endpoint) in
-            connectivity.endpoints().iter().enumerate().filter(|(_, endpoint)| !endpoint.assumed)
-        {
-            by_namespace.entry(endpoint.namespace.as_str()).or_default().push(index);
-        }
-        let endpoints = connectivity.endpoints();
-        Self { by_name, by_namespace, endpoints, np_guard: connectivity.options().np_guard }
+/// The workloads of a connectivity by namespace, assumed peers left out.
+pub(crate) fn by_namespace(connectivity: &Connectivity) -> ByNamespace {
+    let mut found = ByNamespace::default();
+    let endpoints = connectivity.endpoints().iter().enumerate();
+    for (index, endpoint) in endpoints.filter(|(_, endpoint)| !endpoint.assumed) {
+        found.entry(endpoint.namespace.clone()).or_default().insert(index as u32);
     }
-
-    fn selected(&self, service: &Service) -> Vec<usize> {
-        if service.selector.is_empty() {
-            return Vec::new();
-        }
-        let in_namespace =
-            self.by_namespace.get(service.meta.namespace.as_str()).map(Vec::as_slice).unwrap_or_default();
-        let matches = |index: &&usize| {
-            self.endpoints.get(**index).is_some_and(|endpoint| {
-                endpoint
-                    .pod_labels
-                    .iter()
-                    .any(|labels| service.selector.iter().all(|(key, value)| labels.get(key) == Some(value)))
-            })
-        };
-        in_namespace.iter().filter(matches).copied().collect()
-    }
-
-    /// Ports of the pods behind some ports of a service.
-    fn pod_ports(&self, workload: usize, ports: &[&ServicePort], tcp_only: bool) -> ConnSet {
-        let Some(endpoint) = self.endpoints.get(workload) else { return ConnSet::none() };
-        let declared: Vec<_> = endpoint
-            .containers
-            .iter()
-            .filter(|container| container.serves && !(self.np_guard && container.init))
-            .flat_map(|container| &container.ports)
-            .collect();
-        let mut all = ConnSet::none();
-        for port in ports {
-            let protocol = if tcp_only { Protocol::Tcp } else { port.protocol };
-            let numbers: Vec<u16> = match port.target() {
-                TargetPort::Number(number) => vec![number],
-                TargetPort::Name(name) => {
-                    let named = |port: &&&crate::objects::ContainerPort| {
-                        port.name.as_deref() == Some(name.as_str()) && port.protocol == protocol
-                    };
-                    declared.iter().filter(named).map(|port| port.port).collect()
-                }
-            };
-            for number in numbers {
-                // np-guard drops ports that the containers do not declare, though they work.
-                if !self.np_guard || declared.iter().any(|port| port.port == number) {
-                    all = all.union(&ConnSet::range(protocol, number, number));
-                }
-            }
-        }
-        all
-    }
-
-    /// Workloads and pod ports behind a backend; `None` where the service is not in view.
-    fn backend(&self, namespace: &str, service: &str, port: &BackendPort) -> Option<Vec<(usize, ConnSet)>> {
-        let service = self.by_name.get(&(namespace, service))?;
-        let wanted = |candidate: &&ServicePort| match port {
-            BackendPort::Any => true,
-            BackendPort::Number(number) => {
-                candidate.port == *number || candidate.target == Some(TargetPort::Number(*number))
-            }
-            BackendPort::Name(name) => {
-                candidate.name.as_ref() == Some(name)
-                    || candidate.target == Some(TargetPort::Name(name.clone()))
-            }
-        };
-        let most = if *port == BackendPort::Any { usize::MAX } else { 1 };
-        let ports: Vec<&ServicePort> = service.ports.iter().filter(wanted).take(most).collect();
-        let reached =
-            self.selected(service).into_iter().map(|index| (index, self.pod_ports(index, &ports, true)));
-        Some(reached.filter(|(_, ports)| !ports.is_empty()).collect())
-    }
-}
-
-/// Every declared way in, in order of workload; [`crate::exposure`] judges them by policy.
-pub fn entries(state: &ClusterState, connectivity: &Connectivity) -> Vec<Entry> {
-    let services = Services::gather(state, connectivity);
-    let mut found = routed(state, &services);
-    if !connectivity.options().np_guard {
-        for service in services.by_name.values() {
-            published(service, &services, &mut found);
-        }
-        host_ports(connectivity, &mut found);
-    }
-    found.sort_by(|a, b| (a.workload, &a.via).cmp(&(b.workload, &b.via)));
     found
 }
 
-fn routed(state: &ClusterState, services: &Services<'_>) -> Vec<Entry> {
-    let mut found = Vec::new();
-    let gateways: BTreeMap<(&str, &str), &Gateway> = state
-        .objects()
-        .filter_map(|object| match object {
-            Object::Gateway(gateway) => {
-                Some(((gateway.meta.namespace.as_str(), gateway.meta.name.as_str()), gateway))
+/// Services, and the Ingresses and routes that name them; kept up to date object by object.
+#[derive(Debug, Default)]
+pub(crate) struct Ways {
+    /// By namespace and name.
+    services: BTreeMap<String, BTreeMap<String, Arc<Object>>>,
+    /// Ingresses and routes by namespace and name of the service that they name.
+    routes: BTreeMap<(String, String), BTreeSet<ObjectKey>>,
+}
+
+/// Services that an Ingress or route names.
+fn backends(object: &Object) -> Vec<(String, String)> {
+    match object {
+        Object::Ingress(ingress) => {
+            let own = &ingress.meta.namespace;
+            ingress.backends.iter().map(|backend| (own.clone(), backend.service.clone())).collect()
+        }
+        Object::Route(route) => {
+            let own = &route.meta.namespace;
+            let of = |namespace: &Option<String>| namespace.clone().unwrap_or_else(|| own.clone());
+            route.backends.iter().map(|backend| (of(&backend.namespace), backend.service.clone())).collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
+fn selects(service: &Service, endpoint: &Endpoint) -> bool {
+    !service.selector.is_empty()
+        && endpoint
+            .pod_labels
+            .iter()
+            .any(|labels| service.selector.iter().all(|(key, value)| labels.get(key) == Some(value)))
+}
+
+impl Ways {
+    /// Those of a state.
+    pub(crate) fn of(state: &ClusterState) -> Self {
+        let mut ways = Self::default();
+        for object in state.objects() {
+            if matches!(object, Object::Service(_) | Object::Ingress(_) | Object::Route(_)) {
+                let key = object.key();
+                let shared = state.share(&key);
+                ways.change(&key, None, shared.as_ref());
             }
+        }
+        ways
+    }
+
+    /// Takes a change of an object in.
+    pub(crate) fn change(&mut self, key: &ObjectKey, old: Option<&Arc<Object>>, new: Option<&Arc<Object>>) {
+        for service in old.into_iter().flat_map(|old| backends(old)) {
+            if let Some(keys) = self.routes.get_mut(&service) {
+                keys.remove(key);
+                if keys.is_empty() {
+                    self.routes.remove(&service);
+                }
+            }
+        }
+        for service in new.into_iter().flat_map(|new| backends(new)) {
+            self.routes.entry(service).or_default().insert(key.clone());
+        }
+        if let Some(Object::Service(_)) = old.map(Arc::as_ref)
+            && let Some(services) = self.services.get_mut(&key.namespace)
+        {
+            services.remove(&key.name);
+            if services.is_empty() {
+                self.services.remove(&key.namespace);
+            }
+        }
+        if let Some(object) = new.filter(|object| matches!(***object, Object::Service(_))) {
+            let services = self.services.entry(key.namespace.clone()).or_default();
+            services.insert(key.name.clone(), Arc::clone(object));
+        }
+    }
+
+    fn service(&self, namespace: &str, name: &str) -> Option<&Service> {
+        match self.services.get(namespace)?.get(name)?.as_ref() {
+            Object::Service(service) => Some(service),
+            _ => None,
+        }
+    }
+
+    /// Services of the namespace that select a workload.
+    fn selecting(&self, endpoint: &Endpoint) -> impl Iterator<Item = &Service> {
+        let services = self.services.get(&endpoint.namespace).into_iter().flat_map(BTreeMap::values);
+        services.filter_map(move |object| match object.as_ref() {
+            Object::Service(service) if selects(service, endpoint) => Some(service),
             _ => None,
         })
-        .collect();
-    let mut add = |via: String, internet: bool, caveat: Option<String>, reached: Vec<(usize, ConnSet)>| {
-        for (workload, ports) in reached {
-            let (via, caveat) = (via.clone(), caveat.clone());
-            found.push(Entry { workload, via, source: Source::Controller, ports, internet, caveat });
-        }
-    };
-    for object in state.objects() {
-        match object {
-            Object::Ingress(ingress) => {
-                let meta = &ingress.meta;
-                let port = if ingress.tls { 443 } else { 80 };
-                for backend in &ingress.backends {
-                    let reached = services.backend(&meta.namespace, &backend.service, &backend.port);
-                    add(
-                        format!("ingress {}/{}:{port}", meta.namespace, meta.name),
-                        true,
-                        None,
-                        reached.unwrap_or_default(),
-                    );
+    }
+
+    /// Workloads whose ways in a change of an object may alter.
+    pub(crate) fn affected(
+        &self,
+        key: &ObjectKey,
+        object: &Object,
+        state: &ClusterState,
+        connectivity: &Connectivity,
+        neighbours: &ByNamespace,
+        into: &mut BTreeSet<u32>,
+    ) {
+        let mut behind = |namespace: &str, service: &Service| {
+            let selected = |index: &&u32| {
+                connectivity.endpoints().get(**index as usize).is_some_and(|found| selects(service, found))
+            };
+            into.extend(neighbours.get(namespace).into_iter().flatten().filter(selected));
+        };
+        let mut through = |object: &Object| {
+            for (namespace, name) in backends(object) {
+                if let Some(service) = self.service(&namespace, &name) {
+                    behind(&namespace, service);
                 }
             }
-            Object::Route(route) => {
-                let meta = &route.meta;
-                let short = route.kind.rsplit('/').next().unwrap_or("route").to_lowercase();
-                let openshift = route.kind.starts_with("route.openshift.io/");
-                if services.np_guard && !openshift {
-                    continue;
-                }
-                let (attached, caveat) =
-                    if openshift { (true, None) } else { attachment(route, &gateways, state) };
-                if !attached {
-                    continue;
-                }
-                for backend in &route.backends {
-                    let namespace = backend.namespace.as_deref().unwrap_or(&meta.namespace);
-                    let mut caveat = caveat.clone();
-                    if namespace != meta.namespace {
-                        caveat.get_or_insert_with(|| {
-                            format!(
-                                "the backend {namespace}/{} needs a ReferenceGrant, which is not checked",
-                                backend.service
-                            )
-                        });
-                    }
-                    let reached = services.backend(namespace, &backend.service, &backend.port);
-                    add(
-                        format!("{short} {}/{}", meta.namespace, meta.name),
-                        true,
-                        caveat,
-                        reached.unwrap_or_default(),
-                    );
-                }
+        };
+        let routes = |keep: &dyn Fn(&Route) -> bool| -> BTreeSet<&ObjectKey> {
+            let kept = |key: &&ObjectKey| matches!(state.get(key), Some(Object::Route(route)) if keep(route));
+            self.routes.values().flatten().filter(kept).collect()
+        };
+        match object {
+            Object::Service(service) => behind(&key.namespace, service),
+            Object::Ingress(_) | Object::Route(_) => through(object),
+            Object::Gateway(gateway) => {
+                let (namespace, name) = (&gateway.meta.namespace, &gateway.meta.name);
+                let attached = routes(&|route| {
+                    route.parents.iter().any(|parent| {
+                        parent.name == *name
+                            && parent.namespace.as_ref().unwrap_or(&route.meta.namespace) == namespace
+                    })
+                });
+                attached.into_iter().filter_map(|key| state.get(key)).for_each(through);
+            }
+            Object::Namespace(namespace) => {
+                let inside = routes(&|route| route.meta.namespace == namespace.meta.name);
+                inside.into_iter().filter_map(|key| state.get(key)).for_each(through);
             }
             _ => {}
         }
     }
-    found
+
+    /// Ways in of one workload, in order of their words.
+    pub(crate) fn entries(
+        &self,
+        state: &ClusterState,
+        connectivity: &Connectivity,
+        workload: usize,
+    ) -> Vec<Entry> {
+        let Some(endpoint) = connectivity.endpoints().get(workload).filter(|endpoint| !endpoint.assumed)
+        else {
+            return Vec::new();
+        };
+        let np_guard = connectivity.options().np_guard;
+        let mut found = self.routed(state, workload, endpoint, np_guard);
+        if !np_guard {
+            for service in self.selecting(endpoint) {
+                published(service, workload, endpoint, &mut found);
+            }
+            host_ports(workload, endpoint, &mut found);
+        }
+        found.sort_by(|a, b| a.via.cmp(&b.via));
+        found
+    }
+
+    /// Ways in through Ingresses and routes.
+    fn routed(
+        &self,
+        state: &ClusterState,
+        workload: usize,
+        endpoint: &Endpoint,
+        np_guard: bool,
+    ) -> Vec<Entry> {
+        let mut found = Vec::new();
+        let mut objects: BTreeSet<&ObjectKey> = BTreeSet::new();
+        for service in self.selecting(endpoint) {
+            let name = (service.meta.namespace.clone(), service.meta.name.clone());
+            objects.extend(self.routes.get(&name).into_iter().flatten());
+        }
+        let mut add =
+            |via: &str, caveat: Option<String>, namespace: &str, service: &str, port: &BackendPort| {
+                let service = self.service(namespace, service).filter(|_| namespace == endpoint.namespace);
+                let Some(service) = service.filter(|service| selects(service, endpoint)) else { return };
+                let ports = behind_backend(service, port, endpoint, np_guard);
+                if !ports.is_empty() {
+                    let (via, source) = (via.to_owned(), Source::Controller);
+                    found.push(Entry { workload, via, source, ports, internet: true, caveat });
+                }
+            };
+        for key in objects {
+            match state.get(key) {
+                Some(Object::Ingress(ingress)) => {
+                    let meta = &ingress.meta;
+                    let port = if ingress.tls { 443 } else { 80 };
+                    let via = format!("ingress {}/{}:{port}", meta.namespace, meta.name);
+                    for backend in &ingress.backends {
+                        add(&via, None, &meta.namespace, &backend.service, &backend.port);
+                    }
+                }
+                Some(Object::Route(route)) => {
+                    let meta = &route.meta;
+                    let short = route.kind.rsplit('/').next().unwrap_or("route").to_lowercase();
+                    let openshift = route.kind.starts_with("route.openshift.io/");
+                    if np_guard && !openshift {
+                        continue;
+                    }
+                    let (attached, caveat) = if openshift { (true, None) } else { attachment(route, state) };
+                    if !attached {
+                        continue;
+                    }
+                    let via = format!("{short} {}/{}", meta.namespace, meta.name);
+                    for backend in &route.backends {
+                        let namespace = backend.namespace.as_deref().unwrap_or(&meta.namespace);
+                        let mut caveat = caveat.clone();
+                        if namespace != meta.namespace {
+                            caveat.get_or_insert_with(|| {
+                                format!(
+                                    "the backend {namespace}/{} needs a ReferenceGrant, which is not checked",
+                                    backend.service
+                                )
+                            });
+                        }
+                        add(&via, caveat, namespace, &backend.service, &backend.port);
+                    }
+                }
+                _ => {}
+            }
+        }
+        found
+    }
+}
+
+/// Ports of the pods behind some ports of a service.
+fn pod_ports(endpoint: &Endpoint, ports: &[&ServicePort], tcp_only: bool, np_guard: bool) -> ConnSet {
+    let declared: Vec<_> = endpoint
+        .containers
+        .iter()
+        .filter(|container| container.serves && !(np_guard && container.init))
+        .flat_map(|container| &container.ports)
+        .collect();
+    let mut all = ConnSet::none();
+    for port in ports {
+        let protocol = if tcp_only { Protocol::Tcp } else { port.protocol };
+        let numbers: Vec<u16> = match port.target() {
+            TargetPort::Number(number) => vec![number],
+            TargetPort::Name(name) => {
+                let named = |port: &&&crate::objects::ContainerPort| {
+                    port.name.as_deref() == Some(name.as_str()) && port.protocol == protocol
+                };
+                declared.iter().filter(named).map(|port| port.port).collect()
+            }
+        };
+        for number in numbers {
+            // np-guard drops ports that the containers do not declare, though they work.
+            if !np_guard || declared.iter().any(|port| port.port == number) {
+                all = all.union(&ConnSet::range(protocol, number, number));
+            }
+        }
+    }
+    all
+}
+
+/// Pod ports behind a backend.
+fn behind_backend(service: &Service, port: &BackendPort, endpoint: &Endpoint, np_guard: bool) -> ConnSet {
+    let wanted = |candidate: &&ServicePort| match port {
+        BackendPort::Any => true,
+        BackendPort::Number(number) => {
+            candidate.port == *number || candidate.target == Some(TargetPort::Number(*number))
+        }
+        BackendPort::Name(name) => {
+            candidate.name.as_ref() == Some(name) || candidate.target == Some(TargetPort::Name(name.clone()))
+        }
+    };
+    let most = if *port == BackendPort::Any { usize::MAX } else { 1 };
+    let ports: Vec<&ServicePort> = service.ports.iter().filter(wanted).take(most).collect();
+    pod_ports(endpoint, &ports, true, np_guard)
+}
+
+/// Every declared way in, in order of workload; [`crate::exposure`] judges them by policy.
+pub fn entries(state: &ClusterState, connectivity: &Connectivity) -> Vec<Entry> {
+    let ways = Ways::of(state);
+    let workloads = 0..connectivity.endpoints().len();
+    workloads.flat_map(|workload| ways.entries(state, connectivity, workload)).collect()
 }
 
 /// Whether a route attaches to some listener; a gateway that is not in view counts as admitting.
-fn attachment(
-    route: &crate::objects::Route,
-    gateways: &BTreeMap<(&str, &str), &Gateway>,
-    state: &ClusterState,
-) -> (bool, Option<String>) {
+fn attachment(route: &Route, state: &ClusterState) -> (bool, Option<String>) {
     let own = route.meta.namespace.as_str();
     let mut unseen = None;
     for parent in &route.parents {
         let namespace = parent.namespace.as_deref().unwrap_or(own);
-        let Some(gateway) = gateways.get(&(namespace, parent.name.as_str())) else {
+        let key = ObjectKey {
+            kind: "gateway.networking.k8s.io/Gateway".into(),
+            namespace: namespace.to_owned(),
+            name: parent.name.clone(),
+        };
+        let Some(Object::Gateway(gateway)) = state.get(&key) else {
             unseen = Some(format!(
                 "gateway {namespace}/{} is not in view and is taken to admit the route",
                 parent.name
             ));
             continue;
         };
-        let admits = gateway.listeners.iter().any(|listener| {
-            parent.section.as_ref().is_none_or(|section| *section == listener.name)
-                && match &listener.namespaces {
-                    Namespaces::All => true,
-                    Namespaces::Same => namespace == own,
-                    Namespaces::Select(selector) => selector.matches(&state.namespace_labels(own).0),
-                }
-        });
-        if admits {
+        if admits(gateway, namespace, own, parent.section.as_ref(), state) {
             return (true, None);
         }
     }
     (unseen.is_some(), unseen)
 }
 
-fn published(service: &Service, services: &Services<'_>, found: &mut Vec<Entry>) {
+fn admits(
+    gateway: &Gateway,
+    namespace: &str,
+    own: &str,
+    section: Option<&String>,
+    state: &ClusterState,
+) -> bool {
+    gateway.listeners.iter().any(|listener| {
+        section.is_none_or(|section| *section == listener.name)
+            && match &listener.namespaces {
+                Namespaces::All => true,
+                Namespaces::Same => namespace == own,
+                Namespaces::Select(selector) => selector.matches(&state.namespace_labels(own).0),
+            }
+    })
+}
+
+fn published(service: &Service, workload: usize, endpoint: &Endpoint, found: &mut Vec<Entry>) {
     let (namespace, name) = (&service.meta.namespace, &service.meta.name);
     let mut ways: Vec<(&str, bool)> = Vec::new();
     match service.kind {
@@ -268,72 +394,62 @@ fn published(service: &Service, services: &Services<'_>, found: &mut Vec<Entry>)
         return;
     }
     let source = if service.local_traffic { Source::Client } else { Source::Node };
-    for workload in services.selected(service) {
-        for port in &service.ports {
-            let ports = services.pod_ports(workload, &[port], false);
-            if ports.is_empty() {
-                continue;
-            }
-            for (way, internet) in &ways {
-                let number =
-                    if *way == "node port" { port.node_port.unwrap_or(port.port) } else { port.port };
-                found.push(Entry {
-                    workload,
-                    via: format!("{way} {namespace}/{name}:{number}"),
-                    source,
-                    ports: ports.clone(),
-                    internet: *internet,
-                    caveat: None,
-                });
-            }
+    for port in &service.ports {
+        let ports = pod_ports(endpoint, &[port], false, false);
+        if ports.is_empty() {
+            continue;
         }
-    }
-}
-
-fn host_ports(connectivity: &Connectivity, found: &mut Vec<Entry>) {
-    for (workload, endpoint) in
-        connectivity.endpoints().iter().enumerate().filter(|(_, endpoint)| !endpoint.assumed)
-    {
-        for port in endpoint
-            .containers
-            .iter()
-            .filter(|container| container.serves)
-            .flat_map(|container| &container.ports)
-        {
-            if let Some(host) = port.host_port.filter(|_| !endpoint.host_network) {
-                found.push(Entry {
-                    workload,
-                    via: format!("host port {host}"),
-                    source: Source::Client,
-                    ports: ConnSet::range(port.protocol, port.port, port.port),
-                    internet: true,
-                    caveat: None,
-                });
-            }
-        }
-        if endpoint.host_network {
+        for (way, internet) in &ways {
+            let number = if *way == "node port" { port.node_port.unwrap_or(port.port) } else { port.port };
             found.push(Entry {
                 workload,
-                via: "the node's network".into(),
-                source: Source::Client,
-                ports: ConnSet::all(),
-                internet: true,
+                via: format!("{way} {namespace}/{name}:{number}"),
+                source,
+                ports: ports.clone(),
+                internet: *internet,
                 caveat: None,
             });
         }
     }
 }
 
+fn host_ports(workload: usize, endpoint: &Endpoint, found: &mut Vec<Entry>) {
+    for port in
+        endpoint.containers.iter().filter(|container| container.serves).flat_map(|container| &container.ports)
+    {
+        if let Some(host) = port.host_port.filter(|_| !endpoint.host_network) {
+            found.push(Entry {
+                workload,
+                via: format!("host port {host}"),
+                source: Source::Client,
+                ports: ConnSet::range(port.protocol, port.port, port.port),
+                internet: true,
+                caveat: None,
+            });
+        }
+    }
+    if endpoint.host_network {
+        found.push(Entry {
+            workload,
+            via: "the node's network".into(),
+            source: Source::Client,
+            ports: ConnSet::all(),
+            internet: true,
+            caveat: None,
+        });
+    }
+}
+
+/// True for pods with the labels that vendors give their ingress controllers.
+pub(crate) fn is_controller(endpoint: &Endpoint) -> bool {
+    endpoint.pod_labels.iter().any(|labels| {
+        KNOWN_CONTROLLERS.iter().any(|(_, key, value)| labels.get(*key).is_some_and(|found| found == value))
+    })
+}
+
 /// The peers that stand for ingress controllers, and whether they are in view. Without one in view, the assumed ones.
 pub fn controllers(connectivity: &Connectivity) -> (Vec<Peer>, bool) {
     let endpoints = connectivity.endpoints();
-    let known = |endpoint: &Endpoint| {
-        endpoint.pod_labels.iter().any(|labels| {
-            KNOWN_CONTROLLERS
-                .iter()
-                .any(|(_, key, value)| labels.get(*key).is_some_and(|found| found == value))
-        })
-    };
     let peers = |keep: &dyn Fn(&Endpoint) -> bool| -> Vec<Peer> {
         endpoints
             .iter()
@@ -349,8 +465,24 @@ pub fn controllers(connectivity: &Connectivity) -> (Vec<Peer>, bool) {
             false,
         );
     }
-    let in_view = peers(&|endpoint| !endpoint.assumed && known(endpoint));
+    let in_view = peers(&|endpoint| !endpoint.assumed && is_controller(endpoint));
     if in_view.is_empty() { (peers(&|endpoint| endpoint.assumed), false) } else { (in_view, true) }
+}
+
+/// Ports of one workload that Ingresses and routes name, and what policies admit of them from ingress controllers;
+/// with the first way in. None where nothing names it.
+pub(crate) fn ingress_of(
+    entries: &[Entry],
+    controllers: &[Peer],
+    connectivity: &Connectivity,
+) -> Option<(ConnSet, String)> {
+    let mut wanted = entries.iter().filter(|entry| entry.source == Source::Controller);
+    let first = wanted.next()?;
+    let ports = wanted.fold(first.ports.clone(), |all, entry| all.union(&entry.ports));
+    let admitted = controllers.iter().fold(ConnSet::none(), |all, peer| {
+        all.union(&connectivity.between(*peer, Peer::Workload(first.workload)))
+    });
+    Some((ports.intersect(&admitted), first.via.clone()))
 }
 
 /// What ingress controllers may send to each workload that an Ingress or route names: by workload, never empty sets.
@@ -360,22 +492,18 @@ pub fn ingress_rows(
     connectivity: &Connectivity,
 ) -> (BTreeMap<usize, ConnSet>, Vec<(usize, String)>) {
     let (peers, _) = controllers(connectivity);
-    let services = Services::gather(state, connectivity);
-    let mut wanted: BTreeMap<usize, (ConnSet, String)> = BTreeMap::new();
-    for entry in routed(state, &services) {
-        let known = wanted.entry(entry.workload).or_insert_with(|| (ConnSet::none(), entry.via.clone()));
-        known.0 = known.0.union(&entry.ports);
-    }
+    let ways = Ways::of(state);
+    let np_guard = connectivity.options().np_guard;
     let (mut allowed, mut blocked) = (BTreeMap::new(), Vec::new());
-    for (workload, (ports, via)) in wanted {
-        let admitted = peers.iter().fold(ConnSet::none(), |all, peer| {
-            all.union(&connectivity.between(*peer, Peer::Workload(workload)))
-        });
-        let open = ports.intersect(&admitted);
-        if open.is_empty() {
-            blocked.push((workload, via));
-        } else {
-            allowed.insert(workload, open);
+    let endpoints = connectivity.endpoints().iter().enumerate();
+    for (workload, endpoint) in endpoints.filter(|(_, endpoint)| !endpoint.assumed) {
+        let routed = ways.routed(state, workload, endpoint, np_guard);
+        match ingress_of(&routed, &peers, connectivity) {
+            Some((open, via)) if open.is_empty() => blocked.push((workload, via)),
+            Some((open, _)) => {
+                allowed.insert(workload, open);
+            }
+            None => {}
         }
     }
     (allowed, blocked)

@@ -4,15 +4,15 @@
 //! what other namespaces and other workloads may send decides. What cannot be known is never taken for denied: it
 //! raises [`WorkloadExposure::at_most`] and is told as a caveat.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use plimsoll_model::exposure::{Exposure, ExposureLevel, WorkloadName};
 use plimsoll_model::time::Timestamp;
 
 use crate::bits::Bits;
-use crate::conn::ConnSet;
-use crate::engine::{BlockPods, Connectivity, Direction, Endpoint, Options, Peer};
-use crate::entries::{Entry, Source, controllers, entries};
+use crate::conn::{ConnId, ConnSet, ConnTable};
+use crate::engine::{BlockPods, Connectivity, Direction, Endpoint, Options, Peer, Warning};
+use crate::entries::{Entry, Source, Ways, controllers};
 use crate::objects::ObjectKey;
 use crate::state::ClusterState;
 
@@ -96,69 +96,102 @@ pub fn exposures(
     connectivity: &Connectivity,
     options: &Options,
 ) -> Vec<WorkloadExposure> {
-    let mut ways: BTreeMap<usize, Vec<Entry>> = BTreeMap::new();
-    for entry in entries(state, connectivity) {
-        ways.entry(entry.workload).or_default().push(entry);
-    }
+    let ways = Ways::of(state);
     let (controllers, in_view) = controllers(connectivity);
-    let context = Context {
-        connectivity,
-        options,
-        controllers,
-        in_view,
-        reaches: connectivity.reach(),
-        sources: connectivity.outside_columns(Direction::Ingress, |_| true),
-        public_sources: connectivity.outside_columns(Direction::Ingress, |range| !range.is_private()),
-        public_destinations: connectivity.outside_columns(Direction::Egress, |range| !range.is_private()),
-    };
-    connectivity
-        .endpoints()
-        .iter()
-        .enumerate()
-        .filter(|(_, endpoint)| !endpoint.assumed)
-        .map(|(index, endpoint)| {
-            context.judge(index, endpoint, ways.get(&index).map(Vec::as_slice).unwrap_or_default())
+    let mut conns = connectivity.table();
+    let outside = Outside::of(connectivity, &connectivity.assumed());
+    let mut judge = Judge::new(connectivity, options, &controllers, in_view, &outside, &mut conns);
+    let reaches = connectivity.reach();
+    let order = connectivity.order().iter().map(|index| *index as usize);
+    order
+        .filter_map(|index| {
+            let (mut judged, _) = judge.judge(index, &ways.entries(state, connectivity, index))?;
+            judged.reaches = reaches.get(index).copied().unwrap_or_default();
+            Some(judged)
         })
         .collect()
 }
 
-/// Who may call a workload, in the nearest of each kind.
-#[derive(Debug, Clone, Default)]
-struct Callers {
-    /// A workload of another namespace, and the ports.
-    far: Option<(usize, ConnSet)>,
-    /// A workload of the same namespace, and the ports.
-    near: Option<(usize, ConnSet)>,
+/// Who may call a workload: the first by name from another namespace or, without one, from its own.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Callers {
+    pub(crate) far: Option<u32>,
+    pub(crate) near: Option<u32>,
 }
 
-fn callers(connectivity: &Connectivity, index: usize, endpoint: &Endpoint) -> Callers {
-    let endpoints = connectivity.endpoints();
-    let mut callers = Callers::default();
-    for (other, conn) in connectivity.callers(index) {
-        let near = endpoints.get(other).is_some_and(|source| source.namespace == endpoint.namespace);
-        let slot = if near { &mut callers.near } else { &mut callers.far };
-        slot.get_or_insert((other, conn));
-        // A caller from afar decides the level; a nearer one adds nothing to it.
-        if callers.far.is_some() {
-            break;
-        }
-    }
-    callers
-}
+/// Rows of admitted classes up to which every caller is looked at; past it, workloads are asked in order of name.
+const NARROW: usize = 256;
 
-struct Context<'a> {
-    connectivity: &'a Connectivity,
-    options: &'a Options,
-    controllers: Vec<Peer>,
-    in_view: bool,
-    reaches: Vec<u32>,
+/// What judging needs to know of a connectivity as a whole.
+#[derive(Debug, Clone)]
+pub(crate) struct Outside {
     sources: Bits,
     public_sources: Bits,
     public_destinations: Bits,
+    /// The assumed pod that stands for any pod.
+    stranger: Option<usize>,
 }
 
-impl Context<'_> {
-    fn judge(&self, index: usize, endpoint: &Endpoint, ways: &[Entry]) -> WorkloadExposure {
+impl Outside {
+    /// `assumed` are the numbers of the assumed peers.
+    pub(crate) fn of(connectivity: &Connectivity, assumed: &[u32]) -> Self {
+        let (namespace, name) = crate::engine::ASSUMED_CONTROLLER;
+        let public = |range: &crate::ip::IpRange| !range.is_private();
+        let is_stranger = |index: &u32| {
+            let found = connectivity.endpoints().get(*index as usize);
+            found.is_some_and(|endpoint| endpoint.namespace == namespace && endpoint.name == name)
+        };
+        Self {
+            sources: connectivity.outside_columns(Direction::Ingress, |_| true),
+            public_sources: connectivity.outside_columns(Direction::Ingress, public),
+            public_destinations: connectivity.outside_columns(Direction::Egress, public),
+            stranger: assumed.iter().find(|index| is_stranger(index)).map(|index| *index as usize),
+        }
+    }
+}
+
+/// Judges workloads of one connectivity, one by one.
+pub(crate) struct Judge<'a> {
+    connectivity: &'a Connectivity,
+    options: &'a Options,
+    controllers: &'a [Peer],
+    in_view: bool,
+    outside: &'a Outside,
+    /// Warnings that are caveats of workloads.
+    doubts: Vec<&'a Warning>,
+    conns: &'a mut ConnTable,
+}
+
+/// True for a warning that every workload's exposure tells.
+pub(crate) fn is_doubt(warning: &&Warning) -> bool {
+    matches!(warning.code, "policy_not_analysed" | "namespace_labels_unknown" | "peer_not_analysed")
+}
+
+impl<'a> Judge<'a> {
+    /// `conns` starts as the connectivity's own table, and may grow.
+    pub(crate) fn new(
+        connectivity: &'a Connectivity,
+        options: &'a Options,
+        controllers: &'a [Peer],
+        in_view: bool,
+        outside: &'a Outside,
+        conns: &'a mut ConnTable,
+    ) -> Self {
+        Self {
+            connectivity,
+            options,
+            controllers,
+            in_view,
+            outside,
+            doubts: connectivity.warnings().iter().filter(is_doubt).collect(),
+            conns,
+        }
+    }
+
+    /// The exposure of a workload, without how many it reaches, and who may call it. None for an assumed peer.
+    pub(crate) fn judge(&mut self, index: usize, ways: &[Entry]) -> Option<(WorkloadExposure, Callers)> {
+        let connectivity = self.connectivity;
+        let endpoint = connectivity.endpoints().get(index).filter(|endpoint| !endpoint.assumed)?;
         let mut paths: Vec<(ExposureLevel, String)> = Vec::new();
         let mut caveats: BTreeSet<String> = BTreeSet::new();
         let (mut level, mut at_most) = (ExposureLevel::Isolated, ExposureLevel::Isolated);
@@ -180,7 +213,7 @@ impl Context<'_> {
                 Admitted::No => {}
             }
         }
-        self.inside(index, endpoint, &mut paths, &mut ports);
+        let callers = self.inside(index, endpoint, &mut paths, &mut ports);
         let inner = paths.iter().map(|(reached, _)| *reached).max().unwrap_or(ExposureLevel::Isolated);
         (level, at_most) = (level.max(inner), at_most.max(inner));
         at_most = at_most.max(self.uncertain(index, endpoint, &mut caveats));
@@ -197,8 +230,9 @@ impl Context<'_> {
         } else if best < Some(ExposureLevel::Open) && ways.is_empty() {
             caveats.insert("no way in from outside the cluster is in view".into());
         }
-        let internet = self.connectivity.with_columns(index, Direction::Egress, &self.public_destinations);
-        WorkloadExposure {
+        let out = &self.outside.public_destinations;
+        let internet = self.connectivity.with_outside(index, Direction::Egress, out, self.conns);
+        let exposure = WorkloadExposure {
             namespace: endpoint.namespace.clone(),
             kind: endpoint.kind.clone(),
             name: endpoint.name.clone(),
@@ -208,16 +242,16 @@ impl Context<'_> {
             paths: paths.into_iter().map(|(_, path)| path).collect(),
             ports,
             caveats: caveats.into_iter().collect(),
-            reaches: self.reaches.get(index).copied().unwrap_or_default(),
+            reaches: 0,
             ingress_policies: self.connectivity.selected_by(index, Direction::Ingress).len(),
             egress_policies: self.connectivity.selected_by(index, Direction::Egress).len(),
             reaches_internet: !internet.is_empty(),
-        }
+        };
+        Some((exposure, callers))
     }
 
     /// What policies say of a way in, for the source that its packets carry.
-    fn admitted(&self, index: usize, endpoint: &Endpoint, way: &Entry) -> Admitted {
-        let workload = Peer::Workload(index);
+    fn admitted(&mut self, index: usize, endpoint: &Endpoint, way: &Entry) -> Admitted {
         let found = |conn: ConnSet| {
             let open = conn.intersect(&way.ports);
             if open.is_empty() { None } else { Some(Admitted::Yes(open)) }
@@ -245,9 +279,12 @@ impl Context<'_> {
                 )
             }
             Source::Controller => {
-                let all = self.controllers.iter().fold(ConnSet::none(), |all, controller| {
-                    all.union(&self.connectivity.between(*controller, workload))
-                });
+                let mut all = ConnSet::none();
+                for controller in self.controllers {
+                    if let Peer::Workload(controller) = controller {
+                        all = all.union(&self.between(*controller, index));
+                    }
+                }
                 match (found(all), self.in_view) {
                     (Some(yes), _) => yes,
                     (None, true) => Admitted::No,
@@ -260,35 +297,95 @@ impl Context<'_> {
     }
 
     /// What the outside may send; with `internet`, public addresses only.
-    fn outside_sends(&self, index: usize, internet: bool) -> ConnSet {
-        let columns = if internet { &self.public_sources } else { &self.sources };
-        self.connectivity.with_columns(index, Direction::Ingress, columns)
+    fn outside_sends(&mut self, index: usize, internet: bool) -> ConnSet {
+        let columns = if internet { &self.outside.public_sources } else { &self.outside.sources };
+        self.connectivity.with_outside(index, Direction::Ingress, columns, self.conns)
+    }
+
+    fn between(&mut self, source: usize, destination: usize) -> ConnSet {
+        let conn = self.connectivity.between_ids(source as u32, destination as u32, self.conns);
+        self.conns.get(conn).clone()
+    }
+
+    /// The first callers by name, and what they may send.
+    fn callers(&mut self, index: usize, endpoint: &Endpoint) -> (Callers, ConnSet) {
+        let connectivity = self.connectivity;
+        let endpoints = connectivity.endpoints();
+        let admitted = connectivity.admitted_classes(index, self.conns);
+        let printed = |id: &u32| endpoints.get(*id as usize).map(|endpoint| endpoint.printed.as_ref());
+        let mut found = Callers::default();
+        let mut sent = [ConnId::NONE; 2];
+        // Gives true when the caller is from afar.
+        let mut consider = |id: u32, conns: &mut ConnTable| {
+            let Some(source) = endpoints.get(id as usize).filter(|_| id as usize != index) else {
+                return false;
+            };
+            let far = source.namespace != endpoint.namespace;
+            // A nearer caller adds nothing to one from afar.
+            if !far && found.far.is_some() {
+                return false;
+            }
+            let slot = if far { &mut found.far } else { &mut found.near };
+            if slot.is_some_and(|known| printed(&known) <= printed(&id)) {
+                return false;
+            }
+            let conn = connectivity.between_ids(id, index as u32, conns);
+            if conn != ConnId::NONE {
+                *slot = Some(id);
+                let [afar, close] = &mut sent;
+                *(if far { afar } else { close }) = conn;
+                return far;
+            }
+            false
+        };
+        if admitted.count() <= NARROW {
+            for class in admitted.iter() {
+                connectivity.members(class).iter().for_each(|id| {
+                    consider(*id, self.conns);
+                });
+            }
+        } else {
+            for id in connectivity.order() {
+                let classes = connectivity.classes_at(*id as usize);
+                // The order is that of names: the first from afar decides.
+                if classes.iter().any(|class| admitted.has(*class as usize)) && consider(*id, self.conns) {
+                    break;
+                }
+            }
+        }
+        if found.far.is_some() {
+            found.near = None;
+        }
+        let [afar, close] = sent;
+        let conn = if found.far.is_some() { afar } else { close };
+        (found, self.conns.get(conn).clone())
     }
 
     /// Paths from inside the cluster: workloads in view, and workloads that could be.
     fn inside(
-        &self,
+        &mut self,
         index: usize,
         endpoint: &Endpoint,
         paths: &mut Vec<(ExposureLevel, String)>,
         ports: &mut ConnSet,
-    ) {
-        let name = |caller: usize| {
-            self.connectivity.endpoints().get(caller).map(ToString::to_string).unwrap_or_default()
-        };
+    ) -> Callers {
         if !self.connectivity.is_selected(index, Direction::Ingress) {
             let path = format!("every pod of the cluster: no policy selects {} for ingress", endpoint);
             paths.push((ExposureLevel::Controlled, path));
             *ports = ports.union(&ConnSet::all());
-            return;
+            return Callers::default();
         }
-        let callers = callers(self.connectivity, index, endpoint);
-        if let Some((caller, conn)) = &callers.far {
+        let connectivity = self.connectivity;
+        let (callers, conn) = self.callers(index, endpoint);
+        let name = |caller: u32| {
+            connectivity.endpoints().get(caller as usize).map(ToString::to_string).unwrap_or_default()
+        };
+        if let Some(caller) = callers.far {
             paths.push((
                 ExposureLevel::Controlled,
-                format!("{} from another namespace to {conn}", name(*caller)),
+                format!("{} from another namespace to {conn}", name(caller)),
             ));
-            *ports = ports.union(conn);
+            *ports = ports.union(&conn);
         }
         // A pod without labels in a namespace that is not there stands for "any pod".
         let anyone = self.any_pod(index);
@@ -296,30 +393,31 @@ impl Context<'_> {
             paths.push((ExposureLevel::Controlled, format!("any pod of the cluster to {anyone}")));
             *ports = ports.union(&anyone);
         }
-        if let Some((caller, conn)) = &callers.near {
-            paths
-                .push((ExposureLevel::Small, format!("{} from the same namespace to {conn}", name(*caller))));
-            *ports = ports.union(conn);
+        if let Some(caller) = callers.near {
+            paths.push((ExposureLevel::Small, format!("{} from the same namespace to {conn}", name(caller))));
+            *ports = ports.union(&conn);
         }
-        let replicas = self.connectivity.between(Peer::Workload(index), Peer::Workload(index));
+        let replicas = self.between(index, index);
         if !replicas.is_empty() {
             paths.push((ExposureLevel::Small, format!("its own replicas to {replicas}")));
         }
+        callers
     }
 
-    fn any_pod(&self, index: usize) -> ConnSet {
-        let (namespace, name) = crate::engine::ASSUMED_CONTROLLER;
-        let endpoints = self.connectivity.endpoints();
-        let stranger = endpoints.iter().position(|endpoint| {
-            endpoint.assumed && endpoint.namespace == namespace && endpoint.name == name
-        });
-        stranger.map_or_else(ConnSet::none, |stranger| {
-            self.connectivity.between(Peer::Workload(stranger), Peer::Workload(index))
-        })
+    fn any_pod(&mut self, index: usize) -> ConnSet {
+        match self.outside.stranger {
+            Some(stranger) => self.between(stranger, index),
+            None => ConnSet::none(),
+        }
     }
 
     /// What keeps the answer from being certain, and the level that it allows.
-    fn uncertain(&self, index: usize, endpoint: &Endpoint, caveats: &mut BTreeSet<String>) -> ExposureLevel {
+    fn uncertain(
+        &mut self,
+        index: usize,
+        endpoint: &Endpoint,
+        caveats: &mut BTreeSet<String>,
+    ) -> ExposureLevel {
         let mut most = ExposureLevel::Isolated;
         if endpoint.host_network {
             caveats.insert("uses the node's network, where policies are as a rule not enforced".into());
@@ -334,7 +432,7 @@ impl Context<'_> {
                 most = most.max(ExposureLevel::Controlled);
             }
         }
-        for warning in self.connectivity.warnings() {
+        for warning in &self.doubts {
             match warning.code {
                 "policy_not_analysed" => {
                     caveats.insert(format!("{} is not analysed", warning.object));
@@ -353,7 +451,7 @@ impl Context<'_> {
     }
 
     /// True when policies admit some address block: its addresses may be pods' or nodes'.
-    fn blocks_admit(&self, index: usize) -> bool {
+    fn blocks_admit(&mut self, index: usize) -> bool {
         !self.outside_sends(index, false).is_empty()
     }
 }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::LazyLock;
 
 use ipnet::IpNet;
 
@@ -59,7 +60,7 @@ impl IpRange {
 
     /// True when every address of it is private, loopback or link-local, thus not the internet.
     pub fn is_private(&self) -> bool {
-        const PRIVATE: [&str; 10] = [
+        const PRIVATE: [&str; 9] = [
             "10.0.0.0/8",
             "172.16.0.0/12",
             "192.168.0.0/16",
@@ -68,13 +69,14 @@ impl IpRange {
             "169.254.0.0/16",
             "fc00::/7",
             "fe80::/10",
-            "::1/128",
-            "::/128",
+            "::/127",
         ];
-        PRIVATE.iter().filter_map(|block| block.parse().ok()).any(|block| {
-            let block = Self::of(block);
-            block.family == self.family && block.first <= self.first && self.last <= block.last
-        })
+        static BLOCKS: LazyLock<Vec<IpRange>> = LazyLock::new(|| {
+            PRIVATE.iter().filter_map(|block| block.parse().ok()).map(IpRange::of).collect()
+        });
+        BLOCKS
+            .iter()
+            .any(|block| block.family == self.family && block.first <= self.first && self.last <= block.last)
     }
 
     fn address(&self, value: u128) -> IpAddr {
@@ -135,6 +137,16 @@ impl Atoms {
 
     pub(crate) fn ranges(&self) -> &[IpRange] {
         &self.0
+    }
+
+    /// Index of the atom that holds an address.
+    pub(crate) fn position(&self, address: IpAddr) -> Option<usize> {
+        let (family, value) = match address {
+            IpAddr::V4(address) => (Family::V4, u128::from(u32::from(address))),
+            IpAddr::V6(address) => (Family::V6, u128::from(address)),
+        };
+        let after = self.0.partition_point(|atom| (atom.family, atom.first) <= (family, value));
+        after.checked_sub(1).filter(|index| self.0.get(*index).is_some_and(|atom| atom.contains(address)))
     }
 
     /// Indexes of the atoms inside a range whose boundaries were cut.

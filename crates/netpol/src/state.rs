@@ -1,10 +1,11 @@
 //! The objects of one cluster, as far as they are known.
 
-use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use crate::objects::{Container, Object, ObjectKey, Workload};
+use crate::paged::SortedPages;
 use crate::selector::Labels;
 
 /// Label that names the tool or release which owns an object, for [`Scope::Owner`].
@@ -34,22 +35,22 @@ impl Scope {
     }
 }
 
-/// The objects of one cluster by identity; a value that can be kept and compared.
+/// The objects of one cluster by identity; a value that can be kept and compared. A copy shares what is not changed.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "Vec<Object>", into = "Vec<Object>")]
 pub struct ClusterState {
-    objects: BTreeMap<ObjectKey, Object>,
+    objects: SortedPages<ObjectKey, Object>,
 }
 
 impl From<Vec<Object>> for ClusterState {
     fn from(objects: Vec<Object>) -> Self {
-        Self { objects: objects.into_iter().map(|object| (object.key(), object)).collect() }
+        Self { objects: SortedPages::of(objects.into_iter().map(|object| (object.key(), object))) }
     }
 }
 
 impl From<ClusterState> for Vec<Object> {
     fn from(state: ClusterState) -> Self {
-        state.objects.into_values().collect()
+        state.objects().cloned().collect()
     }
 }
 
@@ -99,23 +100,37 @@ impl ClusterState {
     /// Gives true when anything changed.
     pub fn replace(&mut self, scope: &Scope, objects: Vec<Object>) -> bool {
         let keys: std::collections::BTreeSet<_> = objects.iter().map(Object::key).collect();
-        let before = self.objects.len();
-        self.objects.retain(|key, object| keys.contains(key) || !scope.covers(object));
-        let mut changed = self.objects.len() != before;
+        let gone = self.gone(scope, &keys);
+        let mut changed = !gone.is_empty();
+        for key in &gone {
+            self.objects.remove(key);
+        }
         for object in objects {
             changed |= self.apply(object);
         }
         changed
     }
 
+    /// Objects of a scope that are not among `keys`.
+    pub(crate) fn gone(&self, scope: &Scope, keys: &std::collections::BTreeSet<ObjectKey>) -> Vec<ObjectKey> {
+        let left_out =
+            |(key, object): &(&ObjectKey, &Arc<Object>)| !keys.contains(*key) && scope.covers(object);
+        self.objects.iter().filter(left_out).map(|(key, _)| key.clone()).collect()
+    }
+
     /// The object of an identity.
     pub fn get(&self, key: &ObjectKey) -> Option<&Object> {
-        self.objects.get(key)
+        self.objects.get(key).map(Arc::as_ref)
+    }
+
+    /// The object of an identity, to be kept.
+    pub(crate) fn share(&self, key: &ObjectKey) -> Option<Arc<Object>> {
+        self.objects.get(key).cloned()
     }
 
     /// Every object, by identity.
     pub fn objects(&self) -> impl Iterator<Item = &Object> {
-        self.objects.values()
+        self.objects.iter().map(|(_, object)| object.as_ref())
     }
 
     /// Number of objects.
@@ -125,7 +140,7 @@ impl ClusterState {
 
     /// True when nothing is known.
     pub fn is_empty(&self) -> bool {
-        self.objects.is_empty()
+        self.objects.len() == 0
     }
 
     /// Every workload, pods included, with its containers' images.

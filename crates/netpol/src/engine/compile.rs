@@ -1,190 +1,359 @@
-//! Policies become sets of columns and sets of connections.
+//! Policies become sets of peers and sets of connections.
 
-use rustc_hash::FxHashMap;
-
-use super::build::{admin_key, block_ranges, network_ranges};
 use super::endpoints::NamedPort;
-use super::row::{AdminEntry, PeerSet, Profile};
-use super::space::Space;
-use super::{BlockPods, Class, CompiledRule, Direction, Policy, Ports};
-use crate::bits::Bits;
-use crate::conn::{ConnId, ConnSet, ConnTable, Protocol};
-use crate::ip::Atoms;
+use super::profile::NO_NAMES;
+use super::resident::Engine;
+use super::selectors::{Pods, Scope};
+use super::sets::{Definition, Ground, Term};
+use super::{BlockPods, CompiledRule, Direction, Options, Policy, PortName, Ports};
+use crate::conn::{ConnId, ConnSet};
+use crate::ip::{Family, IpRange, np_guard_range, without};
 use crate::objects::{
-    Action, AdminFlavor, AdminPeer, AdminPolicy, AdminPort, AdminRule, NetworkPolicy, ObjectKey, PolicyPeer,
-    PolicyPort, PolicyRule, PortRef,
+    Action, AdminFlavor, AdminPeer, AdminPolicy, AdminPort, AdminRule, IpBlock, NetworkPolicy, Object,
+    ObjectKey, PolicyPeer, PolicyPort, PolicyRule, PortRef, Tier,
 };
+use crate::selector::Selector;
+use crate::state::ClusterState;
 
-pub(super) fn compile_policy(
-    policy: &NetworkPolicy,
-    space: &mut Space<'_>,
-    conns: &mut ConnTable,
-    sources: &Atoms,
-    destinations: &Atoms,
-) -> (Policy, Bits) {
-    let own = space.namespace(&policy.meta.namespace);
-    let subject = space.pods(Some(&policy.pods)).and(&own);
-    let mut compile = |rules: &Option<Vec<PolicyRule>>, atoms: &Atoms| {
-        rules.as_ref().map(|rules| {
-            rules
-                .iter()
-                .map(|rule| CompiledRule {
+/// A policy of either form.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum AnyPolicy<'a> {
+    Network(&'a NetworkPolicy),
+    Admin(&'a AdminPolicy),
+}
+
+/// Order of evaluation: NetworkPolicies by name, then the administrator's by tier, priority and name.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Rank(Option<(Tier, u16)>, String, String);
+
+impl<'a> AnyPolicy<'a> {
+    pub(super) fn of(object: &'a Object) -> Option<Self> {
+        match object {
+            Object::NetworkPolicy(policy) => Some(Self::Network(policy)),
+            Object::AdminNetworkPolicy(policy)
+            | Object::BaselineAdminNetworkPolicy(policy)
+            | Object::ClusterNetworkPolicy(policy) => Some(Self::Admin(policy)),
+            _ => None,
+        }
+    }
+
+    pub(super) fn rank(self) -> Rank {
+        match self {
+            Self::Network(policy) => Rank(None, policy.meta.namespace.clone(), policy.meta.name.clone()),
+            Self::Admin(policy) => {
+                Rank(Some((policy.tier, policy.priority)), policy.meta.name.clone(), admin_key(policy).kind)
+            }
+        }
+    }
+
+    /// Label keys of pods that its selectors read.
+    pub(super) fn keys(self) -> Vec<&'a str> {
+        let mut keys: Vec<&str> = Vec::new();
+        match self {
+            Self::Network(policy) => {
+                keys.extend(policy.pods.keys());
+                for rule in policy.ingress.iter().chain(&policy.egress).flatten() {
+                    for peer in &rule.peers {
+                        if let PolicyPeer::Pods { pods: Some(pods), .. } = peer {
+                            keys.extend(pods.keys());
+                        }
+                    }
+                }
+            }
+            Self::Admin(policy) => {
+                keys.extend(policy.subject.pods.iter().flat_map(Selector::keys));
+                for peer in policy.ingress.iter().chain(&policy.egress).flat_map(|rule| &rule.peers) {
+                    if let AdminPeer::Pods { pods: Some(pods), .. } = peer {
+                        keys.extend(pods.keys());
+                    }
+                }
+            }
+        }
+        keys
+    }
+
+    /// Address blocks by direction (ingress, egress), and those among them that may match pods.
+    pub(super) fn blocks(self, options: &Options) -> ([Vec<IpRange>; 2], Vec<IpRange>) {
+        let (mut blocks, mut pods) = ([Vec::new(), Vec::new()], Vec::new());
+        let [sources, destinations] = &mut blocks;
+        match self {
+            Self::Network(policy) => {
+                for (rules, into) in [(&policy.ingress, sources), (&policy.egress, destinations)] {
+                    for peer in rules.iter().flatten().flat_map(|rule| &rule.peers) {
+                        let PolicyPeer::Block(block) = peer else { continue };
+                        let ranges = block_ranges(block, options);
+                        if options.block_pods == BlockPods::Match {
+                            pods.extend(ranges.iter().copied());
+                        }
+                        into.extend(ranges);
+                    }
+                }
+            }
+            Self::Admin(policy) => {
+                for (rules, into) in [(&policy.ingress, sources), (&policy.egress, destinations)] {
+                    for peer in rules.iter().flat_map(|rule| &rule.peers) {
+                        let AdminPeer::Networks(networks) = peer else { continue };
+                        let ranges = network_ranges(networks, options);
+                        if policy.flavor == AdminFlavor::Cluster {
+                            pods.extend(ranges.iter().copied());
+                        }
+                        into.extend(ranges);
+                    }
+                }
+            }
+        }
+        (blocks, pods)
+    }
+
+    /// A ClusterNetworkPolicy leaves pods on the node's network out.
+    pub(super) fn splits_host_network(self) -> bool {
+        matches!(self, Self::Admin(policy) if policy.flavor == AdminFlavor::Cluster)
+    }
+}
+
+/// A policy compiled, and what it holds on to.
+pub(super) struct Compiled {
+    pub(super) policy: Policy,
+    pub(super) subject: Pods,
+    /// Sets of its rules, once for each rule.
+    pub(super) sets: Vec<u32>,
+    /// Some selector of namespaces reads other labels than the name.
+    pub(super) foreign: bool,
+}
+
+/// What a compilation gathers.
+struct Gathered {
+    id: u32,
+    sets: Vec<u32>,
+    foreign: bool,
+}
+
+impl Engine {
+    pub(super) fn compile(&mut self, id: u32, policy: AnyPolicy<'_>, state: &ClusterState) -> Compiled {
+        let mut gathered = Gathered { id, sets: Vec::new(), foreign: false };
+        let (policy, subject) = match policy {
+            AnyPolicy::Network(policy) => self.network_policy(policy, state, &mut gathered),
+            AnyPolicy::Admin(policy) => self.admin_policy(policy, &mut gathered),
+        };
+        Compiled { policy, subject, sets: gathered.sets, foreign: gathered.foreign }
+    }
+
+    fn network_policy(
+        &mut self,
+        policy: &NetworkPolicy,
+        state: &ClusterState,
+        gathered: &mut Gathered,
+    ) -> (Policy, Pods) {
+        let name = &policy.meta.namespace;
+        let own = Scope::Own(self.selectors.namespace(name, || state.namespace_labels(name)));
+        let subject =
+            Pods { scope: own, pods: self.selectors.pod_selector(Some(&policy.pods)), no_host: false };
+        let mut compile = |rules: &Option<Vec<PolicyRule>>, direction: Direction| {
+            let rules = rules.as_ref()?;
+            let compiled = rules.iter().map(|rule| {
+                let terms = self.policy_peers(rule, own, gathered);
+                CompiledRule {
                     name: String::new(),
                     action: Action::Allow,
-                    peers: policy_peers(rule, &own, space, atoms),
-                    ports: policy_ports(&rule.ports, conns),
-                })
-                .collect()
-        })
-    };
-    let compiled = Policy {
-        key: ObjectKey {
-            kind: "networking.k8s.io/NetworkPolicy".into(),
-            namespace: policy.meta.namespace.clone(),
-            name: policy.meta.name.clone(),
-        },
-        source: policy.meta.source.clone(),
-        tier: None,
-        ingress: compile(&policy.ingress, sources),
-        egress: compile(&policy.egress, destinations),
-    };
-    (compiled, subject)
-}
-
-fn policy_peers(rule: &PolicyRule, own: &Bits, space: &mut Space<'_>, atoms: &Atoms) -> PeerSet {
-    let mut bits = Bits::empty(space.width);
-    if rule.peers.is_empty() {
-        bits.fill(0, space.count + atoms.ranges().len());
-    }
-    for peer in &rule.peers {
-        match peer {
-            PolicyPeer::Pods { namespaces, pods } => {
-                let mut found = space.pods(pods.as_ref());
-                match namespaces {
-                    Some(selector) => found.keep(&space.namespaces(selector)),
-                    None => found.keep(own),
+                    peers: self.set(Definition::new(terms, direction), gathered),
+                    ports: self.policy_ports(&rule.ports),
                 }
-                bits.add(&found);
-            }
-            PolicyPeer::Block(block) => {
-                let ranges = block_ranges(block, space.options);
-                let match_pods = space.options.block_pods == BlockPods::Match;
-                bits.add(&space.addresses(&ranges, atoms, match_pods));
-            }
-        }
-    }
-    space.intern(bits)
-}
-
-fn policy_ports(ports: &[PolicyPort], conns: &mut ConnTable) -> Ports {
-    if ports.is_empty() {
-        return Ports { fixed: ConnId::ALL, named: Vec::new() };
-    }
-    let mut compiled = Ports::default();
-    let mut fixed = ConnSet::none();
-    for port in ports {
-        match &port.port {
-            None => fixed = fixed.union(&ConnSet::range(port.protocol, 1, u16::MAX)),
-            Some(PortRef::Range(low, high)) => {
-                fixed = fixed.union(&ConnSet::range(port.protocol, *low, *high))
-            }
-            Some(PortRef::Name(name)) => compiled.named.push((name.clone(), Some(port.protocol))),
-        }
-    }
-    compiled.fixed = conns.intern(fixed);
-    compiled
-}
-
-pub(super) fn compile_admin(
-    policy: &AdminPolicy,
-    space: &mut Space<'_>,
-    conns: &mut ConnTable,
-    sources: &Atoms,
-    destinations: &Atoms,
-) -> (Policy, Bits) {
-    let mut subject = space.pods(policy.subject.pods.as_ref());
-    subject.keep(&space.namespaces(&policy.subject.namespaces));
-    if policy.flavor == AdminFlavor::Cluster {
-        subject.remove(&space.host_network);
-    }
-    let mut compile = |rules: &[AdminRule], atoms: &Atoms| {
-        let compiled: Vec<CompiledRule> =
-            rules.iter().map(|rule| admin_rule(rule, policy.flavor, space, conns, atoms)).collect();
-        (!compiled.is_empty()).then_some(compiled)
-    };
-    let compiled = Policy {
-        key: admin_key(policy),
-        source: policy.meta.source.clone(),
-        tier: Some(policy.tier),
-        ingress: compile(&policy.ingress, sources),
-        egress: compile(&policy.egress, destinations),
-    };
-    (compiled, subject)
-}
-
-fn admin_rule(
-    rule: &AdminRule,
-    flavor: AdminFlavor,
-    space: &mut Space<'_>,
-    conns: &mut ConnTable,
-    atoms: &Atoms,
-) -> CompiledRule {
-    let cluster = flavor == AdminFlavor::Cluster;
-    if cluster && rule.action != Action::Allow && rule.peers.contains(&AdminPeer::Unknown) {
-        // The API asks to fail closed: what cannot be read denies everything.
-        let mut bits = Bits::empty(space.width);
-        bits.fill(0, space.count + atoms.ranges().len());
-        let ports = Ports { fixed: ConnId::ALL, named: Vec::new() };
-        return CompiledRule {
-            name: rule.name.clone(),
-            action: Action::Deny,
-            peers: space.intern(bits),
-            ports,
+            });
+            Some(compiled.collect())
         };
+        let compiled = Policy {
+            key: ObjectKey {
+                kind: "networking.k8s.io/NetworkPolicy".into(),
+                namespace: policy.meta.namespace.clone(),
+                name: policy.meta.name.clone(),
+            },
+            source: policy.meta.source.clone(),
+            tier: None,
+            ingress: compile(&policy.ingress, Direction::Ingress),
+            egress: compile(&policy.egress, Direction::Egress),
+        };
+        (compiled, subject)
     }
-    let mut bits = Bits::empty(space.width);
-    for peer in &rule.peers {
-        match peer {
-            AdminPeer::Pods { namespaces, pods } => {
-                let mut found = space.pods(pods.as_ref());
-                found.keep(&space.namespaces(namespaces));
-                if cluster {
-                    found.remove(&space.host_network);
+
+    fn set(&mut self, definition: Definition, gathered: &mut Gathered) -> u32 {
+        let ground = Ground {
+            classes: &self.classes,
+            live: &self.view.live,
+            pod_atoms: &self.pod_atoms,
+            sources: &self.view.sources,
+            destinations: &self.view.destinations,
+        };
+        let id =
+            self.sets.acquire(definition, gathered.id, &mut self.selectors, &ground, &mut self.view.sets);
+        gathered.sets.push(id);
+        id
+    }
+
+    fn namespaces(&mut self, selector: &Selector, gathered: &mut Gathered) -> Scope {
+        gathered.foreign |= selector.keys().any(|key| key != "kubernetes.io/metadata.name");
+        Scope::Selected(self.selectors.namespace_selector(selector))
+    }
+
+    fn policy_peers(&mut self, rule: &PolicyRule, own: Scope, gathered: &mut Gathered) -> Vec<Term> {
+        if rule.peers.is_empty() {
+            return vec![Term::Everyone];
+        }
+        let mut terms = Vec::with_capacity(rule.peers.len());
+        for peer in &rule.peers {
+            terms.push(match peer {
+                PolicyPeer::Pods { namespaces, pods } => {
+                    let scope = match namespaces {
+                        Some(selector) => self.namespaces(selector, gathered),
+                        None => own,
+                    };
+                    let pods = self.selectors.pod_selector(pods.as_ref());
+                    Term::Pods(Pods { scope, pods, no_host: false })
                 }
-                bits.add(&found);
+                PolicyPeer::Block(block) => Term::Addresses {
+                    ranges: block_ranges(block, &self.view.options),
+                    match_pods: self.view.options.block_pods == BlockPods::Match,
+                },
+            });
+        }
+        terms
+    }
+
+    fn named(&mut self, names: Vec<PortName>) -> u32 {
+        if names.is_empty() {
+            return NO_NAMES;
+        }
+        if let Some(&id) = self.named_ids.get(&names) {
+            return id;
+        }
+        let id = self.view.named.len() as u32;
+        self.view.named.push(names.clone().into());
+        self.named_ids.insert(names, id);
+        id
+    }
+
+    fn policy_ports(&mut self, ports: &[PolicyPort]) -> Ports {
+        if ports.is_empty() {
+            return Ports { fixed: ConnId::ALL, named: NO_NAMES };
+        }
+        let (mut fixed, mut names) = (ConnSet::none(), Vec::new());
+        for port in ports {
+            match &port.port {
+                None => fixed = fixed.union(&ConnSet::range(port.protocol, 1, u16::MAX)),
+                Some(PortRef::Range(low, high)) => {
+                    fixed = fixed.union(&ConnSet::range(port.protocol, *low, *high))
+                }
+                Some(PortRef::Name(name)) => names.push((name.clone(), Some(port.protocol))),
             }
-            AdminPeer::Networks(networks) => {
-                let ranges = network_ranges(networks, space.options);
-                bits.add(&space.addresses(&ranges, atoms, cluster));
+        }
+        Ports { fixed: self.conns.intern(fixed), named: self.named(names) }
+    }
+
+    fn admin_policy(&mut self, policy: &AdminPolicy, gathered: &mut Gathered) -> (Policy, Pods) {
+        let subject = Pods {
+            scope: self.namespaces(&policy.subject.namespaces, gathered),
+            pods: self.selectors.pod_selector(policy.subject.pods.as_ref()),
+            no_host: policy.flavor == AdminFlavor::Cluster,
+        };
+        let mut compile = |rules: &[AdminRule], direction: Direction| {
+            let compiled: Vec<CompiledRule> =
+                rules.iter().map(|rule| self.admin_rule(rule, policy.flavor, direction, gathered)).collect();
+            (!compiled.is_empty()).then_some(compiled)
+        };
+        let compiled = Policy {
+            key: admin_key(policy),
+            source: policy.meta.source.clone(),
+            tier: Some(policy.tier),
+            ingress: compile(&policy.ingress, Direction::Ingress),
+            egress: compile(&policy.egress, Direction::Egress),
+        };
+        (compiled, subject)
+    }
+
+    fn admin_rule(
+        &mut self,
+        rule: &AdminRule,
+        flavor: AdminFlavor,
+        direction: Direction,
+        gathered: &mut Gathered,
+    ) -> CompiledRule {
+        let cluster = flavor == AdminFlavor::Cluster;
+        if cluster && rule.action != Action::Allow && rule.peers.contains(&AdminPeer::Unknown) {
+            // The API asks to fail closed: what cannot be read denies everything.
+            return CompiledRule {
+                name: rule.name.clone(),
+                action: Action::Deny,
+                peers: self.set(Definition::new(vec![Term::Everyone], direction), gathered),
+                ports: Ports { fixed: ConnId::ALL, named: NO_NAMES },
+            };
+        }
+        let mut terms = Vec::with_capacity(rule.peers.len());
+        for peer in &rule.peers {
+            match peer {
+                AdminPeer::Pods { namespaces, pods } => {
+                    let scope = self.namespaces(namespaces, gathered);
+                    let pods = self.selectors.pod_selector(pods.as_ref());
+                    terms.push(Term::Pods(Pods { scope, pods, no_host: cluster }));
+                }
+                AdminPeer::Networks(networks) => terms.push(Term::Addresses {
+                    ranges: network_ranges(networks, &self.view.options),
+                    match_pods: cluster,
+                }),
+                AdminPeer::Nodes(_) | AdminPeer::Domains(_) | AdminPeer::Unknown => {}
             }
-            AdminPeer::Nodes(_) | AdminPeer::Domains(_) | AdminPeer::Unknown => {}
+        }
+        let ports = match &rule.ports {
+            None => Ports { fixed: ConnId::ALL, named: NO_NAMES },
+            Some(ports) => {
+                let (mut fixed, mut names) = (ConnSet::none(), Vec::new());
+                for port in ports {
+                    match port {
+                        AdminPort::Range { protocol, low, high } => {
+                            fixed = fixed.union(&ConnSet::range(*protocol, *low, *high));
+                        }
+                        AdminPort::Protocol(protocol) => {
+                            fixed = fixed.union(&ConnSet::range(*protocol, 1, u16::MAX))
+                        }
+                        AdminPort::Named(name) => names.push((name.clone(), None)),
+                    }
+                }
+                Ports { fixed: self.conns.intern(fixed), named: self.named(names) }
+            }
+        };
+        CompiledRule {
+            name: rule.name.clone(),
+            action: rule.action,
+            peers: self.set(Definition::new(terms, direction), gathered),
+            ports,
         }
     }
-    let ports = match &rule.ports {
-        None => Ports { fixed: ConnId::ALL, named: Vec::new() },
-        Some(ports) => {
-            let mut compiled = Ports::default();
-            let mut fixed = ConnSet::none();
-            for port in ports {
-                match port {
-                    AdminPort::Range { protocol, low, high } => {
-                        fixed = fixed.union(&ConnSet::range(*protocol, *low, *high));
-                    }
-                    AdminPort::Protocol(protocol) => {
-                        fixed = fixed.union(&ConnSet::range(*protocol, 1, u16::MAX))
-                    }
-                    AdminPort::Named(name) => compiled.named.push((name.clone(), None)),
-                }
-            }
-            compiled.fixed = conns.intern(fixed);
-            compiled
-        }
+}
+
+pub(super) fn admin_key(policy: &AdminPolicy) -> ObjectKey {
+    let kind = match policy.flavor {
+        AdminFlavor::Admin => "policy.networking.k8s.io/AdminNetworkPolicy",
+        AdminFlavor::Baseline => "policy.networking.k8s.io/BaselineAdminNetworkPolicy",
+        AdminFlavor::Cluster => "policy.networking.k8s.io/ClusterNetworkPolicy",
     };
-    CompiledRule { name: rule.name.clone(), action: rule.action, peers: space.intern(bits), ports }
+    ObjectKey { kind: kind.into(), namespace: String::new(), name: policy.meta.name.clone() }
+}
+
+fn block_ranges(block: &IpBlock, options: &Options) -> Vec<IpRange> {
+    let range = |net| if options.np_guard { np_guard_range(net) } else { Some(IpRange::of(net)) };
+    let holes: Vec<IpRange> = block.except.iter().filter_map(|net| range(*net)).collect();
+    range(block.cidr).map(|whole| without(whole, &holes)).unwrap_or_default()
+}
+
+/// np-guard leaves IPv6 networks of administrators' policies out.
+fn network_ranges(networks: &[ipnet::IpNet], options: &Options) -> Vec<IpRange> {
+    networks
+        .iter()
+        .map(|net| IpRange::of(*net))
+        .filter(|range| !options.np_guard || range.family == Family::V4)
+        .collect()
 }
 
 /// The ports that a list of named container ports gives to the names of a rule.
-pub(super) fn resolve(named: &[(String, Option<Protocol>)], ports: &[NamedPort]) -> ConnSet {
+pub(super) fn resolve(named: &[PortName], ports: &[NamedPort]) -> ConnSet {
     let mut found = ConnSet::none();
     for (name, protocol) in named {
         for (known, has, number) in ports {
@@ -194,83 +363,4 @@ pub(super) fn resolve(named: &[(String, Option<Protocol>)], ports: &[NamedPort])
         }
     }
     found
-}
-
-/// Resolves the rules of policies for one class and direction.
-pub(super) struct Resolver<'a, 'b> {
-    pub(super) space: &'a mut Space<'b>,
-    pub(super) conns: &'a mut ConnTable,
-    pub(super) port_sets: &'a [Vec<NamedPort>],
-    /// Egress rules with named ports, split by what their peers call their ports.
-    pub(super) named: FxHashMap<(u32, u32), Vec<(PeerSet, ConnId)>>,
-}
-
-impl Resolver<'_, '_> {
-    pub(super) fn profile(&mut self, class: &Class, direction: Direction, policies: &[Policy]) -> Profile {
-        let mut profile = Profile { isolated: false, allowed: Vec::new(), admin: Vec::new() };
-        let selecting = match direction {
-            Direction::Ingress => &class.ingress_policies,
-            Direction::Egress => &class.egress_policies,
-        };
-        for &index in selecting {
-            let Some(policy) = policies.get(index as usize) else { continue };
-            profile.isolated |= policy.tier.is_none();
-            for (position, rule) in policy.rules(direction).unwrap_or_default().iter().enumerate() {
-                let entries = match direction {
-                    Direction::Ingress => self.ingress(rule, class),
-                    Direction::Egress => self.egress(rule, (index, position as u32)),
-                };
-                for (peers, conn) in entries {
-                    match policy.tier {
-                        None => profile.allowed.push((peers, conn)),
-                        Some(tier) => {
-                            profile.admin.push(AdminEntry { tier, action: rule.action, peers, conn })
-                        }
-                    }
-                }
-            }
-        }
-        profile.allowed.sort_unstable();
-        profile.allowed.dedup();
-        profile
-    }
-
-    fn ingress(&mut self, rule: &CompiledRule, class: &Class) -> Vec<(PeerSet, ConnId)> {
-        if rule.ports.named.is_empty() {
-            return vec![(rule.peers, rule.ports.fixed)];
-        }
-        let ports = self.port_sets.get(class.ports as usize).map(Vec::as_slice).unwrap_or_default();
-        let resolved = self.conns.intern(resolve(&rule.ports.named, ports));
-        vec![(rule.peers, self.conns.union(rule.ports.fixed, resolved))]
-    }
-
-    fn egress(&mut self, rule: &CompiledRule, place: (u32, u32)) -> Vec<(PeerSet, ConnId)> {
-        if rule.ports.named.is_empty() {
-            return vec![(rule.peers, rule.ports.fixed)];
-        }
-        if let Some(entries) = self.named.get(&place) {
-            return entries.clone();
-        }
-        let mut entries = vec![(rule.peers, rule.ports.fixed)];
-        let peers = self.space.set(rule.peers);
-        for (index, ports) in self.port_sets.iter().enumerate() {
-            let resolved = resolve(&rule.ports.named, ports);
-            if resolved.is_empty() {
-                continue;
-            }
-            let mut bits = Bits::empty(self.space.width);
-            let classes = self.space.by_ports.get(index).map(Vec::as_slice).unwrap_or_default();
-            classes
-                .iter()
-                .map(|class| *class as usize)
-                .filter(|class| peers.has(*class))
-                .for_each(|class| bits.set(class));
-            if !bits.is_empty() {
-                let conn = self.conns.intern(resolved);
-                entries.push((self.space.intern(bits), conn));
-            }
-        }
-        self.named.insert(place, entries.clone());
-        entries
-    }
 }

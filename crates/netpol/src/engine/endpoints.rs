@@ -1,10 +1,13 @@
 //! Which pods belong to which workload.
 
-use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::sync::{Arc, LazyLock};
+
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::conn::Protocol;
-use crate::objects::{Container, ObjectKey, Workload, WorkloadKind};
+use crate::objects::{Container, Object, ObjectKey, Workload, WorkloadKind};
+use crate::paged::Paged;
 use crate::selector::Labels;
 use crate::state::ClusterState;
 
@@ -14,7 +17,7 @@ use super::Options;
 pub(crate) type NamedPort = (String, Protocol, u16);
 
 /// Pods of a workload that look the same to every policy.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Variant {
     pub(crate) labels: Labels,
     pub(crate) named_ports: Vec<NamedPort>,
@@ -39,13 +42,66 @@ pub struct Endpoint {
     pub pod_labels: Vec<Labels>,
     /// An assumed peer, such as an ingress controller that is not in view; never printed as a workload.
     pub assumed: bool,
+    pub(crate) printed: Arc<str>,
     pub(crate) variants: Vec<Variant>,
     pub(crate) classes: Vec<u32>,
 }
 
 impl std::fmt::Display for Endpoint {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}/{}[{}]", self.namespace, self.name, self.kind)
+        f.write_str(&self.printed)
+    }
+}
+
+/// The place of a workload that is gone: an assumed peer without pods.
+static NOBODY: LazyLock<Arc<Endpoint>> = LazyLock::new(|| {
+    Arc::new(Endpoint { pod_labels: Vec::new(), variants: Vec::new(), ..assumed("", "", Labels::new()) })
+});
+
+/// Workloads and assumed peers by number. The number of a workload that is gone gives an assumed peer without pods.
+#[derive(Debug, Clone, Default)]
+pub struct Endpoints(Paged<Arc<Endpoint>>);
+
+impl Endpoints {
+    /// By number; none past the end.
+    pub fn get(&self, index: usize) -> Option<&Endpoint> {
+        self.0.get(index).map(Arc::as_ref)
+    }
+
+    /// In order of number.
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = &Endpoint> + Clone {
+        self.0.iter().map(Arc::as_ref)
+    }
+
+    /// One past the highest number.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Never true: assumed peers are always there.
+    pub fn is_empty(&self) -> bool {
+        self.0.len() == 0
+    }
+
+    pub(super) fn share(&self, index: u32) -> Option<&Arc<Endpoint>> {
+        self.0.get(index as usize)
+    }
+
+    pub(super) fn put(&mut self, index: u32, endpoint: Arc<Endpoint>) {
+        self.0.put(index as usize, endpoint, || Arc::clone(&NOBODY));
+    }
+
+    pub(super) fn vacate(&mut self, index: u32) {
+        self.put(index, Arc::clone(&NOBODY));
+    }
+}
+
+/// A number that no workload has gives an assumed peer without pods.
+impl std::ops::Index<usize> for Endpoints {
+    type Output = Endpoint;
+
+    fn index(&self, index: usize) -> &Endpoint {
+        self.get(index).unwrap_or(&NOBODY)
     }
 }
 
@@ -68,38 +124,201 @@ pub(crate) const KNOWN_CONTROLLERS: [(&str, &str, &str); 12] = [
     ("emissary", "app.kubernetes.io/name", "emissary-ingress"),
 ];
 
-type Identity = (String, String, String);
+/// Namespace, name and printed kind of a workload.
+pub(super) type Identity = (String, String, String);
 
-/// Groups the workloads of a state, sorted by printed name; assumed peers come last.
-pub(crate) fn endpoints(state: &ClusterState, options: &Options) -> Vec<Endpoint> {
-    let by_name: BTreeMap<(&str, &str, &str), &Workload> = state
-        .workloads()
-        .map(|workload| {
-            (
-                (workload.meta.namespace.as_str(), workload.kind.as_str(), workload.meta.name.as_str()),
-                workload,
-            )
-        })
-        .collect();
-    let mut groups: BTreeMap<Identity, Vec<&Workload>> = BTreeMap::new();
-    // np-guard knows no owners of ReplicaSets, so to it an old revision is a workload.
-    for workload in state.workloads().filter(|workload| options.np_guard || !workload.is_retired()) {
-        let identity =
-            if options.np_guard { np_guard_identity(workload) } else { Some(top_owner(workload, &by_name)) };
-        if let Some(identity) = identity {
-            groups.entry(identity).or_default().push(workload);
-        }
-    }
-    let mut found: Vec<Endpoint> =
-        groups.into_iter().map(|(identity, members)| endpoint(identity, &members)).collect();
-    found.sort_by_cached_key(ToString::to_string);
+/// Peers that are assumed to be there.
+pub(super) fn assumed_peers(options: &Options) -> Vec<Endpoint> {
     let known = if options.np_guard { [].as_slice() } else { KNOWN_CONTROLLERS.as_slice() };
     let (namespace, name) = ASSUMED_CONTROLLER;
-    found.push(assumed(namespace, name, Labels::new()));
+    let mut found = vec![assumed(namespace, name, Labels::new())];
     for &(namespace, key, value) in known {
         found.push(assumed(namespace, value, [(key.to_owned(), value.to_owned())].into()));
     }
     found
+}
+
+/// Namespace, kind and name: how owners name each other.
+type OwnerName = (String, String, String);
+
+/// Which objects make up which workload, kept up to date object by object.
+#[derive(Debug, Default)]
+pub(super) struct Groups {
+    /// Objects by namespace, kind and name, with what they are part of.
+    known: FxHashMap<OwnerName, (ObjectKey, Option<Identity>)>,
+    /// Objects by the owner that they name.
+    owned: FxHashMap<OwnerName, FxHashSet<OwnerName>>,
+    members: FxHashMap<Identity, std::collections::BTreeSet<ObjectKey>>,
+}
+
+fn name_of(workload: &Workload) -> OwnerName {
+    (workload.meta.namespace.clone(), workload.kind.as_str().to_owned(), workload.meta.name.clone())
+}
+
+fn owner_of(workload: &Workload) -> Option<OwnerName> {
+    let owner = workload.meta.controller()?;
+    Some((workload.meta.namespace.clone(), owner.kind.clone(), owner.name.clone()))
+}
+
+impl Groups {
+    /// Groups every workload of a state.
+    pub(super) fn of(state: &ClusterState, options: &Options) -> Self {
+        let mut groups = Self::default();
+        for workload in state.workloads() {
+            groups.enter(workload);
+        }
+        for workload in state.workloads() {
+            groups.assign(workload, state, options);
+        }
+        groups
+    }
+
+    pub(super) fn identities(&self) -> impl Iterator<Item = &Identity> {
+        self.members.keys()
+    }
+
+    fn key_of(workload: &Workload) -> ObjectKey {
+        ObjectKey {
+            kind: workload.kind.group_kind().to_owned(),
+            namespace: workload.meta.namespace.clone(),
+            name: workload.meta.name.clone(),
+        }
+    }
+
+    fn enter(&mut self, workload: &Workload) {
+        let name = name_of(workload);
+        if let Some(owner) = owner_of(workload) {
+            self.owned.entry(owner).or_default().insert(name.clone());
+        }
+        self.known.entry(name).or_insert_with(|| (Self::key_of(workload), None));
+    }
+
+    fn leave(&mut self, workload: &Workload) -> Option<Identity> {
+        let name = name_of(workload);
+        if let Some(owner) = owner_of(workload)
+            && let Some(names) = self.owned.get_mut(&owner)
+        {
+            names.remove(&name);
+            if names.is_empty() {
+                self.owned.remove(&owner);
+            }
+        }
+        let (key, identity) = self.known.remove(&name)?;
+        let identity = identity?;
+        self.part(&identity, &key);
+        Some(identity)
+    }
+
+    fn part(&mut self, identity: &Identity, key: &ObjectKey) {
+        if let Some(members) = self.members.get_mut(identity) {
+            members.remove(key);
+            if members.is_empty() {
+                self.members.remove(identity);
+            }
+        }
+    }
+
+    /// Puts an object into the workload that it is now part of. Gives the workloads before and after.
+    fn assign(
+        &mut self,
+        workload: &Workload,
+        state: &ClusterState,
+        options: &Options,
+    ) -> [Option<Identity>; 2] {
+        // np-guard knows no owners of ReplicaSets, so to it an old revision is a workload.
+        let identity = if options.np_guard {
+            np_guard_identity(workload)
+        } else if workload.is_retired() {
+            None
+        } else {
+            Some(self.top_owner(workload, state))
+        };
+        let key = Self::key_of(workload);
+        let before = self
+            .known
+            .get_mut(&name_of(workload))
+            .and_then(|known| std::mem::replace(&mut known.1, identity.clone()));
+        if before != identity {
+            if let Some(before) = &before {
+                self.part(before, &key);
+            }
+            if let Some(identity) = &identity {
+                self.members.entry(identity.clone()).or_default().insert(key);
+            }
+        }
+        [before, identity]
+    }
+
+    /// Takes a change of a workload object in. Gives the workloads whose members may differ.
+    pub(super) fn change(
+        &mut self,
+        old: Option<&Workload>,
+        new: Option<&Workload>,
+        state: &ClusterState,
+        options: &Options,
+    ) -> FxHashSet<Identity> {
+        let mut touched: FxHashSet<Identity> = FxHashSet::default();
+        if let Some(old) = old {
+            touched.extend(self.leave(old));
+        }
+        if let Some(new) = new {
+            self.enter(new);
+        }
+        let Some(changed) = new.or(old).map(name_of) else { return touched };
+        // The object, and what it owns, as far down as Kubernetes' own controllers nest.
+        let mut level = vec![changed];
+        for _ in 0..4 {
+            let mut next = Vec::new();
+            for name in level {
+                let object = self.known.get(&name).and_then(|(key, _)| state.get(key));
+                if let Some(Object::Workload(workload)) = object {
+                    touched.extend(self.assign(workload, state, options).into_iter().flatten());
+                }
+                next.extend(self.owned.get(&name).into_iter().flatten().cloned());
+            }
+            level = next;
+        }
+        touched
+    }
+
+    /// The workload of an identity as the state describes it; none when no object makes it up.
+    pub(super) fn endpoint(&self, identity: &Identity, state: &ClusterState) -> Option<Endpoint> {
+        let members: Vec<&Workload> = self
+            .members
+            .get(identity)?
+            .iter()
+            .filter_map(|key| match state.get(key) {
+                Some(Object::Workload(workload)) => Some(workload),
+                _ => None,
+            })
+            .collect();
+        (!members.is_empty()).then(|| endpoint(identity.clone(), &members))
+    }
+
+    /// Climbs to the topmost owner, at most as far as Kubernetes' own controllers nest.
+    fn top_owner(&self, workload: &Workload, state: &ClusterState) -> Identity {
+        let namespace = &workload.meta.namespace;
+        let mut identity = (workload.meta.name.clone(), workload.kind.as_str().to_owned());
+        let mut at = workload;
+        for _ in 0..3 {
+            let Some(owner) = at.meta.controller() else { break };
+            identity = (owner.name.clone(), owner.kind.clone());
+            let name = (namespace.clone(), owner.kind.clone(), owner.name.clone());
+            let object = self.known.get(&name).and_then(|(key, _)| state.get(key));
+            if let Some(Object::Workload(next)) = object {
+                at = next;
+                continue;
+            }
+            // The ReplicaSet between is not in view: its name is the Deployment's and the template hash.
+            let hash = at.pod_labels.get("pod-template-hash");
+            let deployment = hash.and_then(|hash| owner.name.strip_suffix(hash.as_str())?.strip_suffix('-'));
+            if let Some(name) = deployment.filter(|_| owner.kind == "ReplicaSet") {
+                identity = (name.to_owned(), "Deployment".to_owned());
+            }
+            break;
+        }
+        (namespace.clone(), identity.0, identity.1)
+    }
 }
 
 fn assumed(namespace: &str, name: &str, labels: Labels) -> Endpoint {
@@ -110,6 +329,7 @@ fn assumed(namespace: &str, name: &str, labels: Labels) -> Endpoint {
         addresses: Vec::new(),
     };
     Endpoint {
+        printed: format!("{namespace}/{name}[Pod]").into(),
         namespace: namespace.to_owned(),
         name: name.to_owned(),
         kind: "Pod".to_owned(),
@@ -142,31 +362,9 @@ fn np_guard_identity(workload: &Workload) -> Option<Identity> {
     })
 }
 
-/// Climbs to the topmost owner, at most as far as Kubernetes' own controllers nest.
-fn top_owner(workload: &Workload, by_name: &BTreeMap<(&str, &str, &str), &Workload>) -> Identity {
-    let namespace = workload.meta.namespace.as_str();
-    let mut identity = (workload.meta.name.clone(), workload.kind.as_str().to_owned());
-    let mut at = workload;
-    for _ in 0..3 {
-        let Some(owner) = at.meta.controller() else { break };
-        identity = (owner.name.clone(), owner.kind.clone());
-        if let Some(next) = by_name.get(&(namespace, owner.kind.as_str(), owner.name.as_str())) {
-            at = next;
-            continue;
-        }
-        // The ReplicaSet between is not in view: its name is the Deployment's and the template hash.
-        let hash = at.pod_labels.get("pod-template-hash");
-        let deployment = hash.and_then(|hash| owner.name.strip_suffix(hash.as_str())?.strip_suffix('-'));
-        if let Some(name) = deployment.filter(|_| owner.kind == "ReplicaSet") {
-            identity = (name.to_owned(), "Deployment".to_owned());
-        }
-        break;
-    }
-    (namespace.to_owned(), identity.0, identity.1)
-}
-
 fn endpoint((namespace, name, kind): Identity, members: &[&Workload]) -> Endpoint {
     let mut variants: Vec<Variant> = Vec::new();
+    let mut seen: FxHashSet<Variant> = FxHashSet::default();
     for workload in members {
         let mut named_ports: Vec<NamedPort> = workload
             .ports()
@@ -180,29 +378,24 @@ fn endpoint((namespace, name, kind): Identity, members: &[&Workload]) -> Endpoin
             host_network: workload.host_network,
             addresses: workload.pod_ips.clone(),
         };
-        if !variants.contains(&variant) {
+        if seen.insert(variant.clone()) {
             variants.push(variant);
         }
     }
     let mut pod_labels: Vec<Labels> = Vec::new();
+    let mut seen: FxHashSet<&Labels> = FxHashSet::default();
     for variant in &variants {
-        if !pod_labels.contains(&variant.labels) {
+        if seen.insert(&variant.labels) {
             pod_labels.push(variant.labels.clone());
         }
     }
     let describes = members.iter().find(|workload| workload.kind != WorkloadKind::Pod).or(members.first());
     Endpoint {
+        printed: format!("{namespace}/{name}[{kind}]").into(),
         namespace,
         name,
         kind,
-        objects: members
-            .iter()
-            .map(|workload| ObjectKey {
-                kind: workload.kind.group_kind().to_owned(),
-                namespace: workload.meta.namespace.clone(),
-                name: workload.meta.name.clone(),
-            })
-            .collect(),
+        objects: members.iter().map(|workload| Groups::key_of(workload)).collect(),
         host_network: members.iter().any(|workload| workload.host_network),
         containers: describes.map(|workload| workload.containers.clone()).unwrap_or_default(),
         pod_labels,

@@ -6,26 +6,44 @@
 //! *row*, a partition of all columns by interned connection set. A connection from `s` to `d` is the egress row of
 //! `s` at `d` intersected, as a set of ports, with the ingress row of `d` at `s`.
 
-mod build;
+mod atoms;
+mod cells;
+mod change;
+mod classes;
 mod compile;
 mod endpoints;
+mod explain;
 mod lint;
+mod matrix;
+mod profile;
 mod query;
+mod resident;
 mod row;
-mod space;
+mod selectors;
+mod sets;
+mod settle;
 
 use std::sync::Arc;
 
-pub use endpoints::Endpoint;
+use smallvec::SmallVec;
+
+pub(crate) use cells::{Cells, Subject};
+pub(crate) use change::{Changed, Touch};
 pub(crate) use endpoints::{ASSUMED_CONTROLLER, KNOWN_CONTROLLERS};
-pub use query::{Decision, Explanation, Peer, Rows, Side, Verdict};
+pub use endpoints::{Endpoint, Endpoints};
+pub use explain::{Decision, Explanation, Side};
+pub(crate) use profile::Space;
+pub use query::{Peer, Rows, Verdict};
+pub(crate) use resident::Engine;
 
 use crate::bits::Bits;
-use crate::conn::{ConnId, ConnTable};
-use crate::ip::Atoms;
+use crate::conn::{ConnId, ConnSet};
 use crate::objects::{Action, ObjectKey, Tier};
+use crate::paged::Paged;
 use crate::state::ClusterState;
-use row::{PeerSet, Row};
+use atoms::AtomTable;
+use matrix::Shelf;
+use profile::{PeerSet, Profile};
 
 /// Whether an ipBlock matches the addresses of pods; Kubernetes leaves it to the network plugin.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
@@ -65,22 +83,76 @@ pub struct Warning {
     pub message: String,
 }
 
+/// In place of a profile: a column that is free, or a class whose rows are not evaluated yet.
+const NO_PROFILE: u32 = u32::MAX;
+
 /// Pods that no policy can tell apart.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 struct Class {
     egress: u32,
     ingress: u32,
     ports: u32,
-    /// Policies that select it, by direction.
-    egress_policies: Vec<u32>,
-    ingress_policies: Vec<u32>,
+    /// Workloads of the class; assumed peers are left out.
+    members: SmallVec<[u32; 2]>,
+    /// Policies that select it, by direction, in order of evaluation.
+    egress_policies: Arc<[u32]>,
+    ingress_policies: Arc<[u32]>,
 }
 
-#[derive(Debug, Clone, Default)]
+impl Default for Class {
+    fn default() -> Self {
+        Self {
+            egress: NO_PROFILE,
+            ingress: NO_PROFILE,
+            ports: 0,
+            members: SmallVec::new(),
+            egress_policies: Arc::default(),
+            ingress_policies: Arc::default(),
+        }
+    }
+}
+
+impl Class {
+    fn profile(&self, direction: Direction) -> u32 {
+        match direction {
+            Direction::Ingress => self.ingress,
+            Direction::Egress => self.egress,
+        }
+    }
+
+    fn policies(&self, direction: Direction) -> &[u32] {
+        match direction {
+            Direction::Ingress => &self.ingress_policies,
+            Direction::Egress => &self.egress_policies,
+        }
+    }
+}
+
+/// The name of a port, and the protocol that must match if one must.
+type PortName = (String, Option<crate::conn::Protocol>);
+
+#[derive(Debug, Clone)]
 struct Ports {
     fixed: ConnId,
-    /// Name, and the protocol that must match if one must.
-    named: Vec<(String, Option<crate::conn::Protocol>)>,
+    /// [`profile::NO_NAMES`] without named ports.
+    named: u32,
+}
+
+/// The columns of a set of peers.
+#[derive(Debug, Clone, Default)]
+struct PeerColumns {
+    classes: Arc<Bits>,
+    /// Atoms of the direction that the rule is of.
+    atoms: Arc<Bits>,
+}
+
+impl PeerColumns {
+    fn of(&self, space: Space) -> &Bits {
+        match space {
+            Space::Classes => &self.classes,
+            Space::Outside => &self.atoms,
+        }
+    }
 }
 
 impl Default for ConnId {
@@ -117,35 +189,40 @@ impl Policy {
     }
 }
 
-/// The connectivity of one cluster state: an immutable value, cheap to share and to compare.
-#[derive(Debug)]
+/// The connectivity of one cluster state: an immutable value, cheap to share, to compare and to copy.
+///
+/// It is what an [`Engine`] shows of itself: classes, policies and workloads keep their numbers from one state to the
+/// next, and what did not change is shared between the states. Rows are evaluated when they are asked for.
+#[derive(Debug, Clone)]
 pub struct Connectivity {
-    options: Options,
-    conns: ConnTable,
-    endpoints: Vec<Endpoint>,
-    classes: Vec<Class>,
-    /// Workloads of each class; assumed peers are left out.
-    members: Vec<Vec<u32>>,
-    port_sets: Vec<Vec<endpoints::NamedPort>>,
-    /// Rows of ingress profiles, then of egress profiles.
-    rows: Vec<Row>,
-    /// Number of rows of ingress profiles.
-    ingress_rows: usize,
-    sets: Vec<Bits>,
-    policies: Vec<Policy>,
-    sources: Atoms,
-    destinations: Atoms,
-    warnings: Vec<Warning>,
+    options: Arc<Options>,
+    conns: Paged<ConnSet>,
+    endpoints: Endpoints,
+    /// Workloads by printed name.
+    order: Arc<Vec<u32>>,
+    classes: Paged<Class>,
+    /// Columns of classes in use.
+    live: Arc<Bits>,
+    port_sets: Paged<Arc<Vec<endpoints::NamedPort>>>,
+    named: Paged<Arc<Vec<PortName>>>,
+    profiles: Paged<Option<Arc<Profile>>>,
+    sets: Paged<PeerColumns>,
+    policies: Paged<Option<Arc<Policy>>>,
+    sources: Arc<AtomTable>,
+    destinations: Arc<AtomTable>,
+    warnings: Arc<Vec<Warning>>,
+    shelf: Shelf,
 }
 
 impl Connectivity {
     /// Computes the connectivity of a state.
     pub fn build(state: &ClusterState, options: &Options) -> Arc<Self> {
-        Arc::new(build::build(state, options))
+        Engine::new(state, options).connectivity()
     }
 
-    /// Workloads by printed name, then assumed peers.
-    pub fn endpoints(&self) -> &[Endpoint] {
+    /// Workloads by number, and assumed peers. Numbers of a state that was computed at once follow the printed name;
+    /// in a resident engine workloads keep theirs.
+    pub fn endpoints(&self) -> &Endpoints {
         &self.endpoints
     }
 
@@ -161,6 +238,19 @@ impl Connectivity {
 
     /// Number of classes, distinct rows and distinct connection sets, for measurement.
     pub fn sizes(&self) -> (usize, usize, usize) {
-        (self.classes.len(), self.rows.len(), self.conns.len())
+        let rows = self.profiles.iter().flatten().count();
+        (self.live.count(), rows, self.conns.len())
+    }
+
+    fn atoms(&self, direction: Direction) -> &AtomTable {
+        match direction {
+            Direction::Ingress => &self.sources,
+            Direction::Egress => &self.destinations,
+        }
+    }
+
+    fn profile_of(&self, class: u32, direction: Direction) -> Option<&Arc<Profile>> {
+        let class = self.classes.get(class as usize)?;
+        self.profiles.get(class.profile(direction) as usize)?.as_ref()
     }
 }

@@ -1,17 +1,18 @@
-//! Questions to a connectivity: one pair, every pair, and why.
+//! Questions to a connectivity: one pair, and every pair.
 
-use std::fmt;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 
-use super::compile::resolve;
+use super::matrix::Matrix;
+use super::profile::ByValue;
 use super::row::Row;
-use super::{BlockPods, Class, CompiledRule, Connectivity, Direction};
+use super::{BlockPods, Class, Connectivity, Direction, Space};
 use crate::bits::Bits;
 use crate::conn::{ConnId, ConnSet, ConnTable, Protocol};
 use crate::ip::IpRange;
-use crate::objects::{Action, ObjectKey};
+use crate::objects::ObjectKey;
 
 /// One end of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -67,71 +68,22 @@ pub enum Verdict {
     Unknown,
 }
 
-/// One rule or policy that had a say.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Decision {
-    pub policy: ObjectKey,
-    /// File or event that the policy came from.
-    pub source: Option<String>,
-    /// `None`: the policy isolates the pod and none of its rules matches.
-    pub rule: Option<usize>,
-    /// Name of the rule, where it has one.
-    pub name: String,
-    /// `allow`, `deny`, `pass` or `isolate`.
-    pub action: &'static str,
-    /// Ports that the rule speaks about.
-    pub conn: ConnSet,
-}
-
-impl fmt::Display for Decision {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.policy)?;
-        match self.rule {
-            Some(rule) if self.name.is_empty() => write!(f, " rule {rule}")?,
-            Some(rule) => write!(f, " rule {rule} ({})", self.name)?,
-            None => {}
-        }
-        write!(f, " {}", self.action)?;
-        if self.rule.is_some() { write!(f, " {}", self.conn) } else { Ok(()) }
-    }
-}
-
-/// One direction of an explanation.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Side {
-    /// A NetworkPolicy selects the pod in this direction.
-    pub isolated: bool,
-    /// What this side allows.
-    pub conn: ConnSet,
-    /// Rules that match the peer, in order of evaluation; empty: default allow.
-    pub decisions: Vec<Decision>,
-}
-
-/// Why two peers may connect, or not.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Explanation {
-    pub conn: ConnSet,
-    /// `None` where the source is outside the cluster.
-    pub egress: Option<Side>,
-    /// `None` where the destination is outside the cluster.
-    pub ingress: Option<Side>,
-}
-
 impl Connectivity {
-    fn row(&self, index: u32) -> &Row {
-        static EMPTY: Row = Row::Sparse(Vec::new());
-        self.rows.get(index as usize).unwrap_or(&EMPTY)
+    /// What a profile allows with a column.
+    pub(super) fn at(&self, profile: u32, space: Space, column: usize) -> ConnSet {
+        match self.profiles.get(profile as usize) {
+            Some(Some(profile)) => self.cell(profile, space, column, &mut ByValue(self)),
+            _ => ConnSet::none(),
+        }
     }
 
-    fn column(&self, peer: Peer, direction: Direction) -> Option<usize> {
+    /// The column of the outside that holds the first address of a range.
+    pub(super) fn column(&self, peer: Peer, direction: Direction) -> Option<usize> {
         let Peer::Range(range) = peer else { return None };
-        let atoms = if direction == Direction::Ingress { &self.sources } else { &self.destinations };
-        let found = atoms.inside(IpRange { last: range.first, ..range });
-        // The atom that holds the first address.
-        Some(self.classes.len() + found.end.checked_sub(1)?)
+        self.atoms(direction).slot_of(range)
     }
 
-    fn classes_of(&self, peer: Peer) -> &[u32] {
+    pub(super) fn classes_of(&self, peer: Peer) -> &[u32] {
         match peer {
             Peer::Workload(index) => {
                 self.endpoints.get(index).map(|endpoint| endpoint.classes.as_slice()).unwrap_or_default()
@@ -140,7 +92,7 @@ impl Connectivity {
         }
     }
 
-    fn class(&self, index: u32) -> Option<&Class> {
+    pub(super) fn class(&self, index: u32) -> Option<&Class> {
         self.classes.get(index as usize)
     }
 
@@ -159,14 +111,14 @@ impl Connectivity {
             (Peer::Workload(_), Peer::Range(_)) => {
                 for class in self.classes_of(source).iter().filter_map(|class| self.class(*class)) {
                     if let Some(column) = self.column(destination, Direction::Egress) {
-                        all = all.union(self.conns.get(self.row(class.egress).at(column)));
+                        all = all.union(&self.at(class.egress, Space::Outside, column));
                     }
                 }
             }
             (Peer::Range(_), Peer::Workload(_)) => {
                 for class in self.classes_of(destination).iter().filter_map(|class| self.class(*class)) {
                     if let Some(column) = self.column(source, Direction::Ingress) {
-                        all = all.union(self.conns.get(self.row(class.ingress).at(column)));
+                        all = all.union(&self.at(class.ingress, Space::Outside, column));
                     }
                 }
             }
@@ -179,8 +131,29 @@ impl Connectivity {
         let (Some(s), Some(d)) = (self.class(source), self.class(destination)) else {
             return ConnSet::none();
         };
-        let out = self.conns.get(self.row(s.egress).at(destination as usize));
-        out.intersect(self.conns.get(self.row(d.ingress).at(source as usize)))
+        let out = self.at(s.egress, Space::Classes, destination as usize);
+        out.intersect(&self.at(d.ingress, Space::Classes, source as usize))
+    }
+
+    /// As [`Connectivity::between`] for two workloads, by number of set.
+    pub(crate) fn between_ids(&self, source: u32, destination: u32, conns: &mut ConnTable) -> ConnId {
+        let mut all = ConnId::NONE;
+        for &s in self.classes_at(source as usize) {
+            for &d in self.classes_at(destination as usize) {
+                let (Some(out), Some(into)) =
+                    (self.profile_of(s, Direction::Egress), self.profile_of(d, Direction::Ingress))
+                else {
+                    continue;
+                };
+                let out = self.cell(out, Space::Classes, d as usize, conns);
+                if out != ConnId::NONE {
+                    let into = self.cell(into, Space::Classes, s as usize, conns);
+                    let open = conns.intersect(out, into);
+                    all = conns.union(all, open);
+                }
+            }
+        }
+        all
     }
 
     /// The verdict on one packet; [`Verdict::Unknown`] where a side has host networking or, with
@@ -208,22 +181,19 @@ impl Connectivity {
             self.selecting(class, direction).any(|policy| {
                 policy.rules(direction).unwrap_or_default().iter().any(|rule| {
                     let set = self.sets.get(rule.peers as usize);
-                    set.is_some_and(|set| set.iter().any(|column| column >= self.classes.len()))
+                    set.is_some_and(|set| !set.atoms.is_empty())
                 })
             })
         })
     }
 
-    fn selecting<'a>(
+    pub(super) fn selecting<'a>(
         &'a self,
         class: &'a Class,
         direction: Direction,
     ) -> impl Iterator<Item = &'a super::Policy> {
-        let listed = match direction {
-            Direction::Ingress => &class.ingress_policies,
-            Direction::Egress => &class.egress_policies,
-        };
-        listed.iter().filter_map(|index| self.policies.get(*index as usize))
+        let policies = class.policies(direction).iter();
+        policies.filter_map(|index| self.policies.get(*index as usize)?.as_deref())
     }
 
     /// True when a policy of any kind selects some pod of the workload in the direction.
@@ -251,10 +221,7 @@ impl Connectivity {
 
     /// Ranges into which the outside is cut, as sources or as destinations.
     pub fn ranges(&self, direction: Direction) -> &[IpRange] {
-        match direction {
-            Direction::Ingress => self.sources.ranges(),
-            Direction::Egress => self.destinations.ranges(),
-        }
+        self.atoms(direction).ranges()
     }
 
     /// The outside address range that holds an address.
@@ -264,9 +231,9 @@ impl Connectivity {
 
     /// Every allowed connection. Time and size are those of the answer: workloads squared at worst.
     pub fn rows(&self) -> Rows {
-        let mut conns = self.conns.clone();
+        let matrix = self.matrix();
+        let mut conns = matrix.conns.clone();
         let mut rows = Vec::new();
-        let members = &self.members;
         let simple = self.endpoints.iter().all(|endpoint| endpoint.classes.len() <= 1);
         let mut merged: FxHashMap<(u32, u32), ConnId> = FxHashMap::default();
         let mut push = |conns: &mut ConnTable, source: u32, destination: u32, conn: ConnId| {
@@ -278,14 +245,19 @@ impl Connectivity {
             }
         };
         let outside = self.endpoints.len() as u32;
-        let mut seen = vec![ConnId::NONE; self.ingress_rows];
-        for (index, class) in self.classes.iter().enumerate() {
-            let Some(sources) = members.get(index).filter(|list| !list.is_empty()) else { continue };
-            for (row, at) in self.rows.iter().zip(&mut seen) {
-                *at = row.at(index);
+        let classes: Vec<&Class> = self.classes.iter().collect();
+        let mut seen = vec![ConnId::NONE; self.profiles.len()];
+        for (index, class) in classes.iter().enumerate() {
+            let sources = class.members.as_slice();
+            if sources.is_empty() {
+                continue;
             }
-            for (column, out) in self.row(class.egress).entries(0, usize::MAX) {
-                let Some(destination) = self.classes.get(column) else {
+            matrix.look(index, &mut seen);
+            for (column, out) in matrix.row(class.egress).entries(0, usize::MAX) {
+                let Some(destination) = classes.get(column) else {
+                    if column - self.classes.len() >= self.destinations.ranges().len() {
+                        continue;
+                    }
                     let range = outside + (column - self.classes.len()) as u32;
                     for source in sources {
                         push(&mut conns, *source, range, out);
@@ -301,14 +273,15 @@ impl Connectivity {
                     continue;
                 }
                 for source in sources {
-                    for destination in members.get(column).into_iter().flatten() {
+                    for destination in &destination.members {
                         if source != destination {
                             push(&mut conns, *source, *destination, conn);
                         }
                     }
                 }
             }
-            for (column, conn) in self.row(class.ingress).entries(self.classes.len(), usize::MAX) {
+            let told = self.classes.len() + self.sources.ranges().len();
+            for (column, conn) in matrix.row(class.ingress).entries(self.classes.len(), told) {
                 let range = outside + (column - self.classes.len()) as u32;
                 for workload in sources {
                     push(&mut conns, range, *workload, conn);
@@ -329,19 +302,19 @@ impl Connectivity {
     pub fn reach(&self) -> Vec<u32> {
         let mut reached = vec![0; self.endpoints.len()];
         let mut stamps = vec![u32::MAX; self.endpoints.len()];
-        let mut seen = vec![ConnId::NONE; self.ingress_rows];
-        let mut meets = Meets { connectivity: self, memo: FxHashMap::default() };
+        let matrix = self.matrix();
+        let classes: Vec<&Class> = self.classes.iter().collect();
+        let mut seen = vec![ConnId::NONE; self.profiles.len()];
+        let mut meets = Meets { conns: &matrix.conns, memo: FxHashMap::default() };
         let mut known: FxHashMap<&[u32], u32> = FxHashMap::default();
         // Where every workload is one class, a cell of all classes is counted by row, not by column.
         let simple = self.endpoints.iter().all(|endpoint| endpoint.classes.len() <= 1);
-        let mut weights = vec![0u32; self.ingress_rows];
-        for (class, members) in self.classes.iter().zip(&self.members) {
+        let mut weights = vec![0u32; self.profiles.len()];
+        for class in &classes {
             if let Some(weight) = weights.get_mut(class.ingress as usize) {
-                *weight += members.len() as u32;
+                *weight += class.members.len() as u32;
             }
         }
-        let mut all = Bits::empty(self.width());
-        all.fill(0, self.classes.len());
         for (index, endpoint) in self.endpoints.iter().enumerate().filter(|(_, endpoint)| !endpoint.assumed) {
             let key = endpoint.classes.as_slice();
             // Workloads of the same classes see the same, each without itself.
@@ -350,13 +323,11 @@ impl Connectivity {
                 None => {
                     let mut count = 0;
                     for &class in key {
-                        for (row, at) in self.rows.iter().zip(&mut seen) {
-                            *at = row.at(class as usize);
-                        }
-                        let Some(row) = self.class(class).map(|class| self.row(class.egress)) else {
+                        matrix.look(class as usize, &mut seen);
+                        let Some(row) = self.class(class).map(|class| matrix.row(class.egress)) else {
                             continue;
                         };
-                        if let Some(out) = row.uniform(&all, self.classes.len()).filter(|_| simple) {
+                        if let Some(out) = row.uniform(&self.live, self.classes.len()).filter(|_| simple) {
                             let open = seen
                                 .iter()
                                 .zip(&weights)
@@ -365,12 +336,12 @@ impl Connectivity {
                             continue;
                         }
                         for (column, out) in row.entries(0, self.classes.len()) {
-                            let admitted =
-                                self.classes.get(column).and_then(|class| seen.get(class.ingress as usize));
+                            let Some(destination) = classes.get(column) else { continue };
+                            let admitted = seen.get(destination.ingress as usize);
                             if !admitted.is_some_and(|admitted| meets.check(out, *admitted)) {
                                 continue;
                             }
-                            for member in self.members.get(column).into_iter().flatten() {
+                            for member in &destination.members {
                                 if let Some(stamp) = stamps.get_mut(*member as usize)
                                     && *stamp != index as u32
                                 {
@@ -394,120 +365,54 @@ impl Connectivity {
 
     /// Workloads that may connect to this one, without itself, and on what; the order is that of classes.
     pub fn callers(&self, workload: usize) -> impl Iterator<Item = (usize, ConnSet)> {
+        let matrix = self.matrix();
         self.classes_at(workload).iter().flat_map(move |&class| {
-            let row = self.class(class).map(|class| self.row(class.ingress));
+            let row = self.class(class).map(|class| matrix.row(class.ingress));
             let entries = row.into_iter().flat_map(|row| row.entries(0, self.classes.len()));
             entries.flat_map(move |(column, conn)| {
-                let out = self.classes.get(column).map(|source| self.row(source.egress).at(class as usize));
-                let open = self.conns.get(conn).intersect(self.conns.get(out.unwrap_or_default()));
-                let members = self.members.get(column).filter(|_| !open.is_empty());
-                let others = members.into_iter().flatten().map(|member| *member as usize);
+                let source = self.classes.get(column);
+                let out = source.map(|source| matrix.row(source.egress).at(class as usize));
+                let open = matrix.conns.get(conn).intersect(matrix.conns.get(out.unwrap_or_default()));
+                let members = source.map(|source| source.members.as_slice()).filter(|_| !open.is_empty());
+                let others = members.unwrap_or_default().iter().map(|member| *member as usize);
                 others.filter(move |member| *member != workload).map(move |member| (member, open.clone()))
             })
         })
     }
-
-    /// Why `source` may connect to `destination`: both sides, with the rules that match. For a workload with several
-    /// label sets the decisions of all of them are listed.
-    pub fn explain(&self, source: Peer, destination: Peer) -> Explanation {
-        Explanation {
-            conn: self.between(source, destination),
-            egress: self.side(source, destination, Direction::Egress),
-            ingress: self.side(destination, source, Direction::Ingress),
-        }
-    }
-
-    fn side(&self, subject: Peer, other: Peer, direction: Direction) -> Option<Side> {
-        let Peer::Workload(_) = subject else { return None };
-        let columns: Vec<usize> = match other {
-            Peer::Workload(_) => self.classes_of(other).iter().map(|class| *class as usize).collect(),
-            Peer::Range(_) => self.column(other, direction).into_iter().collect(),
-        };
-        let mut side = Side { isolated: false, conn: ConnSet::none(), decisions: Vec::new() };
-        for class in self.classes_of(subject).iter().filter_map(|class| self.class(*class)) {
-            let row = match direction {
-                Direction::Ingress => class.ingress,
-                Direction::Egress => class.egress,
-            };
-            for column in &columns {
-                side.conn = side.conn.union(self.conns.get(self.row(row).at(*column)));
-            }
-            for policy in self.selecting(class, direction) {
-                side.isolated |= policy.tier.is_none();
-                let before = side.decisions.len();
-                for (index, rule) in policy.rules(direction).unwrap_or_default().iter().enumerate() {
-                    for column in &columns {
-                        if !self.sets.get(rule.peers as usize).is_some_and(|set| set.has(*column)) {
-                            continue;
-                        }
-                        let ports = if direction == Direction::Ingress {
-                            Some(class)
-                        } else {
-                            self.classes.get(*column)
-                        };
-                        let decision = Decision {
-                            policy: policy.key.clone(),
-                            source: policy.source.clone(),
-                            rule: Some(index),
-                            name: rule.name.clone(),
-                            action: action(rule),
-                            conn: self.rule_conn(rule, ports),
-                        };
-                        if !side.decisions.contains(&decision) {
-                            side.decisions.push(decision);
-                        }
-                    }
-                }
-                if policy.tier.is_none() && side.decisions.len() == before {
-                    let decision = Decision {
-                        policy: policy.key.clone(),
-                        source: policy.source.clone(),
-                        rule: None,
-                        name: String::new(),
-                        action: "isolate",
-                        conn: ConnSet::none(),
-                    };
-                    if !side.decisions.contains(&decision) {
-                        side.decisions.push(decision);
-                    }
-                }
-            }
-        }
-        Some(side)
-    }
-
-    fn rule_conn(&self, rule: &CompiledRule, destination: Option<&Class>) -> ConnSet {
-        let fixed = self.conns.get(rule.ports.fixed);
-        let ports = destination.and_then(|class| self.port_sets.get(class.ports as usize));
-        ports.map_or_else(|| fixed.clone(), |ports| fixed.union(&resolve(&rule.ports.named, ports)))
-    }
 }
 
-fn action(rule: &CompiledRule) -> &'static str {
-    match rule.action {
-        Action::Allow => "allow",
-        Action::Deny => "deny",
-        Action::Pass => "pass",
-    }
-}
-
-/// What a difference needs of the inside.
+/// What a difference of two whole views needs of the inside.
 impl Connectivity {
-    /// Ids of this table's sets in the other's.
+    /// Ids of this one's sets in the other's table.
     pub(crate) fn ids_in(&self, other: &Self) -> Vec<Option<ConnId>> {
-        (0..self.conns.len() as u32).map(|id| other.conns.find(self.conns.get(ConnId(id)))).collect()
+        let (ours, theirs) = (&self.matrix().conns, &other.matrix().conns);
+        (0..ours.len() as u32).map(|id| theirs.find(ours.get(ConnId(id)))).collect()
+    }
+
+    /// True when classes have the same numbers in both, if their workloads do.
+    pub(crate) fn same_columns(&self, other: &Self) -> bool {
+        self.classes.len() == other.classes.len() && self.live == other.live
     }
 
     pub(crate) fn classes_at(&self, workload: usize) -> &[u32] {
         self.classes_of(Peer::Workload(workload))
     }
 
+    /// Ranges of the outside: as told or, with `all`, every one that has a column.
+    pub(crate) fn columns_outside(&self, direction: Direction, all: bool) -> &[IpRange] {
+        let table = self.atoms(direction);
+        if all { table.all_ranges() } else { table.ranges() }
+    }
+
+    /// True when IPv6 is told.
+    pub(crate) fn is_wide(&self) -> bool {
+        self.sources.is_wide()
+    }
+
     /// Rows of a workload in a direction, by class.
     pub(crate) fn rows_of(&self, workload: usize, direction: Direction) -> Vec<u32> {
         let classes = self.classes_at(workload).iter().filter_map(|class| self.class(*class));
-        classes
-            .map(|class| if direction == Direction::Ingress { class.ingress } else { class.egress })
-            .collect()
+        classes.map(|class| class.profile(direction)).collect()
     }
 
     /// True when the rows of one connectivity equal those of another, over the columns of classes or of the outside.
@@ -522,49 +427,27 @@ impl Connectivity {
     ) -> bool {
         let count = self.classes.len();
         let (from, to) = if outside { (count, self.width().max(other.width())) } else { (0, count) };
+        let (left, right) = (self.matrix(), other.matrix());
         let same =
-            |(ours, theirs): (&u32, &u32)| self.row(*ours).same_within(other.row(*theirs), ids, from, to);
+            |(ours, theirs): (&u32, &u32)| left.row(*ours).same_within(right.row(*theirs), ids, from, to);
         ours.len() == theirs.len() && ours.iter().zip(theirs).all(same)
     }
 
     fn width(&self) -> usize {
-        self.classes.len() + self.sources.ranges().len().max(self.destinations.ranges().len())
+        self.classes.len() + self.sources.all_ranges().len().max(self.destinations.all_ranges().len())
     }
 
-    /// Columns of the outside whose range is to be kept.
-    pub(crate) fn outside_columns(&self, direction: Direction, keep: impl Fn(&IpRange) -> bool) -> Bits {
-        let count = self.classes.len();
-        let mut bits = Bits::empty(self.width());
-        for (index, range) in self.ranges(direction).iter().enumerate() {
-            if keep(range) {
-                bits.set(count + index);
-            }
-        }
-        bits
-    }
-
-    /// What a workload may exchange with any of the columns.
-    pub(crate) fn with_columns(&self, workload: usize, direction: Direction, columns: &Bits) -> ConnSet {
-        let mut all = ConnSet::none();
-        for row in self.rows_of(workload, direction) {
-            for conn in self.row(row).sets_at(columns) {
-                all = all.union(self.conns.get(conn));
-            }
-        }
-        all
-    }
-
-    /// The set of an id of this connectivity.
-    pub(crate) fn conn(&self, id: ConnId) -> &ConnSet {
-        self.conns.get(id)
+    /// The set of an id that [`Connectivity::dense`] gave.
+    pub(crate) fn matrix_conn(&self, id: ConnId) -> &ConnSet {
+        self.matrix().conns.get(id)
     }
 
     /// The rows by range of the outside.
     pub(crate) fn dense_outside(&self, rows: &[u32], direction: Direction) -> Vec<Vec<ConnId>> {
         let count = self.classes.len();
         let expand = |row: &u32| {
-            let mut dense = vec![ConnId::NONE; self.ranges(direction).len()];
-            for (column, conn) in self.row(*row).entries(count, usize::MAX) {
+            let mut dense = vec![ConnId::NONE; self.atoms(direction).all_ranges().len()];
+            for (column, conn) in self.matrix().row(*row).entries(count, usize::MAX) {
                 if let Some(cell) = dense.get_mut(column - count) {
                     *cell = conn;
                 }
@@ -578,7 +461,7 @@ impl Connectivity {
     pub(crate) fn dense(&self, rows: &[u32]) -> Vec<Vec<ConnId>> {
         let expand = |row: &u32| {
             let mut dense = vec![ConnId::NONE; self.classes.len()];
-            for (column, conn) in self.row(*row).entries(0, self.classes.len()) {
+            for (column, conn) in self.matrix().row(*row).entries(0, self.classes.len()) {
                 if let Some(cell) = dense.get_mut(column) {
                     *cell = conn;
                 }
@@ -589,9 +472,86 @@ impl Connectivity {
     }
 }
 
+/// What judging exposure needs of the inside.
+impl Connectivity {
+    /// Columns of the outside whose range is to be kept.
+    pub(crate) fn outside_columns(&self, direction: Direction, keep: impl Fn(&IpRange) -> bool) -> Bits {
+        let table = self.atoms(direction);
+        let mut bits = Bits::default();
+        for (range, slot) in table.all_ranges().iter().zip(table.slots()) {
+            if keep(range) {
+                bits.set(*slot as usize);
+            }
+        }
+        bits
+    }
+
+    /// What a workload may exchange with any of the columns of the outside.
+    pub(crate) fn with_outside(
+        &self,
+        workload: usize,
+        direction: Direction,
+        columns: &Bits,
+        conns: &mut ConnTable,
+    ) -> ConnSet {
+        let mut all = ConnId::NONE;
+        for class in self.classes_at(workload) {
+            let Some(profile) = self.profile_of(*class, direction) else { continue };
+            for (conn, _) in self.evaluate(profile, Space::Outside, columns, conns) {
+                all = conns.union(all, conn);
+            }
+        }
+        conns.get(all).clone()
+    }
+
+    /// Classes from which a workload's policies admit anything.
+    pub(crate) fn admitted_classes(&self, workload: usize, conns: &mut ConnTable) -> Bits {
+        let mut all = Bits::default();
+        for class in self.classes_at(workload) {
+            let Some(profile) = self.profile_of(*class, Direction::Ingress) else { continue };
+            for (_, columns) in self.evaluate(profile, Space::Classes, &self.live, conns) {
+                all.add(&columns);
+            }
+        }
+        all
+    }
+
+    /// Workloads of a class.
+    pub(crate) fn members(&self, class: usize) -> &[u32] {
+        self.classes.get(class).map(|class| class.members.as_slice()).unwrap_or_default()
+    }
+
+    /// Numbers of the workloads by printed name.
+    pub(crate) fn order(&self) -> &[u32] {
+        &self.order
+    }
+
+    /// Numbers of the assumed peers.
+    pub(crate) fn assumed(&self) -> Vec<u32> {
+        let endpoints = self.endpoints.iter().enumerate();
+        endpoints.filter(|(_, endpoint)| endpoint.assumed).map(|(index, _)| index as u32).collect()
+    }
+
+    /// True when the outside has the same columns in both, as far as that is cheap to tell.
+    pub(crate) fn shares_outside(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.sources, &other.sources) && Arc::ptr_eq(&self.destinations, &other.destinations)
+    }
+}
+
+impl Matrix {
+    /// What every row of ingress has at a column, by profile.
+    fn look(&self, column: usize, seen: &mut [ConnId]) {
+        for &profile in &self.ingress {
+            if let (Some(row), Some(at)) = (self.rows.get(profile as usize), seen.get_mut(profile as usize)) {
+                *at = Row::at(row, column);
+            }
+        }
+    }
+}
+
 /// Remembers whether two interned sets have anything in common.
 struct Meets<'a> {
-    connectivity: &'a Connectivity,
+    conns: &'a ConnTable,
     memo: FxHashMap<(ConnId, ConnId), bool>,
 }
 
@@ -600,10 +560,10 @@ impl Meets<'_> {
         match (a, b) {
             (ConnId::NONE, _) | (_, ConnId::NONE) => false,
             (ConnId::ALL, _) | (_, ConnId::ALL) => true,
-            _ => *self.memo.entry((a, b)).or_insert_with(|| {
-                let conns = &self.connectivity.conns;
-                !conns.get(a).intersect(conns.get(b)).is_empty()
-            }),
+            _ => *self
+                .memo
+                .entry((a, b))
+                .or_insert_with(|| !self.conns.get(a).intersect(self.conns.get(b)).is_empty()),
         }
     }
 }

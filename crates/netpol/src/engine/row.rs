@@ -1,31 +1,7 @@
-//! One row: the connections that a direction profile allows with every column.
+//! One row, materialised: the connections that a direction profile allows with every column.
 
 use crate::bits::Bits;
-use crate::conn::{ConnId, ConnTable};
-use crate::objects::{Action, Tier};
-
-/// Index of an interned set of columns.
-pub(crate) type PeerSet = u32;
-
-/// One resolved rule of an administrator's policy, in order of evaluation.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) struct AdminEntry {
-    pub(crate) tier: Tier,
-    pub(crate) action: Action,
-    pub(crate) peers: PeerSet,
-    pub(crate) conn: ConnId,
-}
-
-/// Everything that decides one direction of a class; classes with equal profiles share a row.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(crate) struct Profile {
-    /// Some NetworkPolicy selects the class in this direction.
-    pub(crate) isolated: bool,
-    /// Allowed by NetworkPolicies: sorted, without duplicates.
-    pub(crate) allowed: Vec<(PeerSet, ConnId)>,
-    /// Rules of the administrator's tiers, in order.
-    pub(crate) admin: Vec<AdminEntry>,
-}
+use crate::conn::ConnId;
 
 /// The connections of every column, in whichever form is smallest. Columns that are not there have none.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,7 +19,7 @@ type Entries<'a> = Box<dyn Iterator<Item = (usize, ConnId)> + 'a>;
 
 impl Row {
     /// From a partition; `width` is the number of columns.
-    fn pack(cells: Vec<(ConnId, Bits)>, width: usize) -> Self {
+    pub(super) fn pack(cells: Vec<(ConnId, Bits)>, width: usize) -> Self {
         let columns: usize = cells.iter().map(|(_, bits)| bits.count()).sum();
         let (split, sparse, dense) = (cells.len() * width.div_ceil(8), columns * 8, width * 4);
         if split <= sparse.min(dense) {
@@ -111,19 +87,6 @@ impl Row {
         cells.iter().find(|(_, bits)| bits.same_within(all, 0, to)).map(|(conn, _)| *conn)
     }
 
-    /// The sets of some columns.
-    pub(crate) fn sets_at(&self, columns: &Bits) -> Vec<ConnId> {
-        let mut found: Vec<ConnId> = match self {
-            Self::Cells(cells) => {
-                cells.iter().filter(|(_, bits)| bits.meets(columns)).map(|(conn, _)| *conn).collect()
-            }
-            Self::Sparse(_) | Self::Dense(_) => columns.iter().map(|column| self.at(column)).collect(),
-        };
-        found.sort_unstable();
-        found.dedup();
-        found
-    }
-
     /// True when both have the same in `from..to`; `ids` are this one's sets in the other's table. May say no where
     /// the forms differ.
     pub(crate) fn same_within(&self, other: &Self, ids: &[Option<ConnId>], from: usize, to: usize) -> bool {
@@ -148,115 +111,6 @@ impl Row {
             _ => false,
         }
     }
-}
-
-/// Columns by key, disjoint; few keys, so a list.
-struct Cells<K>(Vec<(K, Bits)>);
-
-impl<K: Copy + PartialEq> Cells<K> {
-    fn new(key: K, columns: Bits) -> Self {
-        Self(vec![(key, columns)])
-    }
-
-    /// Moves the columns of `peers` to the key that `change` gives.
-    fn shift(&mut self, peers: &Bits, mut change: impl FnMut(K) -> K) {
-        let mut moved: Vec<(K, Bits)> = Vec::new();
-        for (key, columns) in &mut self.0 {
-            if !columns.meets(peers) {
-                continue;
-            }
-            let next = change(*key);
-            if next != *key {
-                moved.push((next, columns.and(peers)));
-                columns.remove(peers);
-            }
-        }
-        if moved.is_empty() {
-            return;
-        }
-        self.0.retain(|(_, columns)| !columns.is_empty());
-        for (key, columns) in moved {
-            self.put(key, columns);
-        }
-    }
-
-    fn put(&mut self, key: K, columns: Bits) {
-        match self.0.iter_mut().find(|(known, _)| *known == key) {
-            Some((_, known)) => known.add(&columns),
-            None => self.0.push((key, columns)),
-        }
-    }
-}
-
-/// Ports already decided by a tier: allowed, denied, passed on.
-type Decided = (ConnId, ConnId, ConnId);
-
-fn fold(
-    entries: &[AdminEntry],
-    tier: Tier,
-    sets: &[Bits],
-    columns: &Bits,
-    conns: &mut ConnTable,
-) -> Cells<Decided> {
-    let none = (ConnId::NONE, ConnId::NONE, ConnId::NONE);
-    let mut cells = Cells::new(none, columns.clone());
-    for entry in entries.iter().filter(|entry| entry.tier == tier) {
-        let Some(peers) = sets.get(entry.peers as usize) else { continue };
-        cells.shift(peers, |(allowed, denied, passed)| {
-            let decided = conns.union(allowed, denied);
-            let decided = conns.union(decided, passed);
-            let fresh = conns.subtract(entry.conn, decided);
-            match entry.action {
-                Action::Allow => (conns.union(allowed, fresh), denied, passed),
-                Action::Deny => (allowed, conns.union(denied, fresh), passed),
-                Action::Pass => (allowed, denied, conns.union(passed, fresh)),
-            }
-        });
-    }
-    cells
-}
-
-/// Evaluates a profile over `columns`: administrator's tier, then NetworkPolicies, then the baseline, then allow.
-pub(crate) fn evaluate(
-    profile: &Profile,
-    sets: &[Bits],
-    columns: &Bits,
-    width: usize,
-    conns: &mut ConnTable,
-) -> Row {
-    // What is left after the administrator's tier goes to this one: allowed by it.
-    let mut middle: Cells<ConnId>;
-    if profile.isolated {
-        middle = Cells::new(ConnId::NONE, columns.clone());
-        for &(peers, conn) in &profile.allowed {
-            if let Some(peers) = sets.get(peers as usize) {
-                middle.shift(peers, |known| conns.union(known, conn));
-            }
-        }
-    } else {
-        middle = Cells(Vec::new());
-        for ((_, denied, _), bits) in fold(&profile.admin, Tier::Baseline, sets, columns, conns).0 {
-            middle.put(conns.subtract(ConnId::ALL, denied), bits);
-        }
-    }
-    let mut row: Cells<ConnId> = Cells(Vec::new());
-    if profile.admin.iter().any(|entry| entry.tier == Tier::Admin) {
-        for ((allowed, denied, _), bits) in fold(&profile.admin, Tier::Admin, sets, columns, conns).0 {
-            let decided = conns.union(allowed, denied);
-            let rest = conns.subtract(ConnId::ALL, decided);
-            for (conn, inner) in &middle.0 {
-                if inner.meets(&bits) {
-                    let open = conns.intersect(rest, *conn);
-                    row.put(conns.union(allowed, open), inner.and(&bits));
-                }
-            }
-        }
-    } else {
-        row = middle;
-    }
-    row.0.retain(|(conn, columns)| *conn != ConnId::NONE && !columns.is_empty());
-    row.0.sort_by_key(|(conn, _)| *conn);
-    Row::pack(row.0, width)
 }
 
 #[cfg(test)]
@@ -286,15 +140,12 @@ mod tests {
             columns in proptest::collection::vec(0u32..5, WIDTH),
             other in proptest::collection::vec(0u32..5, WIDTH),
             (from, to) in (0usize..WIDTH, 0usize..WIDTH),
-            asked in proptest::collection::vec(0usize..WIDTH, 0..9),
         ) {
             let forms = |columns: &[u32]| {
                 let cells = cells(columns);
                 [Row::sparse(&cells), Row::dense(&cells, WIDTH), Row::Cells(cells)]
             };
             let ids: Vec<Option<ConnId>> = (0..6).map(|id| Some(ConnId(id))).collect();
-            let mut bits = Bits::empty(WIDTH);
-            asked.iter().for_each(|column| bits.set(*column));
             for (row, twin) in forms(&columns).iter().zip(forms(&other)) {
                 for (column, conn) in columns.iter().enumerate() {
                     proptest::prop_assert_eq!(row.at(column), ConnId(*conn));
@@ -305,13 +156,6 @@ mod tests {
                     .filter_map(|column| columns.get(column).filter(|conn| **conn > 0).map(|conn| (column, ConnId(*conn))))
                     .collect();
                 proptest::prop_assert_eq!(entries, expected);
-                let mut sets: Vec<_> = asked.iter().filter_map(|column| columns.get(*column)).map(|conn| ConnId(*conn)).collect();
-                sets.sort_unstable();
-                sets.dedup();
-                let mut found = row.sets_at(&bits);
-                found.retain(|conn| *conn != ConnId::NONE);
-                sets.retain(|conn| *conn != ConnId::NONE);
-                proptest::prop_assert_eq!(found, sets);
                 let same = from >= to || columns.get(from..to) == other.get(from..to);
                 proptest::prop_assert_eq!(row.same_within(&twin, &ids, from, to.max(from)), same);
                 proptest::prop_assert!(row.same_within(row, &ids, 0, WIDTH));

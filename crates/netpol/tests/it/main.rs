@@ -6,5 +6,6 @@ mod conformance;
 mod effects;
 mod exposure;
 mod hostile;
+mod live;
 mod oracle;
 mod semantics;

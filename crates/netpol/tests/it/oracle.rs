@@ -242,14 +242,14 @@ fn selects(selector: &Selector, labels: &Labels) -> bool {
 
 const KEYS: [&str; 3] = ["app", "tier", "env"];
 const VALUES: [&str; 3] = ["a", "b", "c"];
-const SPACES: [&str; 3] = ["red", "green", "blue"];
+pub(crate) const SPACES: [&str; 3] = ["red", "green", "blue"];
 const BLOCKS: [&str; 7] =
     ["10.0.0.0/8", "10.0.0.0/30", "10.0.0.2/32", "0.0.0.0/0", "192.0.2.0/24", "2001:db8::/32", "::/0"];
 const ADDRESSES: [&str; 6] = ["10.0.0.1", "10.0.0.9", "192.0.2.77", "8.8.8.8", "2001:db8::1", "2606:4700::1"];
-const PORTS: [u16; 5] = [79, 80, 81, 443, 8080];
+pub(crate) const PORTS: [u16; 5] = [79, 80, 81, 443, 8080];
 const NAMES: [&str; 2] = ["web", "dns"];
 
-fn labels() -> impl Strategy<Value = Labels> {
+pub(crate) fn labels() -> impl Strategy<Value = Labels> {
     proptest::collection::btree_map(
         proptest::sample::select(KEYS.as_slice()).prop_map(str::to_owned),
         proptest::sample::select(VALUES.as_slice()).prop_map(str::to_owned),
@@ -323,7 +323,7 @@ fn policy_rule() -> impl Strategy<Value = PolicyRule> {
         .prop_map(|(peers, ports)| PolicyRule { peers, ports })
 }
 
-fn network_policy(index: usize) -> impl Strategy<Value = Object> {
+pub(crate) fn network_policy(index: usize) -> impl Strategy<Value = Object> {
     let rules = || proptest::option::weighted(0.7, proptest::collection::vec(policy_rule(), 0..3));
     (proptest::sample::select(SPACES.as_slice()), selector(), rules(), rules()).prop_map(
         move |(namespace, pods, ingress, egress)| {
@@ -337,7 +337,7 @@ fn network_policy(index: usize) -> impl Strategy<Value = Object> {
     )
 }
 
-fn admin_policy(index: usize) -> impl Strategy<Value = Object> {
+pub(crate) fn admin_policy(index: usize) -> impl Strategy<Value = Object> {
     let peer = prop_oneof![
         3 => (namespace_selector(), proptest::option::of(selector())).prop_map(|(namespaces, pods)| AdminPeer::Pods { namespaces, pods }),
         1 => proptest::collection::vec(block().prop_map(|block| block.cidr), 1..3).prop_map(AdminPeer::Networks),
@@ -384,7 +384,7 @@ fn admin_policy(index: usize) -> impl Strategy<Value = Object> {
     )
 }
 
-fn pod(index: usize) -> impl Strategy<Value = Object> {
+pub(crate) fn pod(index: usize) -> impl Strategy<Value = Object> {
     let port = (
         proptest::option::of(proptest::sample::select(NAMES.as_slice())),
         protocol(),
@@ -424,7 +424,7 @@ fn pod(index: usize) -> impl Strategy<Value = Object> {
     )
 }
 
-fn namespace(name: &'static str) -> impl Strategy<Value = Object> {
+pub(crate) fn namespace(name: &'static str) -> impl Strategy<Value = Object> {
     labels().prop_map(move |labels| {
         Object::Namespace(Namespace { meta: Meta { name: name.into(), labels, ..Meta::default() } })
     })

@@ -1,0 +1,289 @@
+//! A resident cluster against a cold build: after any sequence of changes the two are the same, and so are the
+//! differences that they tell.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use plimsoll_netpol::conn::{ConnSet, Protocol};
+use plimsoll_netpol::diff::{Snapshot, diff_snapshots};
+use plimsoll_netpol::engine::{BlockPods, Connectivity, Direction, Options, Peer};
+use plimsoll_netpol::exposure::{WorkloadExposure, exposures};
+use plimsoll_netpol::live::{Change, Delta, Live};
+use plimsoll_netpol::objects::{
+    BackendPort, Ingress, IngressBackend, Meta, Object, ObjectKey, Other, OwnerRef, Service, ServicePort,
+    ServiceType, WorkloadKind,
+};
+use plimsoll_netpol::state::{ClusterState, Scope};
+use proptest::prelude::*;
+
+use crate::oracle::{PORTS, SPACES, admin_policy, labels, namespace, network_policy, pod};
+
+/// The pods of a Deployment through a ReplicaSet, each of the three in view or not.
+fn nested() -> impl Strategy<Value = Object> {
+    (pod(9), 0usize..4, labels()).prop_map(|(object, what, labels)| {
+        let Object::Workload(mut workload) = object else { unreachable!() };
+        let owner = |kind: &str, name: &str| {
+            vec![OwnerRef { kind: kind.into(), name: name.into(), controller: true }]
+        };
+        let (kind, name, owners) = match what {
+            0 => (WorkloadKind::Deployment, "web", Vec::new()),
+            1 => (WorkloadKind::ReplicaSet, "web-abc", owner("Deployment", "web")),
+            2 => (WorkloadKind::Pod, "web-abc-x", owner("ReplicaSet", "web-abc")),
+            _ => (WorkloadKind::Pod, "web-abc-y", owner("ReplicaSet", "web-abc")),
+        };
+        workload.meta = Meta { namespace: "red".into(), name: name.into(), owners, ..Meta::default() };
+        workload.kind = kind;
+        workload.pod_labels.extend(labels);
+        if kind == WorkloadKind::Pod {
+            workload.pod_labels.insert("pod-template-hash".into(), "abc".into());
+        }
+        Object::Workload(workload)
+    })
+}
+
+fn controller() -> impl Strategy<Value = Object> {
+    pod(8).prop_map(|object| {
+        let Object::Workload(mut workload) = object else { unreachable!() };
+        workload.meta.namespace = "ingress-nginx".into();
+        workload.pod_labels.insert("app.kubernetes.io/name".into(), "ingress-nginx".into());
+        Object::Workload(workload)
+    })
+}
+
+fn service(index: usize) -> impl Strategy<Value = Object> {
+    let kind = proptest::sample::select(
+        [ServiceType::ClusterIp, ServiceType::NodePort, ServiceType::LoadBalancer].as_slice(),
+    );
+    (
+        proptest::sample::select(SPACES.as_slice()),
+        labels(),
+        kind,
+        any::<bool>(),
+        proptest::sample::select(PORTS.as_slice()),
+    )
+        .prop_map(move |(namespace, selector, kind, local_traffic, port)| {
+            Object::Service(Service {
+                meta: Meta { namespace: namespace.into(), name: format!("svc{index}"), ..Meta::default() },
+                selector,
+                ports: vec![ServicePort {
+                    name: None,
+                    protocol: Protocol::Tcp,
+                    port,
+                    target: None,
+                    node_port: None,
+                }],
+                kind,
+                external_ips: Vec::new(),
+                local_traffic,
+                source_ranges: Vec::new(),
+                internal: false,
+            })
+        })
+}
+
+fn ingress() -> impl Strategy<Value = Object> {
+    (proptest::sample::select(SPACES.as_slice()), proptest::collection::vec(0usize..3, 1..3)).prop_map(
+        |(namespace, services)| {
+            let backends = services
+                .into_iter()
+                .map(|index| IngressBackend { service: format!("svc{index}"), port: BackendPort::Any });
+            Object::Ingress(Ingress {
+                meta: Meta { namespace: namespace.into(), name: "ing".into(), ..Meta::default() },
+                class: None,
+                hosts: Vec::new(),
+                tls: false,
+                backends: backends.collect(),
+            })
+        },
+    )
+}
+
+fn foreign_policy() -> impl Strategy<Value = Object> {
+    Just(Object::Other(Other {
+        kind: "cilium.io/CiliumNetworkPolicy".into(),
+        meta: Meta { namespace: "red".into(), name: "l7".into(), ..Meta::default() },
+        policy: true,
+    }))
+}
+
+fn object() -> BoxedStrategy<Object> {
+    prop_oneof![
+        6 => (1usize..5).prop_flat_map(pod),
+        3 => nested(),
+        1 => controller(),
+        7 => (0usize..4).prop_flat_map(network_policy),
+        4 => (0usize..3).prop_flat_map(admin_policy),
+        2 => proptest::sample::select(SPACES.as_slice()).prop_flat_map(namespace),
+        2 => (0usize..3).prop_flat_map(service),
+        1 => ingress(),
+        1 => foreign_policy(),
+    ]
+    .boxed()
+}
+
+/// What to do next; an index picks from what is there.
+#[derive(Debug, Clone)]
+enum Step {
+    Apply(Object),
+    Delete(usize),
+    Namespace(&'static str, Vec<Object>),
+    Several(Vec<Object>, usize),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        8 => object().prop_map(Step::Apply),
+        3 => any::<usize>().prop_map(Step::Delete),
+        1 => (proptest::sample::select(SPACES.as_slice()), proptest::collection::vec(object(), 0..5))
+            .prop_map(|(name, objects)| Step::Namespace(name, objects)),
+        1 => (proptest::collection::vec(object(), 1..6), any::<usize>())
+            .prop_map(|(objects, gone)| Step::Several(objects, gone)),
+    ]
+}
+
+fn pick(state: &ClusterState, index: usize) -> Option<ObjectKey> {
+    let count = state.len().max(1);
+    state.objects().nth(index % count).map(Object::key)
+}
+
+fn changes(step: Step, state: &ClusterState) -> Vec<Change> {
+    match step {
+        Step::Apply(object) => vec![Change::Apply(object)],
+        Step::Delete(index) => pick(state, index).map(Change::Delete).into_iter().collect(),
+        Step::Namespace(name, objects) => vec![Change::Replace(Scope::Namespace(name.into()), objects)],
+        Step::Several(objects, gone) => {
+            let gone = pick(state, gone).map(Change::Delete);
+            gone.into_iter().chain(objects.into_iter().map(Change::Apply)).collect()
+        }
+    }
+}
+
+type Named = BTreeMap<(String, String), ConnSet>;
+
+fn names(connectivity: &Connectivity) -> BTreeSet<String> {
+    let real = connectivity.endpoints().iter().filter(|endpoint| !endpoint.assumed);
+    real.map(ToString::to_string).collect()
+}
+
+fn rows(connectivity: &Connectivity) -> Named {
+    let name = |peer: Peer| match peer {
+        Peer::Workload(index) => connectivity.endpoints()[index].to_string(),
+        Peer::Range(range) => range.to_string(),
+    };
+    let rows = connectivity.rows();
+    rows.iter().map(|(source, destination, conn)| ((name(source), name(destination)), conn.clone())).collect()
+}
+
+fn ways(snapshot: &Snapshot) -> BTreeMap<String, ConnSet> {
+    let name = |index: &usize| snapshot.connectivity.endpoints()[*index].to_string();
+    snapshot.ingress.iter().map(|(index, conn)| (name(index), conn.clone())).collect()
+}
+
+fn by_name(exposures: Vec<WorkloadExposure>) -> BTreeMap<String, WorkloadExposure> {
+    exposures
+        .into_iter()
+        .map(|exposure| (format!("{}/{}[{}]", exposure.namespace, exposure.name, exposure.kind), exposure))
+        .collect()
+}
+
+fn selected(connectivity: &Connectivity) -> BTreeMap<String, Vec<String>> {
+    let mut found = BTreeMap::new();
+    for (index, endpoint) in connectivity.endpoints().iter().enumerate().filter(|(_, e)| !e.assumed) {
+        for direction in [Direction::Ingress, Direction::Egress] {
+            let keys = connectivity.selected_by(index, direction).iter().map(ToString::to_string).collect();
+            found.insert(format!("{endpoint} {direction:?}"), keys);
+        }
+    }
+    found
+}
+
+fn same(live: &Live, cold: &Snapshot, options: &Options) -> Result<(), TestCaseError> {
+    let now = live.snapshot();
+    let (ours, theirs) = (now.connectivity(), cold.connectivity.as_ref());
+    prop_assert_eq!(&now.snapshot.state, &cold.state);
+    prop_assert_eq!(names(ours), names(theirs));
+    for direction in [Direction::Ingress, Direction::Egress] {
+        prop_assert_eq!(ours.ranges(direction), theirs.ranges(direction));
+    }
+    prop_assert_eq!(rows(ours), rows(theirs));
+    prop_assert_eq!(selected(ours), selected(theirs));
+    prop_assert_eq!(ours.warnings(), theirs.warnings());
+    prop_assert_eq!(ways(&now.snapshot), ways(cold));
+    prop_assert_eq!(now.exposures(), exposures(&cold.state, theirs, options));
+    Ok(())
+}
+
+/// The delta against the difference of two cold builds, and of the two snapshots that it stands between.
+fn exact(delta: &Delta, before: &Snapshot, after: &Snapshot, options: &Options) -> Result<(), TestCaseError> {
+    let told = delta.connections();
+    prop_assert_eq!(&told, &diff_snapshots(before, after, false));
+    prop_assert_eq!(&told, &diff_snapshots(&delta.before().snapshot, &delta.after().snapshot, false));
+    let of = |snapshot: &Snapshot| by_name(exposures(&snapshot.state, &snapshot.connectivity, options));
+    let (old, new) = (of(before), of(after));
+    let (changed, recounted) = (delta.exposures(), delta.recounted());
+    let listed: BTreeMap<String, (Option<WorkloadExposure>, Option<WorkloadExposure>)> = changed
+        .into_iter()
+        .chain(recounted)
+        .map(|change| (change.name(), (change.before, change.after)))
+        .collect();
+    let keys: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
+    let expected: BTreeMap<String, (Option<WorkloadExposure>, Option<WorkloadExposure>)> = keys
+        .into_iter()
+        .map(|name| (name.clone(), (old.get(name).cloned(), new.get(name).cloned())))
+        .filter(|(_, (old, new))| old != new)
+        .collect();
+    prop_assert_eq!(listed, expected);
+    Ok(())
+}
+
+fn run(first: Vec<Object>, steps: Vec<Step>, options: &Options) -> Result<(), TestCaseError> {
+    let mut live = Live::new(ClusterState::from(first), options);
+    let mut before = Snapshot::new(Arc::new(live.snapshot().snapshot.state.as_ref().clone()), options);
+    same(&live, &before, options)?;
+    for step in steps {
+        let state = Arc::clone(&live.snapshot().snapshot.state);
+        let delta = live.changes(changes(step, &state));
+        let state = live.snapshot().snapshot.state.as_ref().clone();
+        let after = Snapshot::new(Arc::new(state), options);
+        same(&live, &after, options)?;
+        exact(&delta, &before, &after, options)?;
+        before = after;
+    }
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_sequence_of_changes_gives_what_a_cold_build_gives(
+        first in proptest::collection::vec(object(), 0..12),
+        steps in proptest::collection::vec(step(), 1..14),
+        mode in 0usize..6,
+    ) {
+        let block_pods = [BlockPods::Never, BlockPods::Match, BlockPods::Unknown][mode % 3];
+        run(first, steps, &Options { block_pods, np_guard: mode == 3 })?;
+    }
+}
+
+#[test]
+fn a_kept_snapshot_does_not_change() {
+    let options = Options::default();
+    let pod = |name: &str, app: &str| {
+        let yaml = format!(
+            "{{apiVersion: v1, kind: Pod, metadata: {{name: {name}, namespace: shop, labels: {{app: {app}}}}}}}"
+        );
+        plimsoll_netpol::objects::parse_documents(yaml.as_bytes(), plimsoll_netpol::objects::Format::Yaml)
+            .unwrap()
+            .remove(0)
+    };
+    let mut live = Live::new(ClusterState::from(vec![pod("a", "one"), pod("b", "two")]), &options);
+    let kept = live.snapshot();
+    let known = rows(kept.connectivity());
+    let delta = live.change(Change::Delete(pod("b", "two").key()));
+    assert_eq!(delta.connections().workloads_removed, ["shop/b[Pod]"]);
+    assert!(live.change(Change::Apply(pod("a", "one"))).is_empty(), "the same again");
+    let same_class = live.change(Change::Apply(pod("c", "one")));
+    assert!(!same_class.is_empty());
+    assert_eq!(rows(kept.connectivity()), known);
+}
