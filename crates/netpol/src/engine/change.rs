@@ -264,7 +264,7 @@ impl Engine {
     }
 
     fn change_workload(&mut self, identity: &Identity, state: &ClusterState) {
-        let endpoint = self.groups.endpoint(identity, state);
+        let endpoint = self.groups.endpoint(identity, state, self.pod_blocks > 0);
         let known = self.endpoint_ids.get(identity).copied();
         match (known, endpoint) {
             (Some(id), Some(endpoint)) => self.settle_endpoint(id, Some(endpoint), state),

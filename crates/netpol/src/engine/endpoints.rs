@@ -281,8 +281,14 @@ impl Groups {
         touched
     }
 
-    /// The workload of an identity as the state describes it; none when no object makes it up.
-    pub(super) fn endpoint(&self, identity: &Identity, state: &ClusterState) -> Option<Endpoint> {
+    /// The workload of an identity as the state describes it; none when no object makes it up. Addresses of pods are
+    /// told apart only where blocks may match them.
+    pub(super) fn endpoint(
+        &self,
+        identity: &Identity,
+        state: &ClusterState,
+        with_addresses: bool,
+    ) -> Option<Endpoint> {
         let members: Vec<&Workload> = self
             .members
             .get(identity)?
@@ -292,7 +298,7 @@ impl Groups {
                 _ => None,
             })
             .collect();
-        (!members.is_empty()).then(|| endpoint(identity.clone(), &members))
+        (!members.is_empty()).then(|| endpoint(identity.clone(), &members, with_addresses))
     }
 
     /// Climbs to the topmost owner, at most as far as Kubernetes' own controllers nest.
@@ -362,7 +368,7 @@ fn np_guard_identity(workload: &Workload) -> Option<Identity> {
     })
 }
 
-fn endpoint((namespace, name, kind): Identity, members: &[&Workload]) -> Endpoint {
+fn endpoint((namespace, name, kind): Identity, members: &[&Workload], with_addresses: bool) -> Endpoint {
     let mut variants: Vec<Variant> = Vec::new();
     let mut seen: FxHashSet<Variant> = FxHashSet::default();
     for workload in members {
@@ -376,11 +382,23 @@ fn endpoint((namespace, name, kind): Identity, members: &[&Workload]) -> Endpoin
             labels: workload.pod_labels.clone(),
             named_ports,
             host_network: workload.host_network,
-            addresses: workload.pod_ips.clone(),
+            addresses: if with_addresses { workload.pod_ips.clone() } else { Vec::new() },
         };
         if seen.insert(variant.clone()) {
             variants.push(variant);
         }
+    }
+    if with_addresses {
+        // Where the pods of a template are in view, their addresses are known: the template says nothing more.
+        let pods: Vec<Variant> = variants.iter().filter(|pod| !pod.addresses.is_empty()).cloned().collect();
+        variants.retain(|variant| {
+            let stands_for = |pod: &Variant| {
+                pod.named_ports == variant.named_ports
+                    && pod.host_network == variant.host_network
+                    && variant.labels.iter().all(|(key, value)| pod.labels.get(key) == Some(value))
+            };
+            !variant.addresses.is_empty() || !pods.iter().any(stands_for)
+        });
     }
     let mut pod_labels: Vec<Labels> = Vec::new();
     let mut seen: FxHashSet<&Labels> = FxHashSet::default();

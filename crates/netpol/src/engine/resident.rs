@@ -210,8 +210,12 @@ impl Engine {
         self.view.destinations = Arc::new(destinations.table(families));
         self.widen();
 
-        let mut found: Vec<Endpoint> =
-            self.groups.identities().filter_map(|identity| self.groups.endpoint(identity, state)).collect();
+        let pod_addresses = self.pod_blocks > 0;
+        let mut found: Vec<Endpoint> = self
+            .groups
+            .identities()
+            .filter_map(|identity| self.groups.endpoint(identity, state, pod_addresses))
+            .collect();
         found.sort_by(|a, b| a.printed.cmp(&b.printed));
         self.view.order = Arc::new((0..found.len() as u32).collect());
         let workloads = found.len();
