@@ -32,7 +32,8 @@ async fn main() {
         let log = log.clone();
         async move {
             let mut file = std::fs::OpenOptions::new().create(true).append(true).open(log).unwrap();
-            writeln!(file, "{input}").unwrap();
+            // One write, so that lines of jobs that run at once stay whole.
+            file.write_all(format!("{input}\n").as_bytes()).unwrap();
             if input.starts_with("abort") {
                 std::process::abort();
             }
