@@ -120,6 +120,9 @@ pub struct ComponentKey {
     /// Architecture of a distribution package; empty elsewhere.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub arch: String,
+    /// Module and stream that an RPM package was built for (`nodejs:18`); empty for all others.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub stream: String,
 }
 
 /// The source package that a distribution package was built from.
@@ -130,7 +133,8 @@ pub struct SourcePackage {
 }
 
 impl ComponentKey {
-    /// The stable text of this key: fields percent-encoded, joined by `|`. Its order is no version order.
+    /// The stable text of this key: fields percent-encoded, joined by `|`, a stream only where there is one. Its order is
+    /// no version order.
     pub fn id(&self) -> String {
         let source = self.source.as_ref();
         let release = self.package.release.as_ref();
@@ -143,7 +147,11 @@ impl ComponentKey {
             source.map_or("", |s| s.name.as_str()),
             source.map_or("", |s| s.version.as_str()),
             &self.arch,
+            &self.stream,
         ];
+        let fields = fields
+            .split_last()
+            .map_or(&fields[..], |(last, rest)| if last.is_empty() { rest } else { &fields });
         let mut text = String::with_capacity(96);
         for (n, field) in fields.iter().enumerate() {
             if n > 0 {
@@ -167,6 +175,7 @@ impl ComponentKey {
         let (release_id, release_version) = (fields.next()?, fields.next()?);
         let (name, version) = (fields.next()?, fields.next()?);
         let (source_name, source_version, arch) = (fields.next()?, fields.next()?, fields.next()?);
+        let stream = fields.next().unwrap_or_default();
         if fields.next().is_some() {
             return None;
         }
@@ -174,7 +183,7 @@ impl ComponentKey {
             (!release_id.is_empty()).then_some(Release { id: release_id, version: release_version });
         let source =
             (!source_name.is_empty()).then_some(SourcePackage { name: source_name, version: source_version });
-        Some(Self { package: PackageKey { ecosystem, release, name }, version, source, arch })
+        Some(Self { package: PackageKey { ecosystem, release, name }, version, source, arch, stream })
     }
 }
 
@@ -185,10 +194,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn component_ids_round_trip(name in ".{1,20}", version in ".{1,20}", source in proptest::option::of((".{1,9}", ".{0,9}")), arch in "[a-z0-9%|]{0,5}") {
+        fn component_ids_round_trip(name in ".{1,20}", version in ".{1,20}", source in proptest::option::of((".{1,9}", ".{0,9}")), arch in "[a-z0-9%|]{0,5}", stream in "[a-z0-9:|]{0,5}") {
             let key = ComponentKey {
                 package: PackageKey { ecosystem: Ecosystem::Deb, release: Some(Release { id: "debian".into(), version: "12".into() }), name },
-                version, source: source.map(|(name, version)| SourcePackage { name, version }), arch,
+                version, source: source.map(|(name, version)| SourcePackage { name, version }), arch, stream,
             };
             prop_assert_eq!(ComponentKey::from_id(&key.id()), Some(key));
         }

@@ -76,7 +76,13 @@ pub fn component(purl: &Purl, distribution: Option<&Release>) -> Option<Componen
             _ => purl.full_name(),
         };
         let package = PackageKey { ecosystem, release: None, name };
-        return Some(ComponentKey { package, version, source: None, arch: String::new() });
+        return Some(ComponentKey {
+            package,
+            version,
+            source: None,
+            arch: String::new(),
+            stream: String::new(),
+        });
     }
     if ecosystem == Ecosystem::Rpm && !version.contains(':') {
         match purl.qualifier("epoch") {
@@ -94,7 +100,14 @@ pub fn component(purl: &Purl, distribution: Option<&Release>) -> Option<Componen
         version,
         source: Some(source),
         arch: purl.qualifier("arch").to_owned(),
+        stream: stream(purl.qualifier("rpmmod")).to_owned(),
     })
+}
+
+/// Module and stream of a modularity label: `nodejs:18:8080020231025202232:63b34585` is `nodejs:18`.
+pub(crate) fn stream(label: &str) -> &str {
+    let end = label.match_indices(':').nth(1).map_or(label.len(), |(at, _)| at);
+    label.get(..end).unwrap_or("")
 }
 
 /// `upstream`: `name`, `name@version`, or for rpm the file name of the source package.
@@ -232,7 +245,7 @@ mod tests {
             let key = ComponentKey {
                 package: PackageKey { ecosystem: Ecosystem::Deb, release: Some(Release { id: "debian".into(), version: release }), name },
                 source: Some(SourcePackage { name: source, version: source_version.unwrap_or_else(|| version.clone()) }),
-                version, arch,
+                version, arch, stream: String::new(),
             };
             let text = purl(&key).to_string();
             prop_assert_eq!(component(&text.parse().unwrap(), None), Some(key), "{}", text);
@@ -240,7 +253,8 @@ mod tests {
 
         #[test]
         fn rpm_keys_survive(name in "[a-z][a-z0-9+-]{0,9}", epoch in proptest::option::of(1u32..9), version in "[0-9][0-9a-z.~]{0,5}-[0-9][a-z0-9.]{0,5}",
-                            source in "[a-z][a-z0-9-]{0,9}", source_version in "[0-9][0-9a-z.~]{0,5}-[0-9][a-z0-9.]{0,5}", arch in "[a-z0-9_]{0,5}") {
+                            source in "[a-z][a-z0-9-]{0,9}", source_version in "[0-9][0-9a-z.~]{0,5}-[0-9][a-z0-9.]{0,5}", arch in "[a-z0-9_]{0,5}",
+                            stream in "(nodejs:[1-9]{0,2})?", rest in "(:80[0-9]{3}:[0-9a-f]{4})?") {
             let evr = |version: String| match epoch {
                 Some(epoch) => format!("{epoch}:{version}"),
                 None => version,
@@ -248,9 +262,10 @@ mod tests {
             let key = ComponentKey {
                 package: PackageKey { ecosystem: Ecosystem::Rpm, release: Some(Release { id: "rhel".into(), version: "9.2".into() }), name },
                 source: Some(SourcePackage { name: source, version: evr(source_version) }),
-                version: evr(version), arch,
+                version: evr(version), arch, stream,
             };
-            let text = purl(&key).to_string();
+            let label = if key.stream.is_empty() { String::new() } else { format!("{}{rest}", key.stream) };
+            let text = purl(&key).with("rpmmod", &label).to_string();
             prop_assert!(text.starts_with("pkg:rpm/redhat/"));
             prop_assert_eq!(component(&text.parse().unwrap(), None), Some(key), "{}", text);
         }
@@ -265,7 +280,7 @@ mod tests {
                 4 => (Ecosystem::Maven, format!("org.{scope}:{name}")),
                 _ => (Ecosystem::Composer, format!("{scope}/{name}")),
             };
-            let key = ComponentKey { package: PackageKey { ecosystem, release: None, name }, version, source: None, arch: String::new() };
+            let key = ComponentKey { package: PackageKey { ecosystem, release: None, name }, version, source: None, arch: String::new(), stream: String::new() };
             let text = purl(&key).to_string();
             prop_assert_eq!(component(&text.parse().unwrap(), None), Some(key), "{}", text);
         }

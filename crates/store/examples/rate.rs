@@ -20,6 +20,7 @@ const EACH: u64 = 2;
 
 fn component(name: u64, version: u64) -> ComponentKey {
     ComponentKey {
+        stream: String::new(),
         package: PackageKey {
             ecosystem: Ecosystem::Npm,
             release: None,
@@ -37,6 +38,7 @@ fn matches(db_seq: u64, components: &[ComponentKey], each: u64) -> MatchSet {
         for v in 0..if n < VULNERABLE { each } else { 0 } {
             let id = format!("CVE-2026-{}", n * 10 + v);
             set.matches.push(Match {
+                feed_date: None,
                 vulnerability: id.clone(),
                 component: key.clone(),
                 advisory: format!("GHSA-{n:04}-{v:04}"),

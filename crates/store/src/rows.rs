@@ -112,6 +112,8 @@ struct StoredMatch {
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     /// Low confidence.
     l: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    d: Option<i64>,
 }
 
 /// The text of a component's matches, which must be sorted; `None` where there are none.
@@ -130,6 +132,7 @@ pub(crate) fn matches_text(matches: &[&Match]) -> Result<Option<String>, StoreEr
             c: m.compared.clone(),
             x: m.fixed.clone(),
             l: !m.confident,
+            d: m.feed_date.map(|at| at.0),
         })
         .collect();
     encode("components", &stored).map(Some)
@@ -150,6 +153,7 @@ pub(crate) fn matches_of(component: &ComponentKey, text: &str) -> Result<Vec<Mat
             compared: m.c,
             fixed: m.x,
             confident: !m.l,
+            feed_date: m.d.map(plimsoll_model::Timestamp),
         })
         .collect())
 }

@@ -66,6 +66,7 @@ fn measure(db: &Db, out: &mut impl Write) -> Result<(), Failure> {
         .iter()
         .flat_map(|key| {
             ["0.1.0", "2.5.1", "1:9.4.0"].map(|version| ComponentKey {
+                stream: String::new(),
                 package: key.package(),
                 version: version.to_owned(),
                 source: key
@@ -108,6 +109,7 @@ fn installed(status: &str) -> Vec<ComponentKey> {
                 None => (source, version.clone()),
             };
             Some(ComponentKey {
+                stream: String::new(),
                 package: PackageKey { ecosystem: Ecosystem::Deb, release: Some(release.clone()), name },
                 version,
                 source: Some(SourcePackage { name: source, version: own }),

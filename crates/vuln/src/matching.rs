@@ -168,6 +168,7 @@ impl Db {
                     None => None,
                 },
                 confident,
+                feed_date: None,
             });
         }
         Ok(())

@@ -78,6 +78,7 @@ fn lookups(db: &Db) -> Result<(), LoadError> {
     let (empty, _) = build(&[], &BuildOptions::default()).map_err(LoadError::other)?;
     let keys = diff(&Db::from_bytes(empty)?, db)?.keys;
     let component = |package: plimsoll_model::PackageKey| ComponentKey {
+        stream: String::new(),
         source: package
             .ecosystem
             .is_distribution()

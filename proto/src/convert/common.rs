@@ -81,6 +81,7 @@ impl From<ComponentKey> for v1::ComponentKey {
             version: value.version,
             source: value.source.map(Into::into),
             arch: value.arch,
+            stream: value.stream,
         }
     }
 }
@@ -93,6 +94,7 @@ impl TryFrom<v1::ComponentKey> for ComponentKey {
             version: message.version,
             source: message.source.map(Into::into),
             arch: message.arch,
+            stream: message.stream,
         })
     }
 }
@@ -169,6 +171,7 @@ impl From<Match> for v1::Match {
             compared: value.compared,
             fixed: value.fixed,
             confident: value.confident,
+            feed_date: value.feed_date.map(|at| at.0),
         }
     }
 }
@@ -186,6 +189,7 @@ impl TryFrom<v1::Match> for Match {
             compared: message.compared,
             fixed: message.fixed,
             confident: message.confident,
+            feed_date: message.feed_date.map(plimsoll_model::Timestamp),
         })
     }
 }
@@ -197,6 +201,7 @@ impl From<MatchSet> for v1::MatchSet {
             matches: into_all(value.matches),
             vulnerabilities: into_all(value.vulnerabilities),
             uncovered: value.uncovered,
+            end_of_life: value.end_of_life,
         }
     }
 }
@@ -209,6 +214,7 @@ impl TryFrom<v1::MatchSet> for MatchSet {
             matches: all(message.matches)?,
             vulnerabilities: all(message.vulnerabilities)?,
             uncovered: message.uncovered,
+            end_of_life: message.end_of_life,
         })
     }
 }

@@ -33,6 +33,9 @@ pub struct ComponentKey {
     pub source: ::core::option::Option<SourcePackage>,
     #[prost(string, tag = "4")]
     pub arch: ::prost::alloc::string::String,
+    /// Module and stream of an RPM package, `nodejs:18`.
+    #[prost(string, tag = "5")]
+    pub stream: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Platform {
@@ -137,6 +140,9 @@ pub struct Match {
     pub fixed: ::core::option::Option<::prost::alloc::string::String>,
     #[prost(bool, tag = "9")]
     pub confident: bool,
+    /// Milliseconds.
+    #[prost(int64, optional, tag = "10")]
+    pub feed_date: ::core::option::Option<i64>,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct MatchSet {
@@ -148,6 +154,8 @@ pub struct MatchSet {
     pub vulnerabilities: ::prost::alloc::vec::Vec<Vulnerability>,
     #[prost(string, repeated, tag = "4")]
     pub uncovered: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    #[prost(string, repeated, tag = "5")]
+    pub end_of_life: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 /// type dev.plimsoll.image.pushed.v1, subject events.image.pushed
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

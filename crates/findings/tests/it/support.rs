@@ -20,8 +20,10 @@ pub(crate) fn package(name: &str) -> PackageKey {
 
 pub(crate) fn matched(vulnerability: &str, name: &str, version: &str, fixed: Option<&str>) -> Match {
     Match {
+        feed_date: None,
         vulnerability: vulnerability.into(),
         component: ComponentKey {
+            stream: String::new(),
             package: package(name),
             version: version.into(),
             source: None,

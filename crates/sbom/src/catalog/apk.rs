@@ -36,6 +36,7 @@ pub(super) fn interpret(context: &Context<'_>, files: &[File<'_>]) -> Interprete
                     version: version.to_owned(),
                 }),
                 arch: field('A').to_owned(),
+                stream: String::new(),
             };
             let mut component = component(key, name, file, "apk");
             component.supplier = field('m').to_owned();

@@ -152,6 +152,7 @@ pub(super) fn key(ecosystem: Ecosystem, name: &str, version: &str) -> ComponentK
         version: version.to_owned(),
         source: None,
         arch: String::new(),
+        stream: String::new(),
     }
 }
 

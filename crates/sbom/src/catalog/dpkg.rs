@@ -87,6 +87,7 @@ pub(super) fn package(
     let (source_name, source_version) = source.split_once('(').unwrap_or((source, ""));
     let or = |text: &str, other: &str| if text.is_empty() { other.to_owned() } else { text.to_owned() };
     let key = ComponentKey {
+        stream: String::new(),
         package: PackageKey {
             ecosystem: Ecosystem::Deb,
             release: context.distribution.map(|distribution| distribution.release.clone()),

@@ -17,6 +17,7 @@ pub(super) fn interpret(_: &Context<'_>, files: &[File<'_>]) -> Interpreted {
             version: gem.version,
             source: None,
             arch: String::new(),
+            stream: String::new(),
         };
         let mut component = component(key, &gem.name, file, "gem");
         component.licenses = gem.licenses;

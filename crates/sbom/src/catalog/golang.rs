@@ -38,6 +38,7 @@ fn module(path: &str, version: &str, file: &File<'_>) -> Component {
         version: version.to_owned(),
         source: None,
         arch: String::new(),
+        stream: String::new(),
     };
     component(key, path, file, "go-binary")
 }

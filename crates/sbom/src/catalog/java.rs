@@ -96,6 +96,7 @@ fn package(coordinates: &Coordinates, file: &File<'_>, inside: &str) -> Componen
         version: version.clone(),
         source: None,
         arch: String::new(),
+        stream: String::new(),
     };
     let mut component = component(key, artifact, file, "java");
     component.confidence = *confidence;

@@ -32,6 +32,7 @@ pub(super) fn interpret(_: &Context<'_>, files: &[File<'_>]) -> Interpreted {
             version: version.trim_start_matches(['v', '=']).to_owned(),
             source: None,
             arch: String::new(),
+            stream: String::new(),
         };
         let mut component = component(key, name, file, "npm");
         component.supplier = person(manifest.get("author"));

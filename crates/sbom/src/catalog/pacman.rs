@@ -28,6 +28,7 @@ pub(super) fn interpret(context: &Context<'_>, files: &[File<'_>]) -> Interprete
             version: version.clone(),
             source: Some(SourcePackage { name: if base.is_empty() { name.clone() } else { base }, version }),
             arch: first("ARCH"),
+            stream: String::new(),
         };
         let mut component = component(key, &name, file, "pacman");
         component.supplier = first("PACKAGER");

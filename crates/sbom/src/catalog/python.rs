@@ -23,6 +23,7 @@ pub(super) fn interpret(_: &Context<'_>, files: &[File<'_>]) -> Interpreted {
             version: version.to_owned(),
             source: None,
             arch: String::new(),
+            stream: String::new(),
         };
         let mut component = component(key, name, file, "python");
         let known = |name: &str| Some(first(&fields, name)).filter(|text| !matches!(*text, "" | "UNKNOWN"));

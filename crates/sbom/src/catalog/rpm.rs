@@ -84,6 +84,7 @@ impl Package {
             version: evr(&own),
             source: Some(source),
             arch: self.arch.clone(),
+            stream: identity::stream(&self.module).to_owned(),
         };
         let purl = identity::purl(&key).with("rpmmod", &self.module);
         let mut component = component(key, &self.name, file, "rpm");

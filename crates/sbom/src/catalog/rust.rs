@@ -43,6 +43,7 @@ pub(super) fn interpret(_: &Context<'_>, files: &[File<'_>]) -> Interpreted {
                     version: one.version.clone(),
                     source: None,
                     arch: String::new(),
+                    stream: String::new(),
                 };
                 Some(component(key, &one.name, file, "rust-binary"))
             })

@@ -20,6 +20,7 @@ fn a_key() -> impl Strategy<Value = ComponentKey> {
     prop_oneof![
         ("[a-z][a-z0-9+.-]{0,6}", version, "[a-z][a-z0-9+.-]{0,6}", version, "[a-z0-9]{0,3}").prop_map(
             |(name, version, source, source_version, arch)| ComponentKey {
+                stream: String::new(),
                 package: PackageKey {
                     ecosystem: Ecosystem::Deb,
                     release: Some(Release { id: "debian".into(), version: "12".into() }),
@@ -31,6 +32,7 @@ fn a_key() -> impl Strategy<Value = ComponentKey> {
             }
         ),
         ("(@[a-z]{1,3}/)?[a-z]{1,4}", version).prop_map(|(name, version)| ComponentKey {
+            stream: String::new(),
             package: PackageKey { ecosystem: Ecosystem::Npm, release: None, name },
             version,
             source: None,

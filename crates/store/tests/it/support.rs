@@ -151,6 +151,7 @@ pub(crate) fn single() -> ManifestKind {
 
 pub(crate) fn component(name: &str, version: &str) -> ComponentKey {
     ComponentKey {
+        stream: String::new(),
         package: PackageKey { ecosystem: Ecosystem::Npm, release: None, name: name.into() },
         version: version.into(),
         source: None,
@@ -180,6 +181,7 @@ pub(crate) fn vulnerability(id: &str, aliases: &[&str]) -> Vulnerability {
 
 pub(crate) fn matched(vulnerability: &str, component: &ComponentKey, fixed: Option<&str>) -> Match {
     Match {
+        feed_date: None,
         vulnerability: vulnerability.into(),
         component: component.clone(),
         advisory: format!("ADV-{vulnerability}"),
@@ -194,7 +196,7 @@ pub(crate) fn matched(vulnerability: &str, component: &ComponentKey, fixed: Opti
 
 /// Matches of components with these vulnerabilities in a Db.
 pub(crate) fn set(db_seq: u64, matches: Vec<Match>, vulnerabilities: Vec<Vulnerability>) -> MatchSet {
-    MatchSet { db_seq, matches, vulnerabilities, uncovered: vec![] }
+    MatchSet { db_seq, matches, vulnerabilities, uncovered: vec![], end_of_life: vec![] }
 }
 
 pub(crate) fn image(id: &str, n: u8, components: &[ComponentKey], matches: MatchSet) -> Fact {

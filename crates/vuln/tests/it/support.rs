@@ -34,6 +34,7 @@ pub(crate) fn osv(lines: &[&str]) -> Db {
 
 pub(crate) fn language(ecosystem: Ecosystem, name: &str, version: &str) -> ComponentKey {
     ComponentKey {
+        stream: String::new(),
         package: PackageKey { ecosystem, release: None, name: name.into() },
         version: version.into(),
         source: None,
@@ -49,6 +50,7 @@ pub(crate) fn packaged(
     source: Option<(&str, &str)>,
 ) -> ComponentKey {
     ComponentKey {
+        stream: String::new(),
         package: PackageKey {
             ecosystem,
             release: Some(Release { id: release.0.into(), version: release.1.into() }),
