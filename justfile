@@ -60,6 +60,14 @@ bench-scale *args:
 crash *args:
     cargo run --release -p plimsoll-loadtest -- crash {{ args }}
 
+# every fuzz target for so many seconds (needs a nightly toolchain and cargo-fuzz); what it finds is in fuzz/artifacts
+fuzz seconds="60":
+    cd fuzz; for target in $(ls seeds); do \
+        mkdir -p "corpus/$target"; \
+        cargo +nightly fuzz run --fuzz-dir . --sanitizer none "$target" "corpus/$target" "seeds/$target" -- \
+            -rss_limit_mb=512 -timeout=10 -max_len=20000 -max_total_time={{ seconds }}; \
+    done
+
 # licences, bans, advisories and sources of the dependencies (needs cargo-deny)
 deny:
     cargo deny check

@@ -10,4 +10,5 @@ mod input;
 mod offline;
 mod push;
 mod scenarios;
+mod seeds;
 mod world;
