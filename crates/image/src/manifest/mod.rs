@@ -30,6 +30,8 @@ pub mod media {
     pub const DOCKER_CONFIG: &str = "application/vnd.docker.container.image.v1+json";
     /// The artifact manifest of OCI 1.1's release candidates.
     pub const OCI_ARTIFACT: &str = "application/vnd.oci.artifact.manifest.v1+json";
+    /// The empty object `{}` (OCI image specification 1.1, "Guidance for an Empty Descriptor").
+    pub const OCI_EMPTY: &str = "application/vnd.oci.empty.v1+json";
     /// What a client that reads images accepts.
     pub const ACCEPT: [&str; 4] = [OCI_INDEX, OCI_MANIFEST, DOCKER_LIST, DOCKER_MANIFEST];
 }
@@ -180,18 +182,7 @@ impl Manifest {
     /// Parses a manifest of any kind. `media_type` is what the registry or the descriptor says, empty when it
     /// says nothing; the document's own `mediaType` must not contradict it.
     pub fn parse(bytes: &[u8], media_type: &str) -> Result<Self, ManifestError> {
-        if bytes.len() > MAX_MANIFEST_BYTES {
-            return Err(ManifestError::TooLarge { what: "the manifest", limit: MAX_MANIFEST_BYTES });
-        }
-        json::refuse_ambiguous(bytes).map_err(ManifestError::manifest)?;
-        let document: Document = serde_json::from_slice(bytes).map_err(ManifestError::manifest)?;
-        if let Some(count) = [document.layers.len(), document.manifests.as_ref().map_or(0, Vec::len)]
-            .into_iter()
-            .find(|&count| count > MAX_ENTRIES)
-        {
-            tracing::debug!(count, "manifest with too many entries");
-            return Err(ManifestError::TooLarge { what: "the list of entries", limit: MAX_ENTRIES });
-        }
+        let document = Document::read(bytes)?;
         let said = media_type.split(';').next().unwrap_or("").trim().to_ascii_lowercase();
         match document.kind(&said)? {
             Kind::Index => document.into_index(),
@@ -199,6 +190,26 @@ impl Manifest {
             Kind::Artifact(artifact_type) => Ok(Self::NotAnImage { artifact_type }),
         }
     }
+
+    /// Parses an image manifest without asking whether it is one of an image: of an artifact too. Its layers are
+    /// the artifact's parts. An index is `unsupported`.
+    pub fn parse_artifact(bytes: &[u8], media_type: &str) -> Result<Image, ManifestError> {
+        let document = Document::read(bytes)?;
+        let said = media_type.split(';').next().unwrap_or("").trim().to_ascii_lowercase();
+        match document.kind(&said)? {
+            Kind::Image => document.into_fields(),
+            _ => Err(ManifestError::Unsupported("it is no image manifest".into())),
+        }
+    }
+}
+
+/// The entries of a list of referrers, which is an index whatever it lists.
+pub(crate) fn referrers(bytes: &[u8]) -> Result<Vec<Descriptor>, ManifestError> {
+    let document = Document::read(bytes)?;
+    let Some(entries) = document.manifests else {
+        return Err(ManifestError::manifest("it is no index"));
+    };
+    entries.into_iter().map(TryInto::try_into).collect()
 }
 
 enum Kind {
@@ -251,6 +262,22 @@ struct PlatformField {
 }
 
 impl Document {
+    fn read(bytes: &[u8]) -> Result<Self, ManifestError> {
+        if bytes.len() > MAX_MANIFEST_BYTES {
+            return Err(ManifestError::TooLarge { what: "the manifest", limit: MAX_MANIFEST_BYTES });
+        }
+        json::refuse_ambiguous(bytes).map_err(ManifestError::manifest)?;
+        let document: Self = serde_json::from_slice(bytes).map_err(ManifestError::manifest)?;
+        if let Some(count) = [document.layers.len(), document.manifests.as_ref().map_or(0, Vec::len)]
+            .into_iter()
+            .find(|&count| count > MAX_ENTRIES)
+        {
+            tracing::debug!(count, "manifest with too many entries");
+            return Err(ManifestError::TooLarge { what: "the list of entries", limit: MAX_ENTRIES });
+        }
+        Ok(document)
+    }
+
     fn kind(&self, said: &str) -> Result<Kind, ManifestError> {
         let is_schema1 = |text: &str| text.starts_with("application/vnd.docker.distribution.manifest.v1");
         if self.schema_version == 1
@@ -308,36 +335,48 @@ impl Document {
             Ok(Child { platform, descriptor: pointer.try_into()? })
         });
         let children = children.collect::<Result<Vec<Child>, ManifestError>>()?;
-        if !self.artifact_type.is_empty() && !children.iter().any(Child::runnable) {
-            return Ok(Manifest::NotAnImage { artifact_type: self.artifact_type });
+        // A list of referrers under a tag: nothing in it runs.
+        let referrers = !children.is_empty()
+            && children.iter().all(|child: &Child| child.descriptor.artifact_type.is_some());
+        if referrers || (!self.artifact_type.is_empty() && !children.iter().any(Child::runnable)) {
+            let artifact_type = Some(self.artifact_type).filter(|text| !text.is_empty());
+            let artifact_type = artifact_type.unwrap_or_else(|| media::OCI_INDEX.to_owned());
+            return Ok(Manifest::NotAnImage { artifact_type });
         }
         Ok(Manifest::Index(Index { children, annotations: self.annotations }))
     }
 
-    fn into_image(self) -> Result<Manifest, ManifestError> {
+    fn into_fields(self) -> Result<Image, ManifestError> {
         let Some(config) = self.config else {
             return Err(ManifestError::manifest("it has no config"));
         };
-        let config: Descriptor = config.try_into()?;
-        let layers: Vec<Descriptor> =
-            self.layers.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?;
-        let artifact_type = Some(self.artifact_type).filter(|text| !text.is_empty());
-        let is_image_config = matches!(config.media_type.as_str(), media::OCI_CONFIG | media::DOCKER_CONFIG);
+        Ok(Image {
+            config: config.try_into()?,
+            layers: self.layers.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?,
+            annotations: self.annotations,
+            subject: self.subject.map(Descriptor::try_from).transpose()?,
+            artifact_type: Some(self.artifact_type).filter(|text| !text.is_empty()),
+        })
+    }
+
+    fn into_image(self) -> Result<Manifest, ManifestError> {
+        let image = self.into_fields()?;
+        let is_image_config =
+            matches!(image.config.media_type.as_str(), media::OCI_CONFIG | media::DOCKER_CONFIG);
         if !is_image_config {
-            let artifact_type = artifact_type.unwrap_or(config.media_type);
+            let artifact_type = image.artifact_type.unwrap_or(image.config.media_type);
             return Ok(Manifest::NotAnImage { artifact_type });
         }
         // Signatures and attestations bear an image's config type: their layers tell. One that is a layer
         // makes it an image, since that is what containerd would unpack.
-        let foreign_content = layers.iter().find(|layer| !is_layer(&layer.media_type));
+        let foreign_content = image.layers.iter().find(|layer| !is_layer(&layer.media_type));
         if let Some(told) = foreign_content
-            && !layers.iter().any(|layer| is_layer(&layer.media_type))
+            && !image.layers.iter().any(|layer| is_layer(&layer.media_type))
         {
-            let artifact_type = artifact_type.unwrap_or_else(|| told.media_type.clone());
+            let artifact_type = image.artifact_type.unwrap_or_else(|| told.media_type.clone());
             return Ok(Manifest::NotAnImage { artifact_type });
         }
-        let subject = self.subject.map(Descriptor::try_from).transpose()?;
-        Ok(Manifest::Image(Image { config, layers, annotations: self.annotations, subject, artifact_type }))
+        Ok(Manifest::Image(image))
     }
 }
 

@@ -103,14 +103,12 @@ impl Transfer {
     }
 
     fn ask(&self, host: &Host) -> Ask {
+        let url = host.url(&format!("{}/blobs/{}", self.repository, self.digest));
+        let scope = format!("repository:{}:pull", self.repository);
         Ask {
-            method: Method::GET,
-            url: host.url(&format!("{}/blobs/{}", self.repository, self.digest)),
-            scope: format!("repository:{}:pull", self.repository),
-            what: self.what(),
-            accept: None,
             from: (self.offset > 0 && self.ranges).then_some(self.offset),
             transfer: true,
+            ..Ask::read(Method::GET, url, scope, self.what())
         }
     }
 

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use bytes::{Bytes, BytesMut};
 use governor::DefaultDirectRateLimiter;
-use http::header::{ACCEPT, AUTHORIZATION, LOCATION, RANGE};
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_RANGE, CONTENT_TYPE, LOCATION, RANGE};
 use http::{HeaderMap, Method, StatusCode};
 use plimsoll_config::Registry;
 use reqwest::{Client, Response, Url};
@@ -84,6 +84,26 @@ pub(super) struct Ask {
     pub(super) from: Option<u64>,
     /// A blob whose body is read slowly.
     pub(super) transfer: bool,
+    /// What is sent, for a request that writes.
+    pub(super) put: Option<Put>,
+    /// Not to be repeated as it is: an upload that broke begins anew.
+    pub(super) once: bool,
+}
+
+/// The body of a request that writes. Redirects of such a request are followed within the registry only.
+#[derive(Debug, Clone)]
+pub(super) struct Put {
+    pub(super) media_type: String,
+    pub(super) bytes: Bytes,
+    /// First and last byte of the whole, for a part of it.
+    pub(super) range: Option<(u64, u64)>,
+}
+
+impl Ask {
+    /// A request that reads.
+    pub(super) fn read(method: Method, url: Url, scope: String, what: String) -> Self {
+        Self { method, url, scope, what, accept: None, from: None, transfer: false, put: None, once: false }
+    }
 }
 
 /// Places in the registry's queues, held until the body is read.
@@ -181,7 +201,7 @@ impl Host {
                 Outcome::Again { after, error } => {
                     drop(places);
                     attempt += 1;
-                    if attempt >= self.retry.attempts {
+                    if ask.once || attempt >= self.retry.attempts {
                         return Err(error);
                     }
                     tracing::debug!(
@@ -286,6 +306,15 @@ impl Host {
             if own && let Some(authorization) = authorization {
                 request = request.header(AUTHORIZATION, authorization);
             }
+            if let Some(put) = &ask.put {
+                if !put.media_type.is_empty() {
+                    request = request.header(CONTENT_TYPE, &put.media_type);
+                }
+                if let Some((first, last)) = put.range {
+                    request = request.header(CONTENT_RANGE, format!("{first}-{last}"));
+                }
+                request = request.body(put.bytes.clone());
+            }
             let response = match request.send().await {
                 Ok(response) => response,
                 Err(error) => {
@@ -296,6 +325,20 @@ impl Host {
             let status = response.status();
             match status {
                 StatusCode::OK | StatusCode::PARTIAL_CONTENT => return Ok(Outcome::Done(response)),
+                StatusCode::CREATED | StatusCode::ACCEPTED | StatusCode::NO_CONTENT if ask.put.is_some() => {
+                    return Ok(Outcome::Done(response));
+                }
+                StatusCode::TEMPORARY_REDIRECT | StatusCode::PERMANENT_REDIRECT if ask.put.is_some() => {
+                    url = self.redirected(ask, &url, response.headers())?;
+                    if !self.is_own(&url) {
+                        return Err(RegistryError::NotConfigured { host: shown(&url), role: "upload" });
+                    }
+                }
+                StatusCode::MOVED_PERMANENTLY | StatusCode::FOUND | StatusCode::SEE_OTHER
+                    if ask.put.is_some() =>
+                {
+                    return Err(self.unsupported(ask, "a redirect that would drop what is sent".into()));
+                }
                 StatusCode::MOVED_PERMANENTLY
                 | StatusCode::FOUND
                 | StatusCode::SEE_OTHER
@@ -343,7 +386,13 @@ impl Host {
         }
     }
 
-    fn redirected(&self, ask: &Ask, from: &Url, headers: &HeaderMap) -> Result<Url, RegistryError> {
+    /// Where `Location` leads: the registry itself or a listed host.
+    pub(super) fn redirected(
+        &self,
+        ask: &Ask,
+        from: &Url,
+        headers: &HeaderMap,
+    ) -> Result<Url, RegistryError> {
         let location = headers.get(LOCATION).and_then(|value| value.to_str().ok());
         let target = location.and_then(|text| from.join(text).ok());
         let Some(target) = target else {

@@ -52,13 +52,8 @@ pub(super) async fn list(host: &Arc<Host>, of: Of<'_>, limit: usize) -> Result<L
     let mut listing = Listing::default();
     for _ in 0..MAX_PAGES {
         let ask = Ask {
-            method: Method::GET,
-            url: url.clone(),
-            scope: scope.clone(),
-            what: what.clone(),
             accept: Some("application/json".into()),
-            from: None,
-            transfer: false,
+            ..Ask::read(Method::GET, url.clone(), scope.clone(), what.clone())
         };
         let (bytes, headers, at) = host.fetch(&ask, MAX_PAGE_BYTES).await?;
         let corrupt = |detail: String| RegistryError::Corrupt { what: what.clone(), detail };
@@ -95,7 +90,7 @@ pub(super) async fn list(host: &Arc<Host>, of: Of<'_>, limit: usize) -> Result<L
 }
 
 /// The address in `Link: <…>; rel="next"` (RFC 8288), resolved against the page's own.
-fn next_page(at: &Url, headers: &HeaderMap) -> Option<Url> {
+pub(super) fn next_page(at: &Url, headers: &HeaderMap) -> Option<Url> {
     headers.get_all(LINK).iter().filter_map(|value| value.to_str().ok()).find_map(|text| {
         let (target, params) = text.trim().strip_prefix('<')?.split_once('>')?;
         let next = params.split(';').any(|param| {

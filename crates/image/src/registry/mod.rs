@@ -1,4 +1,4 @@
-//! Reading from registries (OCI distribution specification 1.1).
+//! Reading from registries, and putting artifacts into them (OCI distribution specification 1.1).
 //!
 //! [`Registries`] is the allow-list: a host is an identity or an alias in the configuration, or it is not
 //! connected to. The same holds for token services, redirects, mirrors and the pages of listings. Credentials
@@ -20,6 +20,8 @@ mod error;
 mod host;
 mod known;
 mod list;
+mod push;
+mod referrers;
 mod retry;
 mod token;
 pub(crate) mod verify;
@@ -39,6 +41,7 @@ pub use blob::BlobStream;
 pub use error::{RegistryError, SetupError};
 pub use host::Gauges;
 pub use list::Listing;
+pub use push::{Artifact, MAX_PUSH_BYTES, Part, Pushed};
 pub use retry::Retry;
 
 use crate::manifest::{MAX_MANIFEST_BYTES, media};
@@ -84,7 +87,7 @@ pub struct ManifestBytes {
     pub media_type: String,
 }
 
-/// The registries that may be read. Cheap to clone.
+/// The registries that may be spoken to. Cheap to clone.
 #[derive(Clone)]
 pub struct Registries {
     /// By identity and alias.
@@ -333,15 +336,10 @@ fn check_repository(repository: &str) -> Result<(), RegistryError> {
 
 fn manifest_ask(host: &Host, method: Method, repository: &str, name: &str) -> Result<Ask, RegistryError> {
     check_repository(repository)?;
-    Ok(Ask {
-        method,
-        url: host.url(&format!("{repository}/manifests/{name}")),
-        scope: format!("repository:{repository}:pull"),
-        what: format!("manifest {name} of {repository}"),
-        accept: Some(media::ACCEPT.join(", ")),
-        from: None,
-        transfer: false,
-    })
+    let url = host.url(&format!("{repository}/manifests/{name}"));
+    let scope = format!("repository:{repository}:pull");
+    let what = format!("manifest {name} of {repository}");
+    Ok(Ask { accept: Some(media::ACCEPT.join(", ")), ..Ask::read(method, url, scope, what) })
 }
 
 async fn fetch_manifest(

@@ -3,5 +3,6 @@
 mod fake;
 mod layer;
 mod manifest;
+mod push;
 mod registry;
 mod source;
