@@ -52,6 +52,10 @@ bench-netpol *args:
 bench-push *args:
     cargo run --release -p plimsoll-loadtest -- bench push {{ args }}
 
+# a thousand changed advisories over 100,000 images
+bench-rematch *args:
+    cargo run --release -p plimsoll-loadtest -- bench rematch {{ args }}
+
 # one to four workers against a slow registry
 bench-scale *args:
     cargo run --release -p plimsoll-loadtest -- bench scale {{ args }}

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use plimsoll_model::finding::{Change, Class, RollUp};
+use plimsoll_model::finding::{Change, ChangeKind, Class, RollUp};
 use plimsoll_model::{Finding, Holder};
 
 use crate::id::short_hash;
@@ -41,6 +41,46 @@ pub fn roll_up(changes: Vec<Change>) -> Vec<Part> {
 
 fn order(finding: &Finding) -> plimsoll_risk::OrderKey<'_> {
     plimsoll_risk::order_key(finding)
+}
+
+/// Advisories that a sentence names of each kind of change; more are counted.
+const NAMED: usize = 3;
+
+/// The sentence of a cause that is a change of advisories, with what it did to these findings: which advisories appeared, went, or
+/// say something else. As in `Db 7: published or widened: CVE-2026-1 (DSA-9); withdrawn or narrowed: CVE-2026-2`.
+pub fn advisory_sentence(base: &str, changes: &[Change]) -> String {
+    let mut groups: BTreeMap<&str, BTreeMap<&str, &str>> = BTreeMap::new();
+    for change in changes {
+        let what = match change.kind {
+            ChangeKind::Opened | ChangeKind::Reopened => "published or widened",
+            ChangeKind::Fixed => "withdrawn or narrowed",
+            ChangeKind::Suppressed => "found not to affect",
+            ChangeKind::Merged => "merged",
+            ChangeKind::Rescoped => continue,
+            ChangeKind::Reclassified | ChangeKind::Updated | ChangeKind::ScanFailed => "changed",
+        };
+        let finding = &change.finding;
+        groups.entry(what).or_default().insert(&finding.key.vulnerability, &finding.advisory);
+    }
+    let mut sentence = base.to_owned();
+    let mut glue = ": ";
+    for (what, advisories) in groups {
+        let more = advisories.len().saturating_sub(NAMED);
+        let named: Vec<String> = advisories
+            .into_iter()
+            .take(NAMED)
+            .map(|(id, advisory)| match advisory.is_empty() || advisory == id {
+                true => id.to_owned(),
+                false => format!("{id} ({advisory})"),
+            })
+            .collect();
+        sentence.push_str(&format!("{glue}{what}: {}", named.join(", ")));
+        if more > 0 {
+            sentence.push_str(&format!(" and {more} more"));
+        }
+        glue = "; ";
+    }
+    sentence
 }
 
 /// The subject of a message on FINDINGS.

@@ -44,6 +44,10 @@ pub struct Counts {
     pub outbox: u64,
     /// Components that wait for matches from a newer Db.
     pub catch_up: u64,
+    /// Components that changed and whose holders are to be found.
+    pub backlog_components: u64,
+    /// Holders that wait to be judged because their components changed.
+    pub backlog_holders: u64,
     pub db_seq: u64,
     pub epoch: u64,
 }
@@ -212,6 +216,8 @@ impl Reader {
             clusters: one("SELECT COUNT(*) FROM clusters").await?,
             outbox: one("SELECT COUNT(*) FROM outbox").await?,
             catch_up: one("SELECT COUNT(*) FROM catch_up").await?,
+            backlog_components: one("SELECT COUNT(*) FROM backlog_components").await?,
+            backlog_holders: one("SELECT COUNT(DISTINCT holder) FROM backlog_holders").await?,
             db_seq: one("SELECT value FROM meta WHERE key = 'db_seq'").await?,
             epoch: one("SELECT value FROM meta WHERE key = 'epoch'").await?,
         };

@@ -11,7 +11,9 @@ use crate::error::StoreError;
 type Statements = &'static [&'static str];
 
 /// Statements of each schema version, in order.
-const MIGRATIONS: &[Statements] = &[&[
+const MIGRATIONS: &[Statements] = &[FIRST, BACKLOG];
+
+const FIRST: Statements = &[
     // Counters: epoch, seq (last of the outbox), db_seq, fence.
     "CREATE TABLE meta (key TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID",
     "INSERT INTO meta VALUES ('epoch', 1), ('seq', 0), ('db_seq', 0), ('fence', 0), ('published', 0)",
@@ -70,7 +72,18 @@ const MIGRATIONS: &[Statements] = &[&[
     // What was said about a tag before, until what it points at now is known.
     "CREATE TABLE earlier (repo INTEGER NOT NULL, tag TEXT NOT NULL, seq INTEGER NOT NULL, digest TEXT, PRIMARY KEY (repo, tag, seq)) WITHOUT ROWID",
     "CREATE INDEX earlier_digest ON earlier (digest) WHERE digest IS NOT NULL",
-]];
+];
+
+/// Work that a change of many components leaves for later transactions.
+const BACKLOG: Statements = &[
+    // `body` is a cause with its time and trace.
+    "CREATE TABLE backlog_causes (id INTEGER PRIMARY KEY, body TEXT NOT NULL)",
+    // Components whose holders are to be found.
+    "CREATE TABLE backlog_components (component INTEGER PRIMARY KEY, cause INTEGER NOT NULL)",
+    // Holders to be judged for the packages of a name; of an empty name, for all. `repo` is 0 where there is none.
+    "CREATE TABLE backlog_holders (repo INTEGER NOT NULL, holder INTEGER NOT NULL, name TEXT NOT NULL, cause INTEGER NOT NULL, PRIMARY KEY (repo, holder, name)) WITHOUT ROWID",
+    "CREATE INDEX components_matched ON components (name) WHERE matches IS NOT NULL",
+];
 
 /// Brings the schema to the newest version, one transaction for each.
 pub(crate) async fn migrate(connection: &mut SqliteConnection) -> Result<(), StoreError> {

@@ -22,15 +22,25 @@ use crate::schema;
 pub struct Settings {
     pub risk: plimsoll_risk::Settings,
     pub tracking: Tracking,
+    /// Holders that changed components may have for their findings to change in the same transaction; where more have them,
+    /// they follow in slices ([`Store::backlog`]).
+    pub at_once: usize,
 }
 
 impl Settings {
+    /// [`Settings::at_once`] unless something else is needed.
+    pub const AT_ONCE: usize = 500;
+
     /// BOD 26-04, a day, exposed; newest three tags and `latest`.
     ///
     /// # Errors
     /// As [`plimsoll_risk::Settings::standard`].
     pub fn standard() -> Result<Self, plimsoll_risk::TableError> {
-        Ok(Self { risk: plimsoll_risk::Settings::standard()?, tracking: Tracking::default() })
+        Ok(Self {
+            risk: plimsoll_risk::Settings::standard()?,
+            tracking: Tracking::default(),
+            at_once: Self::AT_ONCE,
+        })
     }
 }
 
@@ -63,6 +73,8 @@ pub struct CommitOutcome {
     /// Components whose matches come from an older Db than the store's; they are also kept in the store
     /// ([`Reader::pending_catch_up`]) until they are matched again.
     pub catch_up: Vec<ComponentKey>,
+    /// True when holders of changed components are still to be judged, by [`Store::backlog`].
+    pub backlog: bool,
 }
 
 /// The one writer of a store. Clones share it; calls wait for one another.
@@ -191,6 +203,20 @@ impl Store {
         self.transaction(settings, now, emit, Task::All).await
     }
 
+    /// Does a slice of what earlier commits left: finds the holders of components that changed, or judges about a thousand of
+    /// them. To be called while the outcome says that there is more.
+    ///
+    /// # Errors
+    /// [`StoreError`]; then nothing is committed.
+    pub async fn backlog(
+        &self,
+        settings: &Settings,
+        now: Timestamp,
+        emit: Emit,
+    ) -> Result<CommitOutcome, StoreError> {
+        self.transaction(settings, now, emit, Task::Backlog).await
+    }
+
     async fn transaction(
         &self,
         settings: &Settings,
@@ -209,6 +235,7 @@ impl Store {
         match task {
             Task::Facts(facts) => work.facts(facts).await?,
             Task::Age => work.age().await?,
+            Task::Backlog => work.backlog().await?,
             Task::All => work.all(cause("settings", "the settings changed", now)).await?,
         }
         let outcome = work.finish().await?;
@@ -371,6 +398,7 @@ enum Task<'a> {
     Facts(&'a [Fact]),
     Age,
     All,
+    Backlog,
 }
 
 async fn check_fence(connection: &mut SqliteConnection, fence: i64) -> Result<(), StoreError> {

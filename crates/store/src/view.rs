@@ -93,8 +93,29 @@ impl Snapshot {
                 snapshot.images.insert(parse(&digest)?, row);
             }
         }
+        snapshot.load_components(connection, cache).await?;
+        Ok(snapshot)
+    }
+
+    /// Images with some of their components: those that matter.
+    pub(crate) async fn of_images(
+        connection: &mut SqliteConnection,
+        images: HashMap<Digest, ImageRow>,
+        cache: &mut ComponentRows,
+    ) -> Result<Self, StoreError> {
+        let mut snapshot = Self { images, ..Self::default() };
+        snapshot.load_components(connection, cache).await?;
+        Ok(snapshot)
+    }
+
+    /// Loads the components of its images, as far as they have matches.
+    async fn load_components(
+        &mut self,
+        connection: &mut SqliteConnection,
+        cache: &mut ComponentRows,
+    ) -> Result<(), StoreError> {
         let mut components: Vec<i64> =
-            snapshot.images.values().flat_map(|image| image.components.iter().copied()).collect();
+            self.images.values().flat_map(|image| image.components.iter().copied()).collect();
         components.sort_unstable();
         components.dedup();
         let missing: Vec<i64> = components.iter().filter(|id| !cache.contains_key(id)).copied().collect();
@@ -114,10 +135,10 @@ impl Snapshot {
         }
         for id in components {
             if let Some(Some(row)) = cache.get(&id) {
-                snapshot.components.insert(id, row.clone());
+                self.components.insert(id, row.clone());
             }
         }
-        Ok(snapshot)
+        Ok(())
     }
 
     /// The inventoried images behind a digest with their platforms.

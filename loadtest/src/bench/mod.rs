@@ -7,6 +7,7 @@ mod matching;
 mod measure;
 mod netpol;
 mod push;
+mod rematch;
 mod sbom;
 mod scale;
 
@@ -36,6 +37,8 @@ enum What {
     Netpol(NetpolArguments),
     /// Warm pushes through the whole pipeline
     Push(PushArguments),
+    /// Changed advisories over a large fleet
+    Rematch(RematchArguments),
     /// One to four workers against a slow registry
     Scale(ScaleArguments),
     /// Decompress and hash the layers of OCI layouts, and nothing else; what `bench sbom` compares with
@@ -108,6 +111,23 @@ pub struct PushArguments {
     rates: Vec<u64>,
 }
 
+/// `bench rematch`
+#[derive(Debug, Clone, clap::Args)]
+pub struct RematchArguments {
+    /// Images, of a hundred packages each
+    #[arg(long, default_value_t = 100_000)]
+    images: u64,
+    /// Repositories that they are in; the newest three images of each are current
+    #[arg(long, default_value_t = 100_000)]
+    repositories: u64,
+    /// Different components: packages of five versions
+    #[arg(long, default_value_t = 200_000)]
+    components: u64,
+    /// Advisories that are new, of one package each
+    #[arg(long, default_value_t = 1000)]
+    advisories: u64,
+}
+
 /// `bench scale`
 #[derive(Debug, Clone, clap::Args)]
 pub struct ScaleArguments {
@@ -148,6 +168,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, LoadError> {
             What::Match(defaults()?),
             What::Netpol(defaults()?),
             What::Push(defaults()?),
+            What::Rematch(defaults()?),
             What::Scale(defaults()?),
         ]
     } else {
@@ -159,6 +180,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, LoadError> {
             What::Match(arguments) => matching::run(&program()?, &arguments)?,
             What::Netpol(arguments) => netpol::run(&arguments)?,
             What::Push(arguments) => runtime.block_on(push::run(&program()?, &arguments))?,
+            What::Rematch(arguments) => runtime.block_on(rematch::run(&arguments))?,
             What::Scale(arguments) => runtime.block_on(scale::run(&program()?, &arguments))?,
             What::All | What::Floor { .. } => {}
         }

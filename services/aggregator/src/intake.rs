@@ -103,6 +103,9 @@ async fn commit(aggregator: &Aggregator, facts: &[Fact]) -> Result<(), plimsoll_
     if !outcome.catch_up.is_empty() {
         aggregator.catch_up.notify_one();
     }
+    if outcome.backlog {
+        aggregator.backlog.notify_one();
+    }
     Ok(())
 }
 

@@ -5,6 +5,7 @@
 //! | [`intake`] | events and facts, in batches, into the store; acknowledged after the commit |
 //! | [`relay`] | the outbox, in order, onto FINDINGS |
 //! | [`rematch`] | a new Db: the components that it changes, as bulk scan jobs |
+//! | [`backlog`] | the holders of components that changed for many, in slices between the commits of facts |
 //! | [`answer`] | questions of the gateway and the command line |
 //! | [`rebuild`] | a lost store, derived again from facts and events, in silence |
 //! | [`collect`] | artifacts that nothing leads to any more |
@@ -12,6 +13,7 @@
 //! Invariant: what is acknowledged is committed, and what is published was committed before.
 
 pub mod answer;
+pub mod backlog;
 pub mod collect;
 pub mod intake;
 pub mod rebuild;
@@ -82,6 +84,8 @@ pub struct Aggregator {
     pub outbox: Arc<Notify>,
     /// Woken when components may wait for matches.
     pub catch_up: Arc<Notify>,
+    /// Woken when holders may wait to be judged.
+    pub backlog: Arc<Notify>,
 }
 
 /// The settings of a configuration.
@@ -94,7 +98,7 @@ pub fn settings(config: &Config) -> Result<Settings, ProcessError> {
         newest: usize::try_from(config.tracked_tags.newest).unwrap_or(usize::MAX),
         always: config.tracked_tags.always.clone(),
     };
-    Ok(Settings { risk, tracking })
+    Ok(Settings { risk, tracking, at_once: Settings::AT_ONCE })
 }
 
 pub(crate) fn store_failed(error: StoreError) -> ProcessError {
@@ -124,12 +128,14 @@ pub async fn run(role: Role) -> Result<(), ProcessError> {
         installed,
         outbox: Arc::new(Notify::new()),
         catch_up: Arc::new(Notify::new()),
+        backlog: Arc::new(Notify::new()),
     };
     let mut parts = JoinSet::new();
     parts.spawn(intake::facts(aggregator.clone()));
     parts.spawn(intake::events(aggregator.clone()));
     parts.spawn(relay::run(aggregator.clone()));
     parts.spawn(rematch::run(aggregator.clone()));
+    parts.spawn(backlog::run(aggregator.clone()));
     parts.spawn(tend(aggregator.clone()));
     parts.spawn(collect::run(aggregator.clone()));
     health.ready("aggregator");
@@ -197,6 +203,8 @@ async fn count(aggregator: &Aggregator) -> Result<(), ProcessError> {
     gauge("workloads", counts.workloads);
     gauge("outbox", counts.outbox);
     gauge("catch_up", counts.catch_up);
+    gauge("backlog_components", counts.backlog_components);
+    gauge("backlog_holders", counts.backlog_holders);
     gauge("db_seq", counts.db_seq);
     Ok(())
 }

@@ -63,6 +63,7 @@ pub async fn rebuild(
         .await?;
         count += flush(&store, settings, &mut batch).await?;
     }
+    while store.backlog(settings, Timestamp::now(), Emit::Silent).await.map_err(store_failed)?.backlog {}
     let told = relay::high_water(&role.bus).await?.map_or(0, |(epoch, _)| epoch);
     store.new_epoch(told + 1).await.map_err(store_failed)?;
     store.check().await.map_err(store_failed)?;

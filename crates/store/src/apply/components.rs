@@ -93,7 +93,7 @@ impl Work<'_> {
             }
             Some(_) => {}
         }
-        self.touch_components(&stored.changed, cause).await?;
+        self.touch_components(&stored.changed, cause);
         if touched || stored.added {
             self.touch_digest(image.digest.as_str(), cause).await?;
         }
@@ -119,27 +119,13 @@ impl Work<'_> {
         };
         let cause = self.cause_of(fact, "advisory", format!("advisories changed: {what}"));
         let stored = self.store_matches(&matched.components, &matched.matches, cause).await?;
-        self.touch_components(&stored.changed, cause).await
+        self.touch_components(&stored.changed, cause);
+        Ok(())
     }
 
     /// Touches what has these components, as settled; what is not settled yet is touched already.
-    async fn touch_components(&mut self, components: &[i64], cause: usize) -> Result<(), StoreError> {
-        if components.is_empty() {
-            return Ok(());
-        }
-        let holders: Vec<i64> = sqlx::query_scalar(
-            "SELECT DISTINCT h.holder FROM json_each(?) j CROSS JOIN image_components ic ON ic.component = j.value JOIN held h ON h.image = ic.image",
-        )
-        .bind(list(components)?)
-        .fetch_all(&mut *self.connection)
-        .await?;
-        let names: Vec<String> = sqlx::query_scalar(
-            "SELECT DISTINCT c.name FROM json_each(?) j CROSS JOIN components c ON c.id = j.value",
-        )
-        .bind(list(components)?)
-        .fetch_all(&mut *self.connection)
-        .await?;
-        self.touch_holders(&holders, cause, &Some(Arc::new(names.into_iter().collect()))).await
+    fn touch_components(&mut self, components: &[i64], cause: usize) {
+        self.pending.components.extend(components.iter().map(|id| (*id, cause)));
     }
 
     /// Saves components, their matches and the vulnerabilities; only what is as new as what is there.
@@ -370,15 +356,12 @@ impl Work<'_> {
                 .await?;
             }
             if differs && !new {
-                let rows: Vec<(i64, String)> = sqlx::query_as(
-                    "SELECT DISTINCT holder, name FROM findings WHERE vulnerability = ? AND state = 0",
-                )
-                .bind(&vulnerability.id)
-                .fetch_all(&mut *self.connection)
-                .await?;
-                let (holders, names): (BTreeSet<i64>, BTreeSet<String>) = rows.into_iter().unzip();
-                let holders: Vec<i64> = holders.into_iter().collect();
-                self.touch_holders(&holders, cause, &Some(Arc::new(names))).await?;
+                let components: Vec<i64> =
+                    sqlx::query_scalar("SELECT component FROM matched WHERE vulnerability = ?")
+                        .bind(&vulnerability.id)
+                        .fetch_all(&mut *self.connection)
+                        .await?;
+                self.touch_components(&components, cause);
             }
             let cached = CachedVulnerability { db_seq, hash, value: Arc::new(vulnerability.clone()) };
             self.cache.vulnerabilities.insert(vulnerability.id.clone(), cached);

@@ -43,6 +43,8 @@ pub(crate) struct Pending {
     pub(crate) repositories: BTreeMap<i64, Touch>,
     /// Holders that are containers.
     pub(crate) containers: BTreeMap<i64, Touch>,
+    /// Components whose holders are to be found, with the last cause.
+    pub(crate) components: BTreeMap<i64, usize>,
 }
 
 /// Names of the packages whose findings are to be judged; `None` for all of them.
@@ -57,7 +59,7 @@ pub(crate) struct Touch {
 }
 
 impl Touch {
-    fn add(touches: &mut BTreeMap<i64, Self>, id: i64, cause: usize, scope: &Scope) {
+    pub(crate) fn add(touches: &mut BTreeMap<i64, Self>, id: i64, cause: usize, scope: &Scope) {
         match touches.entry(id) {
             Entry::Vacant(entry) => {
                 entry.insert(Self { cause, scope: scope.clone() });
@@ -231,7 +233,13 @@ impl<'a> Work<'a> {
         self.touch_container_for(holder, repository, cause, &None);
     }
 
-    fn touch_container_for(&mut self, holder: i64, repository: Option<i64>, cause: usize, scope: &Scope) {
+    pub(crate) fn touch_container_for(
+        &mut self,
+        holder: i64,
+        repository: Option<i64>,
+        cause: usize,
+        scope: &Scope,
+    ) {
         Touch::add(&mut self.pending.containers, holder, cause, scope);
         // What the workload holds covers the findings of its repository.
         if let Some(repository) = repository {
@@ -258,31 +266,6 @@ impl<'a> Work<'a> {
         .await?;
         for (holder, repository) in containers {
             self.touch_container(holder, repository, cause);
-        }
-        Ok(())
-    }
-
-    /// Touches holders by their ids, for the findings of some packages.
-    async fn touch_holders(
-        &mut self,
-        holders: &[i64],
-        cause: usize,
-        scope: &Scope,
-    ) -> Result<(), StoreError> {
-        if holders.is_empty() {
-            return Ok(());
-        }
-        let rows: Vec<(i64, Option<i64>, Option<i64>)> = sqlx::query_as(
-            "SELECT h.id, h.repo, c.repo FROM holders h LEFT JOIN containers c ON c.holder = h.id WHERE h.id IN (SELECT value FROM json_each(?))",
-        )
-        .bind(list(holders)?)
-        .fetch_all(&mut *self.connection)
-        .await?;
-        for (holder, repository, runs) in rows {
-            match repository {
-                Some(repository) => Touch::add(&mut self.pending.repositories, repository, cause, scope),
-                None => self.touch_container_for(holder, runs, cause, scope),
-            }
         }
         Ok(())
     }

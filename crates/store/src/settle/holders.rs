@@ -80,7 +80,7 @@ impl Work<'_> {
         Ok((states, snapshot))
     }
 
-    async fn load_containers(
+    pub(super) async fn load_containers(
         &mut self,
         containers: &BTreeMap<i64, Touch>,
         states: &mut Vec<HolderState>,

@@ -1,16 +1,18 @@
 //! Touched holders -> transitions of their findings -> rows and messages.
 
+mod backlog;
 mod failures;
 mod holders;
 mod save;
+mod scoped;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 use plimsoll_findings::transition::merged_into;
 use plimsoll_findings::{
-    Desired, Desires, Gone, HolderView, Origin, Outcome, Transition, desired, finding_id, roll_up, subject,
-    transition,
+    Desired, Desires, Gone, HolderView, Origin, Outcome, Transition, advisory_sentence, desired, finding_id,
+    roll_up, subject, transition,
 };
 use plimsoll_model::finding::{Change, RollUp};
 use plimsoll_model::{Finding, FindingKey, Holder, PackageKey, Vulnerability};
@@ -40,21 +42,27 @@ struct Judged {
 impl Work<'_> {
     /// Judges everything that was touched and tells what changed.
     pub(crate) async fn settle(&mut self) -> Result<(), StoreError> {
-        let Pending { causes, repositories, containers } = std::mem::take(&mut self.pending);
+        let components = std::mem::take(&mut self.pending.components);
+        let causes = self.pending.causes.clone();
+        self.spread(components, &causes).await?;
+        let Pending { causes, repositories, containers, .. } = std::mem::take(&mut self.pending);
         if repositories.is_empty() && containers.is_empty() {
             return Ok(());
         }
         let mut changes: BTreeMap<usize, Vec<Change>> = BTreeMap::new();
         let mut failures = Vec::new();
         for (repositories, containers) in self.chunks(repositories, containers).await? {
-            let judged = self.judge(&repositories, &containers).await?;
-            failures.extend(self.failures(&judged, &repositories).await?);
+            let judged = self.judge(repositories, containers, &mut failures).await?;
             self.change(judged, &causes, &mut changes).await?;
         }
         for (cause, changes) in changes {
             let Some(caused) = causes.get(cause) else { continue };
             for part in roll_up(changes) {
-                self.tell(caused, part.holder, part.class, part.changes, None);
+                let mut caused = caused.clone();
+                if caused.cause.kind == "advisory" {
+                    caused.cause.sentence = advisory_sentence(&caused.cause.sentence, &part.changes);
+                }
+                self.tell(&caused, part.holder, part.class, part.changes, None);
             }
         }
         for failure in failures {
@@ -137,30 +145,61 @@ impl Work<'_> {
         Ok(chunks)
     }
 
+    /// What should be open and what is, of all these; failures that nobody was told of are added.
     async fn judge(
         &mut self,
-        repositories: &BTreeMap<i64, Touch>,
-        containers: &BTreeMap<i64, Touch>,
+        repositories: BTreeMap<i64, Touch>,
+        containers: BTreeMap<i64, Touch>,
+        failures: &mut Vec<failures::Failure>,
     ) -> Result<Vec<Judged>, StoreError> {
-        let (states, snapshot) = self.load_holders(repositories, containers).await?;
+        let whole = |(_, touch): &(i64, Touch)| touch.scope.is_none();
+        let (whole_repositories, repositories): (BTreeMap<_, _>, BTreeMap<_, _>) =
+            repositories.into_iter().partition(whole);
+        let (whole_containers, containers): (BTreeMap<_, _>, BTreeMap<_, _>) =
+            containers.into_iter().partition(whole);
+        let mut judged = Vec::new();
+        if !(whole_repositories.is_empty() && whole_containers.is_empty()) {
+            let (states, snapshot) = self.load_holders(&whole_repositories, &whole_containers).await?;
+            judged = self.judge_loaded(states, &snapshot).await?;
+            self.save_held(&judged, &snapshot).await?;
+            failures.extend(self.failures(&judged, &whole_repositories).await?);
+        }
+        if !(repositories.is_empty() && containers.is_empty()) {
+            let (states, snapshot) = self.load_scoped(&repositories, &containers).await?;
+            judged.extend(self.judge_loaded(states, &snapshot).await?);
+        }
+        Ok(judged)
+    }
+
+    async fn judge_loaded(
+        &mut self,
+        states: Vec<HolderState>,
+        snapshot: &Snapshot,
+    ) -> Result<Vec<Judged>, StoreError> {
         let ids: BTreeSet<&str> = snapshot
             .components
             .values()
             .flat_map(|c| c.matches.iter().map(|m| m.vulnerability.as_str()))
             .collect();
         self.load_vulnerabilities(&ids.into_iter().collect::<Vec<_>>()).await?;
-        let prints: Vec<u64> = states.iter().map(|state| self.fingerprint(state, &snapshot)).collect();
+        // What is judged for some packages only was not loaded whole: it has no print, and is always judged.
+        let prints: Vec<Option<u64>> = states
+            .iter()
+            .map(|state| state.scope.is_none().then(|| self.fingerprint(state, snapshot)))
+            .collect();
         let changed: Vec<&HolderState> = states
             .iter()
             .zip(&prints)
-            .filter(|(state, print)| self.cache.judged.get(&state.id) != Some(print))
+            .filter(|(state, print)| print.is_none() || self.cache.judged.get(&state.id) != print.as_ref())
             .map(|(state, _)| state)
             .collect();
         let mut open = self.open_findings(&changed).await?;
         let mut judged = Vec::with_capacity(states.len());
         for (state, print) in states.into_iter().zip(prints) {
             // Nothing that its findings follow from is other than when they were saved.
-            if self.cache.judged.insert(state.id, print) == Some(print) {
+            if let Some(print) = print
+                && self.cache.judged.insert(state.id, print) == Some(print)
+            {
                 let desires = Desires::default();
                 judged.push(Judged { state, desires, open: BTreeMap::new(), closed: HashMap::new() });
                 continue;
@@ -188,7 +227,6 @@ impl Work<'_> {
             judged.push(Judged { state, desires, open, closed: HashMap::new() });
         }
         self.load_closed(&mut judged).await?;
-        self.save_held(&judged, &snapshot).await?;
         Ok(judged)
     }
 

@@ -167,10 +167,19 @@ fn same(got: &BTreeMap<String, Finding>, expected: &BTreeMap<String, Finding>, w
 }
 
 async fn run(bench: &Bench, facts: &[Fact], batch: usize) -> BTreeMap<String, Finding> {
+    run_with_slices(bench, facts, batch, &mut Dice(0)).await
+}
+
+/// Slices of what commits left come between them, or not.
+async fn run_with_slices(
+    bench: &Bench,
+    facts: &[Fact],
+    batch: usize,
+    dice: &mut Dice,
+) -> BTreeMap<String, Finding> {
     let mut believed = BTreeMap::new();
     let mut published = BTreeSet::new();
-    for facts in facts.chunks(batch) {
-        let outcome = bench.commit(facts).await;
+    let mut hear = |outcome: plimsoll_store::CommitOutcome| {
         for (_, _, message) in outcome.roll_ups {
             for change in &message.changes {
                 let id = (change.finding.id.clone(), change.finding.revision);
@@ -178,7 +187,15 @@ async fn run(bench: &Bench, facts: &[Fact], batch: usize) -> BTreeMap<String, Fi
             }
             believe(&mut believed, &message.changes);
         }
+        outcome.backlog
+    };
+    for facts in facts.chunks(batch) {
+        hear(bench.commit(facts).await);
+        for _ in 0..dice.below(4) {
+            hear(bench.slice().await);
+        }
     }
+    while hear(bench.slice().await) {}
     let open = bench.open().await;
     let there: BTreeMap<String, u64> = open.iter().map(|(id, f)| (id.clone(), f.revision)).collect();
     assert_eq!(believed, there, "what was told is not what is open");
@@ -259,6 +276,12 @@ proptest! {
             }
             let other = Bench::new().await;
             same(&run(&other, &shuffled, batch).await, &expected, "another order");
+
+            // Every change of components is left for later, and done in slices at any time.
+            let mut later = Bench::new().await;
+            later.settings.at_once = 0;
+            same(&run_with_slices(&later, &shuffled, batch, &mut dice).await, &expected, "in slices");
+            later.store.check().await.unwrap();
 
             let rebuilt = Bench::new().await;
             for facts in facts.chunks(batch) {

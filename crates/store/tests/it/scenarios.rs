@@ -281,6 +281,9 @@ async fn denied_is_suppressed_and_unmatched_is_not_clean() {
     let denied = plimsoll_model::Match { status: MatchStatus::NotAffected, ..affected };
     let judged = set(2, vec![denied], vec![vulnerability("CVE-1", &[])]);
     let outcome = bench.commit(&[rematched("m2", std::slice::from_ref(&left), judged)]).await;
+    let sentences: Vec<&str> =
+        outcome.roll_ups.iter().map(|(_, _, message)| message.cause.sentence.as_str()).collect();
+    assert_eq!(sentences, ["advisories changed: Db 2: found not to affect: CVE-1 (ADV-CVE-1)"]);
     assert_eq!(told(&outcome), [format!("suppressed 3d CVE-1 {}", repository())]);
 }
 

@@ -39,6 +39,11 @@ impl Bench {
         self.store.commit(facts, &self.settings, NOW).await.unwrap()
     }
 
+    /// A slice of what commits left.
+    pub(crate) async fn slice(&self) -> CommitOutcome {
+        self.store.backlog(&self.settings, NOW, Emit::Publish).await.unwrap()
+    }
+
     pub(crate) async fn silent(&self, facts: &[Fact]) -> CommitOutcome {
         self.store.commit_as(facts, &self.settings, NOW, Emit::Silent).await.unwrap()
     }
