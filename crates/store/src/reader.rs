@@ -169,8 +169,8 @@ impl Reader {
         let rows: Vec<(i64, String)> = sqlx::query_as(
             "WITH wanted (ecosystem, release, name) AS (SELECT value->>0, value->>1, value->>2 FROM json_each(?1))
              SELECT id, key FROM (
-               SELECT c.id, c.key FROM wanted w JOIN components c ON c.ecosystem = w.ecosystem AND c.name = w.name WHERE (w.release IS NULL OR c.release = w.release) AND c.id > ?2
-               UNION SELECT c.id, c.key FROM wanted w JOIN components c ON c.ecosystem = w.ecosystem AND c.source = w.name AND c.source <> '' WHERE (w.release IS NULL OR c.release = w.release) AND c.id > ?2
+               SELECT c.id, c.key FROM wanted w CROSS JOIN components c ON c.ecosystem = w.ecosystem AND c.name = w.name WHERE (w.release IS NULL OR c.release = w.release) AND c.id > ?2
+               UNION SELECT c.id, c.key FROM wanted w CROSS JOIN components c ON c.ecosystem = w.ecosystem AND c.source = w.name AND c.source <> '' WHERE (w.release IS NULL OR c.release = w.release) AND c.id > ?2
              ) ORDER BY id LIMIT ?3",
         )
         .bind(list(&names)?)

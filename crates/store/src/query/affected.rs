@@ -85,7 +85,7 @@ impl Reader {
         let vulnerability = body.as_deref().map(|b| decode("vulnerabilities", b)).transpose()?;
         let rows = sqlx::query(
             "SELECT f.id, f.holder, f.vulnerability, f.state, f.opened_at, f.due, f.revision, f.db_seq, f.body, h.key, v.body AS known, c.image, c.basis, w.body AS workload, r.registry || '/' || r.repository AS place
-             FROM json_each(?1) j CROSS JOIN findings f ON f.vulnerability = j.value AND f.state = 0 JOIN holders h ON h.id = f.holder LEFT JOIN vulnerabilities v ON v.id = f.vulnerability LEFT JOIN containers c ON c.holder = h.id LEFT JOIN workloads w ON w.id = c.workload LEFT JOIN repositories r ON r.id = COALESCE(h.repo, c.repo)
+             FROM json_each(?1) j CROSS JOIN findings f ON f.vulnerability = j.value AND f.state = 0 CROSS JOIN holders h ON h.id = f.holder LEFT JOIN vulnerabilities v ON v.id = f.vulnerability LEFT JOIN containers c ON c.holder = h.id LEFT JOIN workloads w ON w.id = c.workload LEFT JOIN repositories r ON r.id = COALESCE(h.repo, c.repo)
              ORDER BY f.class, f.assumed, f.negative_rank, f.opened_at, f.id LIMIT ?2",
         )
         .bind(&ids_json)
@@ -96,9 +96,9 @@ impl Reader {
         let names: Vec<(&str, &str)> = more.iter().map(|(e, n)| (e.purl_type(), n.as_str())).collect();
         let candidates: Vec<(String, i64, Option<String>, String)> = sqlx::query_as(
             "WITH hit (component) AS (SELECT m.component FROM json_each(?1) j CROSS JOIN matched m ON m.vulnerability = j.value),
-             name (ecosystem, name) AS (SELECT c.ecosystem, c.name FROM hit JOIN components c ON c.id = hit.component UNION SELECT value->>0, value->>1 FROM json_each(?2)),
-             other (id) AS (SELECT c.id FROM name n JOIN components c ON c.ecosystem = n.ecosystem AND c.name = n.name UNION SELECT c.id FROM name n JOIN components c ON c.ecosystem = n.ecosystem AND c.source = n.name AND c.source <> '')
-             SELECT DISTINCT c.key, c.db_seq, c.matches, h.key FROM other o JOIN components c ON c.id = o.id JOIN image_components ic ON ic.component = c.id JOIN held d ON d.image = ic.image JOIN holders h ON h.id = d.holder ORDER BY h.key, c.key LIMIT ?3",
+             name (ecosystem, name) AS (SELECT c.ecosystem, c.name FROM hit CROSS JOIN components c ON c.id = hit.component UNION SELECT value->>0, value->>1 FROM json_each(?2)),
+             other (id) AS (SELECT c.id FROM name n CROSS JOIN components c ON c.ecosystem = n.ecosystem AND c.name = n.name UNION SELECT c.id FROM name n CROSS JOIN components c ON c.ecosystem = n.ecosystem AND c.source = n.name AND c.source <> '')
+             SELECT DISTINCT c.key, c.db_seq, c.matches, h.key FROM other o CROSS JOIN components c ON c.id = o.id CROSS JOIN image_components ic ON ic.component = c.id CROSS JOIN held d ON d.image = ic.image CROSS JOIN holders h ON h.id = d.holder ORDER BY h.key, c.key LIMIT ?3",
         )
         .bind(&ids_json)
         .bind(list(&names)?)
@@ -125,7 +125,7 @@ impl Reader {
         let (ecosystem, name, version) = package_of(query);
         let rows = sqlx::query(
             "SELECT f.id, f.holder, f.vulnerability, f.state, f.opened_at, f.due, f.revision, f.db_seq, f.body, h.key, v.body AS known, c.image, c.basis, w.body AS workload, r.registry || '/' || r.repository AS place
-             FROM findings f JOIN holders h ON h.id = f.holder LEFT JOIN vulnerabilities v ON v.id = f.vulnerability LEFT JOIN containers c ON c.holder = h.id LEFT JOIN workloads w ON w.id = c.workload LEFT JOIN repositories r ON r.id = COALESCE(h.repo, c.repo)
+             FROM findings f CROSS JOIN holders h ON h.id = f.holder LEFT JOIN vulnerabilities v ON v.id = f.vulnerability LEFT JOIN containers c ON c.holder = h.id LEFT JOIN workloads w ON w.id = c.workload LEFT JOIN repositories r ON r.id = COALESCE(h.repo, c.repo)
              WHERE f.name = ?1 AND f.state = 0 AND (?2 IS NULL OR f.package LIKE ?2 || '%')
              ORDER BY f.class, f.assumed, f.negative_rank, f.opened_at, f.id LIMIT ?3",
         )
@@ -142,7 +142,7 @@ impl Reader {
             affected.retain(|a| a.finding.versions.contains(version));
         }
         let holding: Vec<(String, i64, Option<String>, String)> = sqlx::query_as(
-            "SELECT DISTINCT c.key, c.db_seq, c.matches, h.key FROM components c JOIN image_components ic ON ic.component = c.id JOIN held d ON d.image = ic.image JOIN holders h ON h.id = d.holder WHERE c.ecosystem IN (SELECT value FROM json_each(?1)) AND c.name = ?2 ORDER BY h.key, c.key LIMIT ?3",
+            "SELECT DISTINCT c.key, c.db_seq, c.matches, h.key FROM components c CROSS JOIN image_components ic ON ic.component = c.id CROSS JOIN held d ON d.image = ic.image CROSS JOIN holders h ON h.id = d.holder WHERE c.ecosystem IN (SELECT value FROM json_each(?1)) AND c.name = ?2 ORDER BY h.key, c.key LIMIT ?3",
         )
         .bind(match &ecosystem {
             Some(one) => list(&[one])?,
