@@ -215,6 +215,7 @@ fn push(image: u64, arguments: &RematchArguments, packages: u64, db: &Db) -> Res
             version: format!("{}.0.0", 1 + (image + package) % VERSIONS),
             source: None,
             arch: String::new(),
+            stream: String::new(),
         })
         .collect();
     let matches: MatchSet = db.match_keys(&components)?;
