@@ -200,12 +200,15 @@ struct Inner {
     owner: String,
     metrics: Metrics,
     health: Health,
+    connected: tokio::sync::watch::Receiver<u64>,
 }
 
 impl Bus {
     /// Connects, and creates the streams and buckets that are missing; gives up after half a minute.
     pub async fn connect(settings: Settings, metrics: Metrics, health: Health) -> Result<Self, BusError> {
         let (events, state) = (metrics.clone(), health.clone());
+        let (times, connected) = tokio::sync::watch::channel(0u64);
+        let times = Arc::new(times);
         state.starting("broker");
         let mut options = ConnectOptions::new()
             .name(&settings.name)
@@ -215,13 +218,14 @@ impl Bus {
             // Two missing answers make the client leave a server that hangs.
             .ping_interval(settings.patience())
             .event_callback(move |event| {
-                let (events, state) = (events.clone(), state.clone());
+                let (events, state, times) = (events.clone(), state.clone(), Arc::clone(&times));
                 async move {
                     match event {
                         Event::SlowConsumer(_) => events.broker_event("slow_consumer"),
                         Event::Connected => {
                             events.broker_event("connected");
                             state.ready("broker");
+                            times.send_modify(|times| *times += 1);
                         }
                         Event::Disconnected => {
                             events.broker_event("disconnected");
@@ -271,7 +275,7 @@ impl Bus {
         let owner = format!("{}-{}", settings.name, client.new_inbox().rsplit('.').next().unwrap_or("0"));
         patiently("streams", || topology::ensure(&context, &settings)).await?;
         health.ready("broker");
-        Ok(Self { inner: Arc::new(Inner { client, context, settings, owner, metrics, health }) })
+        Ok(Self { inner: Arc::new(Inner { client, context, settings, owner, metrics, health, connected }) })
     }
 
     /// JetStream's context.
@@ -281,6 +285,13 @@ impl Bus {
 
     pub(crate) fn client(&self) -> &Client {
         &self.inner.client
+    }
+
+    /// How often the connection was made, and a wait for the next time.
+    pub(crate) fn connected(&self) -> tokio::sync::watch::Receiver<u64> {
+        let mut connected = self.inner.connected.clone();
+        connected.mark_unchanged();
+        connected
     }
 
     /// How this connection was made.

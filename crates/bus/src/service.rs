@@ -5,6 +5,7 @@ use std::time::Duration;
 use async_nats::header::HeaderMap;
 use bytes::Bytes;
 use futures::StreamExt;
+use futures::stream::FuturesUnordered;
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
@@ -33,6 +34,8 @@ enum Answer {
 }
 
 const INLINE: usize = 900 << 10;
+/// Questions that are answered at once; more wait.
+const AT_ONCE: usize = 8;
 
 impl Bus {
     /// Asks `query.v1.<name>` and waits at most `bound`; not at all while the broker is away.
@@ -61,33 +64,38 @@ impl Bus {
         }
     }
 
-    /// Answers `query.v1.*` until `stop`, one question at a time.
+    /// Answers `query.v1.*` until `stop`, a few questions at once.
     pub async fn answer(
         &self,
         stop: CancellationToken,
-        mut answer: impl AsyncFnMut(&str, serde_json::Value) -> Result<serde_json::Value, Refusal>,
+        answer: impl AsyncFn(&str, serde_json::Value) -> Result<serde_json::Value, Refusal>,
     ) -> Result<(), BusError> {
         let mut questions = self
             .client()
             .queue_subscribe("query.v1.*", "aggregator".into())
             .await
             .map_err(BusError::other)?;
+        let answer = &answer;
+        let mut under_way = FuturesUnordered::new();
         loop {
             let question = tokio::select! {
                 () = stop.cancelled() => return Ok(()),
-                question = questions.next() => question,
+                Some(()) = under_way.next() => continue,
+                question = questions.next(), if under_way.len() < AT_ONCE => question,
             };
             let Some(question) = question else { return Ok(()) };
             let Some(reply) = question.reply.clone() else { continue };
-            let name = question.subject.rsplit('.').next().unwrap_or_default().to_owned();
-            let result = match serde_json::from_slice(&question.payload) {
-                Ok(value) => answer(&name, value).await,
-                Err(error) => Err(Refusal::new("bad_request", error)),
-            };
-            // One answer that cannot be sent is its asker's loss, and he asks again.
-            if let Err(error) = self.reply(reply, result).await {
-                tracing::warn!(%error, name, "an answer was not sent");
-            }
+            under_way.push(async move {
+                let name = question.subject.rsplit('.').next().unwrap_or_default();
+                let result = match serde_json::from_slice(&question.payload) {
+                    Ok(value) => answer(name, value).await,
+                    Err(error) => Err(Refusal::new("bad_request", error)),
+                };
+                // One answer that cannot be sent is its asker's loss, and he asks again.
+                if let Err(error) = self.reply(reply, result).await {
+                    tracing::warn!(%error, name, "an answer was not sent");
+                }
+            });
         }
     }
 

@@ -6,13 +6,14 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use plimsoll_bus::subjects::{Lane, cluster_changed};
+use plimsoll_bus::tail::From;
 use plimsoll_bus::{Durability, Guard, Settings, fold};
 use plimsoll_proto::v1;
 use plimsoll_testkit::nats::{NatsCluster, NatsServer};
 use tokio_util::sync::CancellationToken;
 
 use crate::kills::folded;
-use crate::support::{Place, Worker, log_file, until};
+use crate::support::{BOUND, Place, Worker, log_file, until};
 use crate::toy::{self, Tape, Toy, fact, limits};
 
 fn slow() -> impl Fn(plimsoll_bus::Cx, String) -> toy::Done + Send + Sync + 'static {
@@ -47,6 +48,43 @@ async fn a_server_that_is_killed_and_restarted_loses_nothing() {
         stage.drain().await;
         assert!(place.stored("DEAD").await.is_empty());
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_tail_goes_on_where_it_was_when_the_server_comes_back() {
+    let mut server = NatsServer::start().await.unwrap();
+    let place = Place::at(&server.url(), 1000).await;
+    let filters = ["facts.toy".to_owned()];
+    let mut tail = place.bus.tail("FACTS", &filters, From::Now).await.unwrap();
+    let mut quiet = place.bus.tail("FACTS", &["facts.quiet".to_owned()], From::Now).await.unwrap();
+    let mut next = 0;
+    for _ in 0..2 {
+        for n in next..next + 3 {
+            place.send("facts.toy", &n.to_string()).await;
+        }
+        server.kill().unwrap();
+        server.restart().await.unwrap();
+        until("the server", || async { place.try_stored("FACTS").await.is_some() }).await;
+        place.send("facts.toy", &(next + 3).to_string()).await;
+        for n in next..next + 4 {
+            let line = loop {
+                // It may stumble; what counts is that it goes on.
+                if let Ok(line) = tokio::time::timeout(BOUND, tail.next()).await.unwrap().unwrap() {
+                    break line;
+                }
+            };
+            assert_eq!(line.payload.as_ref(), n.to_string().as_bytes());
+        }
+        next += 4;
+    }
+    // One that had no message before the break misses none after it.
+    place.send("facts.quiet", "said").await;
+    let line = loop {
+        if let Ok(line) = tokio::time::timeout(BOUND, quiet.next()).await.unwrap().unwrap() {
+            break line;
+        }
+    };
+    assert_eq!(line.payload.as_ref(), b"said");
 }
 
 fn signal(server: &NatsServer, signal: &str) {
