@@ -150,6 +150,10 @@ pub struct ExposureFact {
     pub removed: Vec<WorkloadName>,
     /// Connections added, removed and changed, in words, at most 1,000.
     pub changes: Vec<ConnectionChange>,
+    /// Connections that were open in between, and neither before nor after: `before` is what was and is open, `after`
+    /// what was open for a while. At most 1,000.
+    #[serde(default)]
+    pub transient: Vec<ConnectionChange>,
     /// Who or what deployed, for the cause's sentence.
     pub actor: String,
 }
@@ -164,6 +168,23 @@ pub struct WorkloadFact {
     pub containers: Vec<ContainerFact>,
     pub privileged: bool,
     pub replicas: u32,
+    /// What changes brought about for its connections and still stands, sorted. A policy that something is odd about is
+    /// told as a workload of its kind without containers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<NetworkNote>,
+}
+
+/// A consequence of changes of a cluster that still stands.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct NetworkNote {
+    /// `NETPOL001`…
+    pub code: String,
+    /// `ingress`, `egress` or `policy`.
+    pub about: String,
+    /// What happened, in one sentence.
+    pub message: String,
+    /// Rules that decide, or decided before.
+    pub decided_by: Vec<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -185,6 +206,13 @@ pub struct ConnectionChange {
     pub after: String,
     /// Names of the policies and entries that decide, e.g. `NetworkPolicy shop/allow-web`.
     pub because: Vec<String>,
+    /// Rules that decided before, e.g. `networking.k8s.io/NetworkPolicy shop/closed isolate`; empty where nothing
+    /// selected (allowed by default).
+    #[serde(default)]
+    pub decided_before: Vec<String>,
+    /// Rules that decide after; as before.
+    #[serde(default)]
+    pub decided_after: Vec<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

@@ -155,6 +155,33 @@ impl ConnSet {
         set
     }
 
+    /// Reads what [`ConnSet`] prints: `All Connections`, `No Connections`, or `SCTP 1-65535,TCP 80,443-500`. None for
+    /// another text.
+    pub fn parse(text: &str) -> Option<Self> {
+        match text {
+            "All Connections" => return Some(Self::all()),
+            "No Connections" => return Some(Self::none()),
+            _ => {}
+        }
+        let (mut found, mut protocol) = (Self::none(), None);
+        for word in text.split(',') {
+            let ports = match word.split_once(' ') {
+                Some((name, ports)) => {
+                    protocol = Some(Protocol::parse(name)?);
+                    ports
+                }
+                None => word,
+            };
+            let (low, high) = ports.split_once('-').unwrap_or((ports, ports));
+            let (low, high) = (low.parse().ok()?, high.parse().ok()?);
+            if low > high {
+                return None;
+            }
+            found = found.union(&Self::range(protocol?, low, high));
+        }
+        Some(found)
+    }
+
     /// The ports of one protocol.
     pub fn ports(&self, protocol: Protocol) -> &PortSet {
         match protocol {
@@ -245,6 +272,13 @@ impl fmt::Display for ConnSet {
 impl Serialize for ConnSet {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for ConnSet {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        Self::parse(&text).ok_or_else(|| serde::de::Error::custom("not a set of connections"))
     }
 }
 

@@ -127,13 +127,21 @@ pub(crate) struct Both {
 /// The difference of two connectivities, without ways in through ingress controllers.
 pub fn diff(before: &Connectivity, after: &Connectivity) -> ConnDiff {
     let none = BTreeMap::new();
-    Differ::new(before, after).run(&none, &none, false)
+    Differ::new(before, after).run(&none, &none, false, usize::MAX).0
 }
 
 /// The difference of two snapshots, ways in included. `unchanged` asks for the equal rows too, of which there can be
 /// as many as workloads squared.
 pub fn diff_snapshots(before: &Snapshot, after: &Snapshot, unchanged: bool) -> ConnDiff {
-    Differ::new(&before.connectivity, &after.connectivity).run(&before.ingress, &after.ingress, unchanged)
+    let differ = Differ::new(&before.connectivity, &after.connectivity);
+    differ.run(&before.ingress, &after.ingress, unchanged, usize::MAX).0
+}
+
+/// As [`diff_snapshots`] without equal rows, but looks at no more than `most` pairs of workloads, and as many rows with
+/// the outside: the difference to a state that has nothing in common has workloads squared. True when that was all.
+pub fn diff_snapshots_at_most(before: &Snapshot, after: &Snapshot, most: usize) -> (ConnDiff, bool) {
+    let differ = Differ::new(&before.connectivity, &after.connectivity);
+    differ.run(&before.ingress, &after.ingress, false, most)
 }
 
 struct Differ<'a> {
@@ -179,11 +187,17 @@ impl<'a> Differ<'a> {
         ingress_before: &BTreeMap<usize, ConnSet>,
         ingress_after: &BTreeMap<usize, ConnSet>,
         all: bool,
-    ) -> ConnDiff {
+        most: usize,
+    ) -> (ConnDiff, bool) {
         let mut pairs: BTreeSet<(u32, u32)> = BTreeSet::new();
+        let mut complete = true;
         for direction in [Direction::Egress, Direction::Ingress] {
             let mut known: FxHashMap<(Vec<u32>, Vec<u32>), Vec<u32>> = FxHashMap::default();
             for (index, (_, both)) in self.names.iter().enumerate() {
+                if pairs.len() >= most {
+                    complete = false;
+                    break;
+                }
                 let changed: &[u32] = match (both.before, both.after, all) {
                     (Some(before), Some(after), false) => {
                         let key =
@@ -209,7 +223,7 @@ impl<'a> Differ<'a> {
             }
         }
         for direction in [Direction::Ingress, Direction::Egress] {
-            self.outside(direction, all, &mut rows);
+            complete &= self.outside(direction, all, rows.len().saturating_add(most), &mut rows);
         }
         for (name, both) in &self.names {
             let of = |index: Option<usize>, rows: &BTreeMap<usize, ConnSet>| {
@@ -232,11 +246,12 @@ impl<'a> Differ<'a> {
         let only = |pick: fn(&Both) -> bool| {
             self.names.iter().filter(|(_, both)| pick(both)).map(|(name, _)| name.clone()).collect()
         };
-        ConnDiff {
+        let diff = ConnDiff {
             rows,
             workloads_added: only(|both| both.before.is_none()),
             workloads_removed: only(|both| both.after.is_none()),
-        }
+        };
+        (diff, complete)
     }
 
     /// Workload columns at which two rows differ.
@@ -301,7 +316,8 @@ impl<'a> Differ<'a> {
     }
 
     /// Rows with the outside: by common atoms, touching ones of the same answer merged.
-    fn outside(&self, direction: Direction, all: bool, rows: &mut Vec<DiffRow>) {
+    /// Stops at `most` rows in all; gives true when there were no more.
+    fn outside(&self, direction: Direction, all: bool, most: usize, rows: &mut Vec<DiffRow>) -> bool {
         let wide = self.before.is_wide() || self.after.is_wide();
         let old = self.before.columns_outside(direction, wide);
         let new = self.after.columns_outside(direction, wide);
@@ -323,6 +339,9 @@ impl<'a> Differ<'a> {
             .collect();
         let mut known: FxHashMap<(Vec<u32>, Vec<u32>), Vec<Segment>> = FxHashMap::default();
         for (name, both) in &self.names {
+            if rows.len() >= most {
+                return false;
+            }
             let rows_of = |connectivity: &Connectivity, index: Option<usize>| {
                 index.map(|index| connectivity.rows_of(index, direction)).unwrap_or_default()
             };
@@ -338,6 +357,7 @@ impl<'a> Differ<'a> {
                 });
             }
         }
+        true
     }
 
     /// What some rows before and after allow with the outside, where it differs or everything is asked for.

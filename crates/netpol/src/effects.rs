@@ -3,18 +3,22 @@
 //! Each effect has a stable code and an identity that does not depend on how often or in which order the change was
 //! delivered, so that the same change gives the same findings.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use plimsoll_model::exposure::ExposureLevel;
+use serde::{Deserialize, Serialize};
 
 use crate::conn::ConnSet;
 use crate::diff::{ChangeKind, ConnDiff, DiffPeer, DiffRow, Snapshot};
 use crate::engine::{Connectivity, Direction, Warning};
 use crate::exposure::WorkloadExposure;
 use crate::ip::IpRange;
+use crate::live::LiveSnapshot;
+use crate::standing::Condition;
 
 /// How soon somebody should look.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Urgency {
     High,
     Medium,
@@ -34,6 +38,8 @@ pub struct Effect {
     pub message: String,
     /// Rules that decide after the change, or decided before it.
     pub decided_by: Vec<String>,
+    /// What has to hold for it to stand; none for what only happened.
+    pub condition: Option<Condition>,
 }
 
 impl Effect {
@@ -43,8 +49,17 @@ impl Effect {
     }
 }
 
+/// Ranges of the outside that a condition remembers.
+const MAX_RANGES: usize = 8;
 /// Address of the metadata service of most clouds.
 const METADATA: std::net::Ipv4Addr = std::net::Ipv4Addr::new(169, 254, 169, 254);
+
+/// A workload of one side or both: what the state before and the one after know of it.
+struct Subject<'a> {
+    name: &'a str,
+    before: Option<(usize, WorkloadExposure)>,
+    after: Option<(usize, WorkloadExposure)>,
+}
 
 /// A state with its judged exposures.
 #[derive(Debug, Clone, Copy)]
@@ -53,116 +68,143 @@ pub struct Judged<'a> {
     pub exposures: &'a [WorkloadExposure],
 }
 
-impl<'a> Judged<'a> {
-    fn by_name(&self) -> BTreeMap<String, &'a WorkloadExposure> {
-        let name = |exposure: &WorkloadExposure| {
-            format!("{}/{}[{}]", exposure.namespace, exposure.name, exposure.kind)
+impl Judged<'_> {
+    fn by_name(&self) -> BTreeMap<String, (usize, WorkloadExposure)> {
+        let place = |exposure: &WorkloadExposure| {
+            let name = exposure.printed();
+            let index = self.snapshot.connectivity.workload_named(&name)?;
+            Some((name, (index, exposure.clone())))
         };
-        self.exposures.iter().map(|exposure| (name(exposure), exposure)).collect()
+        self.exposures.iter().filter_map(place).collect()
     }
 }
 
 /// The consequences of a change, most urgent first. `diff` is that of the two snapshots.
 pub fn effects(before: Judged<'_>, after: Judged<'_>, diff: &ConnDiff) -> Vec<Effect> {
+    let (mut old, mut new) = (before.by_name(), after.by_name());
+    let names: BTreeSet<String> = old.keys().chain(new.keys()).cloned().collect();
+    let subject = |name| Subject { name, before: old.remove(name), after: new.remove(name) };
+    told(before.snapshot, after.snapshot, names.iter().map(String::as_str).map(subject), diff)
+}
+
+/// As [`effects`], of the states of a resident cluster. Only the workloads of `concerned`, by printed name, are looked
+/// at ([`crate::live::Delta::concerned`]); all of them without it.
+pub fn effects_between(
+    before: &LiveSnapshot,
+    after: &LiveSnapshot,
+    concerned: Option<&BTreeSet<String>>,
+    diff: &ConnDiff,
+) -> Vec<Effect> {
+    let all;
+    let names = match concerned {
+        Some(names) => names,
+        None => {
+            all = before.names().chain(after.names()).map(str::to_owned).collect();
+            &all
+        }
+    };
+    let of = |snapshot: &LiveSnapshot, name: &str| {
+        let index = snapshot.connectivity().workload_named(name)?;
+        Some((index, snapshot.exposure(index)?))
+    };
+    let subject = |name| Subject { name, before: of(before, name), after: of(after, name) };
+    told(&before.snapshot, &after.snapshot, names.iter().map(String::as_str).map(subject), diff)
+}
+
+fn told<'a>(
+    before: &Snapshot,
+    after: &Snapshot,
+    subjects: impl Iterator<Item = Subject<'a>>,
+    diff: &ConnDiff,
+) -> Vec<Effect> {
     let mut found = Vec::new();
-    exposed(before, after, &mut found);
-    isolation(before.snapshot, after.snapshot, &mut found);
+    for subject in subjects {
+        exposed(&subject, &mut found);
+        isolation(&subject, before, after, &mut found);
+    }
     outward(diff, &mut found);
     connections(diff, &mut found);
-    hygiene(&before.snapshot.connectivity, &after.snapshot.connectivity, &mut found);
+    hygiene(&before.connectivity, &after.connectivity, &mut found);
     found.sort();
     found.dedup();
     found
 }
 
 /// NETPOL001: reachable from the internet. NETPOL002: reachable from every namespace or another one.
-fn exposed(before: Judged<'_>, after: Judged<'_>, found: &mut Vec<Effect>) {
-    let known = before.by_name();
-    for (name, now) in after.by_name() {
-        let then = known.get(&name);
-        let level = then.map_or(ExposureLevel::Isolated, |then| then.level);
-        if now.level <= level {
-            continue;
-        }
-        let (code, word) = match now.level {
-            ExposureLevel::Open => ("NETPOL001", "became reachable from the internet"),
-            ExposureLevel::Controlled => ("NETPOL002", "became reachable from other namespaces"),
-            ExposureLevel::Small | ExposureLevel::Isolated => continue,
-        };
-        // A new workload without policies is what NETPOL006 says.
-        if then.is_none() && now.level == ExposureLevel::Controlled && now.ingress_policies == 0 {
-            continue;
-        }
-        let path = now.paths.first().cloned().unwrap_or_default();
-        found.push(Effect {
-            urgency: Urgency::High,
-            code,
-            subject: name.clone(),
-            message: format!("{name} {word}: {path}"),
-            decided_by: Vec::new(),
-        });
+fn exposed(subject: &Subject<'_>, found: &mut Vec<Effect>) {
+    let Some((_, now)) = &subject.after else { return };
+    let then = subject.before.as_ref().map(|(_, then)| then);
+    if now.level <= then.map_or(ExposureLevel::Isolated, |then| then.level) {
+        return;
     }
+    let (code, word) = match now.level {
+        ExposureLevel::Open => ("NETPOL001", "became reachable from the internet"),
+        ExposureLevel::Controlled => ("NETPOL002", "became reachable from other namespaces"),
+        ExposureLevel::Small | ExposureLevel::Isolated => return,
+    };
+    // A new workload without policies is what NETPOL006 says.
+    if then.is_none() && now.level == ExposureLevel::Controlled && now.ingress_policies == 0 {
+        return;
+    }
+    let (name, path) = (subject.name, now.paths.first().cloned().unwrap_or_default());
+    found.push(Effect {
+        urgency: Urgency::High,
+        code,
+        subject: name.to_owned(),
+        message: format!("{name} {word}: {path}"),
+        decided_by: Vec::new(),
+        condition: Some(Condition::Reachable(now.level)),
+    });
 }
 
 /// NETPOL003: isolation lost. NETPOL006: a new workload that no policy selects. NETPOL010: selected otherwise although
 /// no policy changed.
-fn isolation(before: &Snapshot, after: &Snapshot, found: &mut Vec<Effect>) {
+fn isolation(subject: &Subject<'_>, before: &Snapshot, after: &Snapshot, found: &mut Vec<Effect>) {
     let (old, new) = (&before.connectivity, &after.connectivity);
-    let known: BTreeMap<String, usize> = old
-        .endpoints()
-        .iter()
-        .enumerate()
-        .filter(|(_, e)| !e.assumed)
-        .map(|(i, e)| (e.to_string(), i))
-        .collect();
-    for (index, endpoint) in new.endpoints().iter().enumerate().filter(|(_, endpoint)| !endpoint.assumed) {
-        let name = endpoint.to_string();
-        for (direction, word) in [(Direction::Ingress, "ingress"), (Direction::Egress, "egress")] {
-            let now = new.selected_by(index, direction);
-            let Some(then) = known.get(&name) else {
-                if now.is_empty() {
-                    found.push(Effect {
-                        urgency: Urgency::Medium,
-                        code: "NETPOL006",
-                        subject: name.clone(),
-                        message: format!("new workload {name} is selected by no policy for {word}"),
-                        decided_by: Vec::new(),
-                    });
-                }
-                continue;
+    let (name, Some((index, _))) = (subject.name, &subject.after) else { return };
+    for direction in [Direction::Ingress, Direction::Egress] {
+        let (now, word) = (new.selected_by(*index, direction), direction.as_str());
+        let effect = |urgency, code, message, decided_by, condition| Effect {
+            urgency,
+            code,
+            subject: name.to_owned(),
+            message,
+            decided_by,
+            condition: Some(condition),
+        };
+        let Some((then, _)) = &subject.before else {
+            if now.is_empty() {
+                let message = format!("new workload {name} is selected by no policy for {word}");
+                let condition = Condition::Unselected(direction);
+                found.push(effect(Urgency::Medium, "NETPOL006", message, Vec::new(), condition));
+            }
+            continue;
+        };
+        let then_keys = old.selected_by(*then, direction);
+        if old.is_isolated(*then, direction) && !new.is_isolated(*index, direction) {
+            let message = format!("{name} is no longer isolated for {word}");
+            let decided_by = then_keys.iter().map(ToString::to_string).collect();
+            let condition = Condition::NotIsolated(direction);
+            found.push(effect(Urgency::High, "NETPOL003", message, decided_by, condition));
+        }
+        let unchanged =
+            |key: &&&crate::objects::ObjectKey| match (before.state.get(key), after.state.get(key)) {
+                (Some(then), Some(now)) => !now.differs_from(then),
+                _ => false,
             };
-            let then_keys = old.selected_by(*then, direction);
-            if old.is_isolated(*then, direction) && !new.is_isolated(index, direction) {
-                found.push(Effect {
-                    urgency: Urgency::High,
-                    code: "NETPOL003",
-                    subject: name.clone(),
-                    message: format!("{name} is no longer isolated for {word}"),
-                    decided_by: then_keys.iter().map(ToString::to_string).collect(),
-                });
-            }
-            let unchanged =
-                |key: &&crate::objects::ObjectKey| match (before.state.get(key), after.state.get(key)) {
-                    (Some(then), Some(now)) => !now.differs_from(then),
-                    _ => false,
-                };
-            let gone: Vec<String> = then_keys
-                .iter()
-                .filter(|key| !now.contains(key) && unchanged(key))
-                .map(ToString::to_string)
-                .collect();
-            if !gone.is_empty() {
-                found.push(Effect {
-                    urgency: Urgency::High,
-                    code: "NETPOL010",
-                    subject: name.clone(),
-                    message: format!(
-                        "{name} changed its labels, and is no longer selected for {word} by {}",
-                        gone.join(", ")
-                    ),
-                    decided_by: gone,
-                });
-            }
+        let gone: Vec<crate::objects::ObjectKey> = then_keys
+            .iter()
+            .filter(|key| !now.contains(key))
+            .filter(unchanged)
+            .map(|key| (*key).clone())
+            .collect();
+        if !gone.is_empty() {
+            let names: Vec<String> = gone.iter().map(ToString::to_string).collect();
+            let list = names.join(", ");
+            let message =
+                format!("{name} changed its labels, and is no longer selected for {word} by {list}");
+            let condition = Condition::Deselected { direction, policies: gone };
+            found.push(effect(Urgency::High, "NETPOL010", message, names, condition));
         }
     }
 }
@@ -217,6 +259,10 @@ fn outward(diff: &ConnDiff, found: &mut Vec<Effect>) {
             subject: source.to_string(),
             message: format!("{source} may now connect to {what}: {more}"),
             decided_by,
+            condition: Some(Condition::Outward {
+                ranges: ranges.into_iter().take(MAX_RANGES).collect(),
+                more,
+            }),
         });
     }
 }
@@ -237,7 +283,8 @@ fn connections(diff: &ConnDiff, found: &mut Vec<Effect>) {
             ChangeKind::Unchanged => continue,
         };
         let subject = row.destination.to_string();
-        found.push(Effect { urgency, code: "NETPOL005", subject, message, decided_by: decided(row) });
+        let decided_by = decided(row);
+        found.push(Effect { urgency, code: "NETPOL005", subject, message, decided_by, condition: None });
     }
 }
 
@@ -258,6 +305,7 @@ fn hygiene(before: &Connectivity, after: &Connectivity, found: &mut Vec<Effect>)
             subject: warning.object.to_string(),
             message: format!("{}: {}", warning.object, warning.message),
             decided_by: Vec::new(),
+            condition: Some(Condition::Odd { code: warning.code.to_owned(), object: warning.object.clone() }),
         });
     }
 }

@@ -45,6 +45,11 @@ pub struct WorkloadExposure {
 }
 
 impl WorkloadExposure {
+    /// The workload as printed, such as `shop/web[Deployment]`.
+    pub fn printed(&self) -> String {
+        format!("{}/{}[{}]", self.namespace, self.name, self.kind)
+    }
+
     /// The name across clusters.
     pub fn workload_name(&self, cluster: &str) -> WorkloadName {
         WorkloadName {

@@ -16,4 +16,5 @@ mod paged;
 pub mod potential;
 pub mod report;
 pub mod selector;
+pub mod standing;
 pub mod state;

@@ -25,13 +25,15 @@
 
 mod delta;
 mod judged;
+mod window;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 pub use delta::{Delta, ExposureChange};
+pub use window::{MAX_TOLD, Settled, Transient, Window};
 
-use crate::diff::{Snapshot, diff_snapshots};
+use crate::diff::Snapshot;
 use crate::engine::{Connectivity, Engine, Options, Touch};
 use crate::exposure::WorkloadExposure;
 use crate::objects::{Object, ObjectKey};
@@ -72,6 +74,23 @@ impl LiveSnapshot {
     pub fn exposures(&self) -> Vec<WorkloadExposure> {
         let order = self.snapshot.connectivity.order().iter();
         order.filter_map(|workload| self.exposure(*workload as usize)).collect()
+    }
+
+    /// The exposure of a workload by its printed name, such as `shop/web[Deployment]`.
+    pub fn exposure_named(&self, printed: &str) -> Option<WorkloadExposure> {
+        self.exposure(self.snapshot.connectivity.workload_named(printed)?)
+    }
+
+    /// Printed names of the workloads, sorted.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        let connectivity = &self.snapshot.connectivity;
+        let endpoint = |id: &u32| connectivity.endpoints().get(*id as usize);
+        connectivity.order().iter().filter_map(endpoint).map(|endpoint| endpoint.printed.as_ref())
+    }
+
+    /// The objects of the state.
+    pub fn state(&self) -> &Arc<ClusterState> {
+        &self.snapshot.state
     }
 
     /// The connectivity of the state.
@@ -145,7 +164,10 @@ impl Live {
         let touched =
             self.judgements.change(&touches, &changed, &self.state, &self.options, &mut self.engine);
         self.current = Self::snap(&self.state, Arc::clone(&changed.after), &self.judgements);
+        let mut concerned = changed.governed;
+        concerned.extend(changed.moved.iter().chain(&changed.described).chain(&changed.touched));
         Delta {
+            concerned,
             content: Content::Cells { before: changed.before, cells: changed.cells, moved: changed.moved },
             rejudged: touched.rejudged,
             recounted: touched.recounted,
@@ -160,9 +182,7 @@ impl Live {
         let options = self.options.clone();
         *self = Self::new(state, &options);
         let after = Arc::clone(&self.current);
-        let diff = diff_snapshots(&before.snapshot, &after.snapshot, false);
-        let (rejudged, recounted) = (BTreeSet::new(), BTreeSet::new());
-        Delta { content: Content::Whole(Box::new(diff)), rejudged, recounted, before, after }
+        Delta::of(Content::Whole(OnceLock::new()), before, after)
     }
 
     /// Changes the state. Gives the objects that differ in what the analysis reads.

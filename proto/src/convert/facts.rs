@@ -3,10 +3,11 @@
 use plimsoll_model::exposure::{Exposure, ExposureLevel};
 use plimsoll_model::fact::{
     ConnectionChange, ConnectionChangeKind, ContainerFact, ExposureFact, Fact, FactBody, ImageFact,
-    ManifestFact, ManifestKind, MatchFact, Resolution, ResolvedFact, ScanFailed, WorkloadFact,
+    ManifestFact, ManifestKind, MatchFact, NetworkNote, Resolution, ResolvedFact, ScanFailed, WorkloadFact,
 };
 use plimsoll_model::time::Timestamp;
 
+use super::common::same_fields;
 use super::{Invalid, all, into_all, optional, parse, parse_optional, text, words};
 use crate::v1;
 
@@ -65,6 +66,8 @@ impl TryFrom<v1::ContainerFact> for ContainerFact {
     }
 }
 
+same_fields!(NetworkNote, NetworkNote { code, about, message, decided_by });
+
 impl From<WorkloadFact> for v1::WorkloadFact {
     fn from(value: WorkloadFact) -> Self {
         Self {
@@ -74,6 +77,7 @@ impl From<WorkloadFact> for v1::WorkloadFact {
             containers: into_all(value.containers),
             privileged: value.privileged,
             replicas: value.replicas,
+            notes: into_all(value.notes),
         }
     }
 }
@@ -88,6 +92,7 @@ impl TryFrom<v1::WorkloadFact> for WorkloadFact {
             containers: all(message.containers)?,
             privileged: message.privileged,
             replicas: message.replicas,
+            notes: into_all(message.notes),
         })
     }
 }
@@ -101,6 +106,8 @@ impl From<ConnectionChange> for v1::ConnectionChange {
             before: value.before,
             after: value.after,
             because: value.because,
+            decided_before: value.decided_before,
+            decided_after: value.decided_after,
         }
     }
 }
@@ -115,6 +122,8 @@ impl TryFrom<v1::ConnectionChange> for ConnectionChange {
             before: message.before,
             after: message.after,
             because: message.because,
+            decided_before: message.decided_before,
+            decided_after: message.decided_after,
         })
     }
 }
@@ -129,6 +138,7 @@ impl From<ExposureFact> for v1::ExposureFact {
             removed: into_all(value.removed),
             changes: into_all(value.changes),
             actor: value.actor,
+            transient: into_all(value.transient),
         }
     }
 }
@@ -144,6 +154,7 @@ impl TryFrom<v1::ExposureFact> for ExposureFact {
             removed: into_all(message.removed),
             changes: all(message.changes)?,
             actor: message.actor,
+            transient: all(message.transient)?,
         })
     }
 }

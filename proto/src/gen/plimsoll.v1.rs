@@ -772,6 +772,9 @@ pub struct ExposureFact {
     pub changes: ::prost::alloc::vec::Vec<ConnectionChange>,
     #[prost(string, tag = "7")]
     pub actor: ::prost::alloc::string::String,
+    /// open in between, and neither before nor after
+    #[prost(message, repeated, tag = "8")]
+    pub transient: ::prost::alloc::vec::Vec<ConnectionChange>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Exposure {
@@ -805,6 +808,22 @@ pub struct WorkloadFact {
     pub privileged: bool,
     #[prost(uint32, tag = "6")]
     pub replicas: u32,
+    #[prost(message, repeated, tag = "7")]
+    pub notes: ::prost::alloc::vec::Vec<NetworkNote>,
+}
+/// What changes of a cluster brought about and still stands.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct NetworkNote {
+    /// NETPOL001 and the like
+    #[prost(string, tag = "1")]
+    pub code: ::prost::alloc::string::String,
+    /// ingress, egress, policy
+    #[prost(string, tag = "2")]
+    pub about: ::prost::alloc::string::String,
+    #[prost(string, tag = "3")]
+    pub message: ::prost::alloc::string::String,
+    #[prost(string, repeated, tag = "4")]
+    pub decided_by: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ContainerFact {
@@ -830,6 +849,10 @@ pub struct ConnectionChange {
     pub after: ::prost::alloc::string::String,
     #[prost(string, repeated, tag = "6")]
     pub because: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    #[prost(string, repeated, tag = "7")]
+    pub decided_before: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    #[prost(string, repeated, tag = "8")]
+    pub decided_after: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct MatchFact {

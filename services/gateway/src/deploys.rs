@@ -1,7 +1,5 @@
 //! What clusters run: `POST /v1/deploys`.
 
-use std::sync::Arc;
-
 use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
@@ -10,12 +8,9 @@ use plimsoll_bus::connection::message_id;
 use plimsoll_bus::{BusError, Outgoing, fault, subjects};
 use plimsoll_config::Scope;
 use plimsoll_model::time::Timestamp;
-use plimsoll_netpol::diff::Snapshot;
-use plimsoll_netpol::engine::Options;
 use plimsoll_netpol::objects::{Format, Object, parse_documents};
-use plimsoll_netpol_service::state::{
-    Cluster, Policy, connection_changes, effects_of, encode_objects, scope,
-};
+use plimsoll_netpol_service::resident::{Outcome, Resident};
+use plimsoll_netpol_service::state::{Cluster, Policy, encode_objects, scope};
 use plimsoll_proto::v1;
 use serde::Deserialize;
 use serde_json::json;
@@ -148,16 +143,13 @@ async fn dry_run(app: &App, event: &v1::ClusterChanged, lines: Vec<u8>) -> Resul
     let (event, policy) = (event.clone(), Policy::of(&app.config, &event.cluster));
     let through = record.through_seq;
     let work = move |_: &_| -> Result<_, String> {
-        let mut cluster = checkpoint.as_deref().map_or_else(|| Ok(Cluster::default()), Cluster::decode)?;
-        let before = Snapshot::new(Arc::clone(&cluster.objects), &Options::default());
-        cluster.apply(&event, &lines, through + 1)?;
-        let after = Snapshot::new(Arc::clone(&cluster.objects), &Options::default());
-        let changes = connection_changes(&before, &after);
-        let effects = effects_of(&before, &after);
-        let fact = cluster.settle(Some(&before), &after, &policy, through, through + 1);
-        Ok((changes, effects, fact))
+        let cluster = checkpoint.as_deref().map_or_else(|| Ok(Cluster::default()), Cluster::decode)?;
+        let mut resident = Resident::new(cluster);
+        resident.apply(&event, &lines, through + 1)?;
+        let Outcome { fact, effects } = resident.settle(&policy, through, through + 1);
+        Ok((effects, fact))
     };
-    let (changes, effects, fact) = app
+    let (effects, fact) = app
         .pool
         .run("deploy.dry_run", work)
         .await
@@ -171,10 +163,15 @@ async fn dry_run(app: &App, event: &v1::ClusterChanged, lines: Vec<u8>) -> Resul
     Ok(Json(json!({
         "dry_run": true,
         "base": through,
-        "connections": changes,
+        "connections": fact.changes,
         "effects": effects
             .iter()
-            .map(|e| json!({ "code": e.code, "subject": e.subject, "message": e.message, "decided_by": e.decided_by }))
+            .map(|e| {
+                json!({
+                    "code": e.code, "urgency": e.urgency, "subject": e.subject, "message": e.message,
+                    "decided_by": e.decided_by,
+                })
+            })
             .collect::<Vec<_>>(),
         "workloads": workloads,
         "removed": fact.removed.iter().map(ToString::to_string).collect::<Vec<_>>(),

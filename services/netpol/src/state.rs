@@ -1,29 +1,24 @@
-//! The state of one cluster, and what a settled change of it says.
+//! What is kept of a cluster between two owners of its fold.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use plimsoll_config::{Completeness, Config};
 use plimsoll_model::digest::Digest;
 use plimsoll_model::exposure::{Exposure, WorkloadName};
-use plimsoll_model::fact::{
-    ConnectionChange, ConnectionChangeKind, ContainerFact, ExposureFact, WorkloadFact,
-};
+use plimsoll_model::fact::{ContainerFact, NetworkNote, WorkloadFact};
 use plimsoll_model::reference::Reference;
 use plimsoll_model::time::Timestamp;
-use plimsoll_netpol::diff::{ChangeKind, DiffRow, Snapshot, diff_snapshots};
-use plimsoll_netpol::effects::{Effect, Judged, effects};
-use plimsoll_netpol::engine::Options;
-use plimsoll_netpol::exposure::exposures;
+use plimsoll_netpol::exposure::WorkloadExposure;
+use plimsoll_netpol::live::{Change, LiveSnapshot};
 use plimsoll_netpol::objects::{Object, ObjectKey};
+use plimsoll_netpol::standing::Standing;
 use plimsoll_netpol::state::{ClusterState, Scope};
 use plimsoll_proto::v1;
 use serde::{Deserialize, Serialize};
 
 /// Format of the checkpoint that this version writes; it reads the same.
 const FORMAT: u32 = 1;
-/// Connection changes that one fact carries at most.
-const MAX_CHANGES: usize = 1000;
 
 /// What a checkpoint holds.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -37,11 +32,17 @@ pub struct Cluster {
     declared_complete: bool,
     /// Milliseconds of the newest event.
     pub as_of: i64,
-    actor: String,
+    pub(crate) actor: String,
     /// What was published of each workload.
-    published: BTreeMap<String, WorkloadFact>,
+    pub(crate) published: BTreeMap<String, WorkloadFact>,
     /// Time of the state that was published in full last.
-    published_full: i64,
+    pub(crate) published_full: i64,
+    /// What changes brought about and still stands; checkpoints of older versions have none.
+    #[serde(default)]
+    pub(crate) standing: Vec<Standing>,
+    /// What was published of policies that something is odd about.
+    #[serde(default)]
+    pub(crate) published_policies: BTreeMap<String, WorkloadFact>,
 }
 
 /// What the operator says of a cluster.
@@ -108,200 +109,122 @@ impl Cluster {
         serde_json::to_vec(&Self { format: FORMAT, ..self.clone() }).map_err(|e| e.to_string())
     }
 
-    /// Folds one event in.
-    pub fn apply(&mut self, event: &v1::ClusterChanged, lines: &[u8], seq: u64) -> Result<(), String> {
+    /// The changes that an event says, in order. `state` is what they are made to.
+    ///
+    /// # Errors
+    /// An event or objects that are none.
+    pub(crate) fn read(&mut self, event: &v1::ClusterChanged, lines: &[u8]) -> Result<Vec<Change>, String> {
         let objects = decode_objects(lines)?;
         let scope = if event.scope.is_empty() { Scope::Cluster } else { scope(&event.scope)? };
+        let changes = match event.mode.as_str() {
+            "apply" => objects.into_iter().map(Change::Apply).collect(),
+            "delete" => objects.iter().map(|object| Change::Delete(object.key())).collect(),
+            "replace" => vec![Change::Replace(scope.clone(), objects)],
+            other => return Err(format!("unknown mode {other:?}")),
+        };
         self.name.clone_from(&event.cluster);
         self.as_of = self.as_of.max(event.at);
         self.actor.clone_from(&event.actor);
-        let workloads = |state: &ClusterState| -> BTreeMap<ObjectKey, Object> {
-            state
-                .objects()
-                .filter(|o| matches!(o, Object::Workload(_)))
-                .map(|o| (o.key(), o.clone()))
-                .collect()
-        };
-        let before = workloads(&self.objects);
-        let state = Arc::make_mut(&mut self.objects);
-        match event.mode.as_str() {
-            "apply" => {
-                for object in objects {
-                    state.apply(object);
-                }
-            }
-            "delete" => {
-                for object in objects {
-                    state.delete(&object.key());
-                }
-            }
-            "replace" => {
-                state.replace(&scope, objects);
-                self.declared_complete |= scope == Scope::Cluster;
-            }
-            other => return Err(format!("unknown mode {other:?}")),
-        }
-        let after = workloads(state);
-        self.changed.retain(|key, _| after.keys().any(|known| known.to_string() == *key));
-        for (key, object) in &after {
-            if before.get(key).is_none_or(|old| object.differs_from(old)) {
-                self.changed.insert(key.to_string(), seq);
-            }
-        }
-        Ok(())
+        self.declared_complete |= event.mode == "replace" && scope == Scope::Cluster;
+        Ok(changes)
     }
 
-    /// What the change from `before` to `after` says, in absolute exposures of the workloads that differ.
-    pub fn settle(
+    /// Takes the state after an event in, and notes which workload objects it changed.
+    pub(crate) fn changed(
         &mut self,
-        before: Option<&Snapshot>,
-        after: &Snapshot,
-        policy: &Policy,
-        base_seq: u64,
-        target_seq: u64,
-    ) -> ExposureFact {
-        let current = self.workloads(after, policy);
-        // Every workload is told again when its last word ages: what was seen again is not stale.
-        let full = base_seq == 0 || self.as_of - self.published_full > policy.max_age / 4;
-        let differs = |name: &String, fact: &WorkloadFact| {
-            self.published.get(name).is_none_or(|known| {
-                let mut known = known.clone();
-                known.exposure.as_of = fact.exposure.as_of;
-                known != *fact
-            })
-        };
-        let workloads: Vec<WorkloadFact> = current
-            .iter()
-            .filter(|(name, fact)| full || differs(name, fact))
-            .map(|(_, fact)| fact.clone())
-            .collect();
-        let removed = self
-            .published
-            .iter()
-            .filter(|(name, _)| !current.contains_key(*name))
-            .map(|(_, fact)| fact.name.clone())
-            .collect();
-        let changes = before.map(|before| connection_changes(before, after)).unwrap_or_default();
-        if full {
-            self.published_full = self.as_of;
+        changes: &[ObjectKey],
+        replaced: bool,
+        after: &Arc<ClusterState>,
+        seq: u64,
+    ) {
+        let before = std::mem::replace(&mut self.objects, Arc::clone(after));
+        for key in changes {
+            match after.get(key) {
+                Some(object @ Object::Workload(_)) => {
+                    if before.get(key).is_none_or(|old| object.differs_from(old)) {
+                        self.changed.insert(key.to_string(), seq);
+                    }
+                }
+                _ => {
+                    self.changed.remove(&key.to_string());
+                }
+            }
         }
-        self.published = current;
-        ExposureFact {
-            cluster: self.name.clone(),
-            base_seq,
-            target_seq,
-            workloads,
-            removed,
-            changes,
-            actor: self.actor.clone(),
+        if replaced {
+            let workload = |object: &&Object| matches!(object, Object::Workload(_));
+            let known: BTreeSet<String> =
+                after.objects().filter(workload).map(|object| object.key().to_string()).collect();
+            self.changed.retain(|key, _| known.contains(key));
         }
     }
 
-    fn workloads(&self, snapshot: &Snapshot, policy: &Policy) -> BTreeMap<String, WorkloadFact> {
-        let complete = match policy.complete {
+    /// Whether the cluster is in view as a whole.
+    pub(crate) fn is_complete(&self, policy: &Policy) -> bool {
+        match policy.complete {
             Completeness::Always => true,
             Completeness::Never => false,
             Completeness::Declared => self.declared_complete,
-        };
-        let mut facts = BTreeMap::new();
-        for exposed in exposures(&snapshot.state, &snapshot.connectivity, &Options::default()) {
-            let name = WorkloadName {
-                cluster: self.name.clone(),
-                namespace: exposed.namespace.clone(),
-                kind: exposed.kind.clone(),
-                name: exposed.name.clone(),
-            };
-            let mut containers = Vec::new();
-            let (mut privileged, mut replicas, mut changed_seq) = (false, 0i64, 0);
-            for key in &exposed.objects {
-                let Some(Object::Workload(workload)) = snapshot.state.get(key) else { continue };
-                changed_seq = changed_seq.max(self.changed.get(&key.to_string()).copied().unwrap_or(0));
-                replicas = replicas.max(workload.replicas.unwrap_or(1));
-                for container in &workload.containers {
-                    privileged |= container.privileged;
-                    let digest = container.digest.as_deref().and_then(|d| d.parse::<Digest>().ok());
-                    let digest =
-                        digest.or_else(|| container.image.parse::<Reference>().ok().and_then(|r| r.digest));
-                    containers.push(ContainerFact {
-                        name: container.name.clone(),
-                        image: container.image.clone(),
-                        digest,
-                    });
-                }
-            }
-            containers.sort();
-            containers.dedup();
-            // Pods beside their controller name the same container; what runs is what the pod's status says.
-            containers.dedup_by(|later, earlier| {
-                let same = later.name == earlier.name && later.image == earlier.image;
-                if same && earlier.digest.is_none() {
-                    earlier.digest.clone_from(&later.digest);
-                }
-                same
-            });
-            let exposure = Exposure {
-                level: exposed.at_most,
-                paths: exposed.paths,
-                caveats: exposed.caveats,
-                reaches: exposed.reaches,
-                as_of: Timestamp(self.as_of),
-                complete,
-                enforced: policy.enforced,
-            };
-            let fact = WorkloadFact {
-                name: name.clone(),
-                exposure,
-                changed_seq,
-                containers,
-                privileged,
-                replicas: u32::try_from(replicas).unwrap_or(0),
-            };
-            facts.insert(name.to_string(), fact);
         }
-        facts
     }
-}
 
-/// What a change means for people: NETPOL001 and the like, most urgent first.
-pub fn effects_of(before: &Snapshot, after: &Snapshot) -> Vec<Effect> {
-    let exposed =
-        |snapshot: &Snapshot| exposures(&snapshot.state, &snapshot.connectivity, &Options::default());
-    let (earlier, later) = (exposed(before), exposed(after));
-    let diff = diff_snapshots(before, after, false);
-    effects(
-        Judged { snapshot: before, exposures: &earlier },
-        Judged { snapshot: after, exposures: &later },
-        &diff,
-    )
-}
+    pub(crate) fn workload_name(&self, exposed: &WorkloadExposure) -> WorkloadName {
+        exposed.workload_name(&self.name)
+    }
 
-/// The connections that differ, in words.
-pub fn connection_changes(before: &Snapshot, after: &Snapshot) -> Vec<ConnectionChange> {
-    let diff = diff_snapshots(before, after, false);
-    diff.rows.iter().filter_map(connection_change).take(MAX_CHANGES).collect()
-}
-
-fn connection_change(row: &DiffRow) -> Option<ConnectionChange> {
-    let kind = match row.kind {
-        ChangeKind::Added => ConnectionChangeKind::Added,
-        ChangeKind::Removed => ConnectionChangeKind::Removed,
-        ChangeKind::Changed => ConnectionChangeKind::Changed,
-        ChangeKind::Unchanged => return None,
-    };
-    let mut because: Vec<String> = row
-        .decided_before
-        .iter()
-        .chain(&row.decided_after)
-        .map(|decision| decision.policy.to_string())
-        .collect();
-    because.sort();
-    because.dedup();
-    Some(ConnectionChange {
-        kind,
-        source: row.source.to_string(),
-        destination: row.destination.to_string(),
-        before: row.before.to_string(),
-        after: row.after.to_string(),
-        because,
-    })
+    /// What is said of a workload in a state.
+    pub(crate) fn fact(
+        &self,
+        snapshot: &LiveSnapshot,
+        exposed: WorkloadExposure,
+        notes: Vec<NetworkNote>,
+        policy: &Policy,
+    ) -> WorkloadFact {
+        let name = self.workload_name(&exposed);
+        let mut containers = Vec::new();
+        let (mut privileged, mut replicas, mut changed_seq) = (false, 0i64, 0);
+        for key in &exposed.objects {
+            let Some(Object::Workload(workload)) = snapshot.state().get(key) else { continue };
+            changed_seq = changed_seq.max(self.changed.get(&key.to_string()).copied().unwrap_or(0));
+            replicas = replicas.max(workload.replicas.unwrap_or(1));
+            for container in &workload.containers {
+                privileged |= container.privileged;
+                let digest = container.digest.as_deref().and_then(|d| d.parse::<Digest>().ok());
+                let digest =
+                    digest.or_else(|| container.image.parse::<Reference>().ok().and_then(|r| r.digest));
+                containers.push(ContainerFact {
+                    name: container.name.clone(),
+                    image: container.image.clone(),
+                    digest,
+                });
+            }
+        }
+        containers.sort();
+        containers.dedup();
+        // Pods beside their controller name the same container; what runs is what the pod's status says.
+        containers.dedup_by(|later, earlier| {
+            let same = later.name == earlier.name && later.image == earlier.image;
+            if same && earlier.digest.is_none() {
+                earlier.digest.clone_from(&later.digest);
+            }
+            same
+        });
+        let exposure = Exposure {
+            level: exposed.at_most,
+            paths: exposed.paths,
+            caveats: exposed.caveats,
+            reaches: exposed.reaches,
+            as_of: Timestamp(self.as_of),
+            complete: self.is_complete(policy),
+            enforced: policy.enforced,
+        };
+        WorkloadFact {
+            name,
+            exposure,
+            changed_seq,
+            containers,
+            privileged,
+            replicas: u32::try_from(replicas).unwrap_or(0),
+            notes,
+        }
+    }
 }

@@ -38,6 +38,8 @@ pub(crate) struct Changed {
     pub(crate) described: BTreeSet<u32>,
     /// Workloads whose policies changed.
     pub(crate) governed: BTreeSet<u32>,
+    /// Workloads of which an object came, went or changed in anything at all.
+    pub(crate) touched: BTreeSet<u32>,
 }
 
 fn workload(object: &Option<Arc<Object>>) -> Option<&Workload> {
@@ -104,8 +106,11 @@ impl Engine {
                 identities.extend(self.groups.change(old, new, state, &options));
             }
         }
+        let mut touched: BTreeSet<u32> = BTreeSet::new();
         for identity in identities {
+            touched.extend(self.endpoint_ids.get(&identity));
             self.change_workload(&identity, state);
+            touched.extend(self.endpoint_ids.get(&identity));
         }
         for (touch, blocks) in touches.iter().zip(blocks) {
             if let (Some(blocks), Some(object)) = (blocks, &touch.new) {
@@ -132,6 +137,7 @@ impl Engine {
             moved: dirty.moved,
             described: dirty.described,
             governed,
+            touched,
         }
     }
 

@@ -25,6 +25,7 @@ mod settle;
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
 pub(crate) use cells::{Cells, Subject};
@@ -67,10 +68,20 @@ pub struct Options {
 }
 
 /// A direction of traffic, seen from the pod that a policy selects.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Direction {
     Ingress,
     Egress,
+}
+
+impl Direction {
+    /// The lower-case word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Ingress => "ingress",
+            Self::Egress => "egress",
+        }
+    }
 }
 
 /// Something in the input that makes the answer less than certain.

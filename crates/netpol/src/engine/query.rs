@@ -526,6 +526,14 @@ impl Connectivity {
         &self.order
     }
 
+    /// The number of a workload by its printed name, such as `shop/web[Deployment]`.
+    pub fn workload_named(&self, printed: &str) -> Option<usize> {
+        let name =
+            |id: &u32| self.endpoints.get(*id as usize).map_or("", |endpoint| endpoint.printed.as_ref());
+        let at = self.order.binary_search_by(|id| name(id).cmp(printed)).ok()?;
+        self.order.get(at).map(|id| *id as usize)
+    }
+
     /// Numbers of the assumed peers.
     pub(crate) fn assumed(&self) -> Vec<u32> {
         let endpoints = self.endpoints.iter().enumerate();

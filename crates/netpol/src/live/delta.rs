@@ -1,13 +1,15 @@
 //! What a change did.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use rustc_hash::FxHashMap;
 
 use super::LiveSnapshot;
 use crate::conn::{ConnId, ConnSet};
-use crate::diff::{Both, ConnDiff, DiffPeer, DiffRow, explain, is_single, row, sort};
+use crate::diff::{
+    Both, ConnDiff, DiffPeer, DiffRow, diff_snapshots, diff_snapshots_at_most, explain, is_single, row, sort,
+};
 use crate::engine::{Cells, Connectivity, Direction, Subject};
 use crate::exposure::WorkloadExposure;
 
@@ -22,8 +24,8 @@ pub(super) enum Content {
         /// Workloads that came, went, or changed class.
         moved: BTreeSet<u32>,
     },
-    /// The state was read as a whole.
-    Whole(Box<ConnDiff>),
+    /// The state was read as a whole; the difference is looked for when it is asked for.
+    Whole(OnceLock<Box<ConnDiff>>),
 }
 
 /// The exposure of a workload before and after a change.
@@ -44,6 +46,8 @@ pub struct Delta {
     pub(super) rejudged: BTreeSet<u32>,
     /// Workloads that reach another number of workloads.
     pub(super) recounted: BTreeSet<u32>,
+    /// Workloads with other policies or objects, whatever that changed.
+    pub(super) concerned: BTreeSet<u32>,
     pub(super) before: Arc<LiveSnapshot>,
     pub(super) after: Arc<LiveSnapshot>,
 }
@@ -82,8 +86,35 @@ pub(super) fn pairs(cells: &Cells, after: &Connectivity, mut each: impl FnMut(Pa
 
 impl Delta {
     pub(super) fn nothing(before: Arc<LiveSnapshot>, after: Arc<LiveSnapshot>) -> Self {
-        let (rejudged, recounted) = (BTreeSet::new(), BTreeSet::new());
-        Self { content: Content::Nothing, rejudged, recounted, before, after }
+        Self::of(Content::Nothing, before, after)
+    }
+
+    pub(super) fn of(content: Content, before: Arc<LiveSnapshot>, after: Arc<LiveSnapshot>) -> Self {
+        let (rejudged, recounted, concerned) = Default::default();
+        Self { content, rejudged, recounted, concerned, before, after }
+    }
+
+    fn whole<'d>(&self, found: &'d OnceLock<Box<ConnDiff>>) -> &'d ConnDiff {
+        found.get_or_init(|| Box::new(diff_snapshots(&self.before.snapshot, &self.after.snapshot, false)))
+    }
+
+    /// Printed names of the workloads that the change had to do with: their exposure, their policies or their objects
+    /// differ, or they came or went. None: the state was read as a whole, and any may.
+    pub fn concerned(&self) -> Option<BTreeSet<String>> {
+        if matches!(self.content, Content::Whole(_)) {
+            return None;
+        }
+        let ids = self.rejudged.iter().chain(&self.recounted).chain(&self.concerned);
+        let mut names = BTreeSet::new();
+        for id in ids {
+            for snapshot in [&self.before, &self.after] {
+                let found = snapshot.connectivity().endpoints().get(*id as usize);
+                names.extend(
+                    found.filter(|endpoint| !endpoint.assumed).map(|found| found.printed.to_string()),
+                );
+            }
+        }
+        Some(names)
     }
 
     /// The state before the change.
@@ -111,7 +142,8 @@ impl Delta {
                         .map(|block| block.workloads.len() * block.segments.len())
                         .sum::<usize>()
             }
-            Content::Whole(diff) => {
+            Content::Whole(found) => {
+                let diff = self.whole(found);
                 diff.rows.iter().filter(|row| row.source != DiffPeer::IngressController).count()
             }
         }
@@ -124,7 +156,7 @@ impl Delta {
             Content::Cells { .. } => {
                 self.count() == 0 && self.rejudged.is_empty() && self.connections() == ConnDiff::default()
             }
-            Content::Whole(diff) => **diff == ConnDiff::default() && self.exposures().is_empty(),
+            Content::Whole(found) => *self.whole(found) == ConnDiff::default() && self.exposures().is_empty(),
         }
     }
 
@@ -132,12 +164,31 @@ impl Delta {
     pub fn connections(&self) -> ConnDiff {
         match &self.content {
             Content::Nothing => ConnDiff::default(),
-            Content::Whole(diff) => (**diff).clone(),
-            Content::Cells { before, cells, moved } => self.told(before, cells, moved),
+            Content::Whole(found) => self.whole(found).clone(),
+            Content::Cells { before, cells, moved } => self.told(before, cells, moved, usize::MAX).0,
         }
     }
 
-    fn told(&self, before: &Connectivity, cells: &Cells, moved: &BTreeSet<u32>) -> ConnDiff {
+    /// As [`Delta::connections`], but names no more than `most` pairs of workloads, and as many rows with the outside;
+    /// true when that was all. A change of a label of a large namespace may differ in workloads squared.
+    pub fn connections_at_most(&self, most: usize) -> (ConnDiff, bool) {
+        match &self.content {
+            Content::Nothing => (ConnDiff::default(), true),
+            Content::Whole(found) => match found.get() {
+                Some(diff) => (diff.as_ref().clone(), true),
+                None => diff_snapshots_at_most(&self.before.snapshot, &self.after.snapshot, most),
+            },
+            Content::Cells { before, cells, moved } => self.told(before, cells, moved, most),
+        }
+    }
+
+    fn told(
+        &self,
+        before: &Connectivity,
+        cells: &Cells,
+        moved: &BTreeSet<u32>,
+        most: usize,
+    ) -> (ConnDiff, bool) {
         let after = &self.after.snapshot.connectivity;
         let both = |id: u32| {
             let there = |connectivity: &Connectivity| {
@@ -153,14 +204,24 @@ impl Delta {
         let peer = |id: u32| DiffPeer::Workload(name(id).to_string());
         let mut rows: Vec<DiffRow> = Vec::new();
         let mut ends: BTreeSet<u32> = BTreeSet::new();
+        let mut complete = true;
         pairs(cells, after, |(source, destination, old, new)| {
+            if rows.len() >= most {
+                complete = false;
+                return;
+            }
             let single = (is_single(&both(source)), is_single(&both(destination)));
             ends.extend([source, destination]);
             let (old, new) = (after.conn(old).clone(), after.conn(new).clone());
             rows.extend(row(peer(source), peer(destination), old, new, single, false));
         });
+        let most = rows.len().saturating_add(most);
         for block in &cells.outside {
             for &workload in &block.workloads {
+                if rows.len() >= most {
+                    complete = false;
+                    break;
+                }
                 ends.insert(workload);
                 let single = is_single(&both(workload));
                 for (range, old, new) in block.segments.iter() {
@@ -203,11 +264,12 @@ impl Delta {
             names.sort();
             names
         };
-        ConnDiff {
+        let diff = ConnDiff {
             rows,
             workloads_added: only(|both| both.before.is_none() && both.after.is_some()),
             workloads_removed: only(|both| both.after.is_none() && both.before.is_some()),
-        }
+        };
+        (diff, complete)
     }
 
     /// The workloads whose exposure differs in more than [`WorkloadExposure::reaches`], by name, with those that came

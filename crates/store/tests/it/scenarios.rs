@@ -312,6 +312,8 @@ async fn incomplete_views_and_the_words_of_a_policy_change() {
         before: "No Connections".into(),
         after: "TCP 8080".into(),
         because: vec!["NetworkPolicy shop/allow-web".into()],
+        decided_before: Vec::new(),
+        decided_after: Vec::new(),
     };
     use plimsoll_model::fact::ConnectionChangeKind::{Added, Removed};
     body.changes = vec![line(Removed, "shop/website[Deployment]"), line(Added, "shop/web[Deployment]")];

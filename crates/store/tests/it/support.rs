@@ -264,6 +264,7 @@ pub(crate) fn workload(workload: &str, image: &str, changed_seq: u64, level: Exp
         containers: vec![ContainerFact { name: "main".into(), image: image.into(), digest: None }],
         privileged: false,
         replicas: 1,
+        notes: vec![],
     }
 }
 
@@ -275,6 +276,7 @@ pub(crate) fn exposure(base: u64, target: u64, workloads: Vec<WorkloadFact>, rem
         workloads,
         removed: removed.iter().map(|w| name(w)).collect(),
         changes: vec![],
+        transient: vec![],
         actor: "ci".into(),
     };
     fact(&format!("exposure-{base}-{target}"), FactBody::Exposure(body))

@@ -72,6 +72,29 @@ pub fn documents(paths: &[PathBuf]) -> Result<Vec<u8>, CliError> {
     Ok(out)
 }
 
+/// Connections whose deciding rules are printed below the table.
+const EXPLAINED: usize = 20;
+
+/// The rules that decide connections before and after, as far as policies have a say.
+fn decisions(connections: &[Value]) {
+    let text = |row: &Value, name: &str| clean(row.get(name).and_then(Value::as_str).unwrap_or_default());
+    for row in connections.iter().take(EXPLAINED) {
+        for (side, word) in [("decided_before", "before"), ("decided_after", "after")] {
+            let rules: Vec<&str> = row
+                .get(side)
+                .and_then(Value::as_array)
+                .into_iter()
+                .flatten()
+                .filter_map(Value::as_str)
+                .collect();
+            if !rules.is_empty() {
+                let rules = clean(&rules.join("; "));
+                print(&format!("{} => {} {word}: {rules}", text(row, "source"), text(row, "destination")));
+            }
+        }
+    }
+}
+
 /// `plimsoll deploy`
 pub fn deploy(args: &DeployArgs) -> Outcome {
     let client = Client::new(&args.gateway)?;
@@ -113,6 +136,14 @@ pub fn deploy(args: &DeployArgs) -> Outcome {
             rows.add_row(["kind", "source", "destination", "before", "after"].map(|name| text(row, name)));
         }
         print(&rows.to_string());
+        decisions(&connections);
+    }
+    let effects = rows_of("effects");
+    for row in effects.iter().filter(|row| text(row, "code") != "NETPOL005") {
+        print(&format!("{} ({}) {}", text(row, "code"), text(row, "urgency"), text(row, "message")));
+        for rule in row.get("decided_by").and_then(Value::as_array).into_iter().flatten() {
+            print(&format!("    {}", clean(rule.as_str().unwrap_or_default())));
+        }
     }
     for row in rows_of("workloads") {
         print(&format!("{} would be {}", text(&row, "workload"), text(&row, "exposure")));

@@ -1,0 +1,141 @@
+//! Changes that follow one another closely, told as one.
+//!
+//! A rollout is many events, and a tool that replaces a policy may delete it first. What is told is the difference of the
+//! settled states; what was open only in between is told apart, as transient.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::{Delta, LiveSnapshot};
+use crate::conn::ConnSet;
+use crate::diff::{ConnDiff, DiffPeer, diff_snapshots_at_most};
+use crate::effects::{Effect, effects_between};
+use crate::engine::{Direction, Peer};
+
+/// Pairs of workloads of a settled difference that are looked at, and rows with the outside.
+pub const MAX_TOLD: usize = 5_000;
+/// Openings in between that are remembered.
+const MAX_OPENED: usize = 1_000;
+
+/// A connection that was open in between, and neither before nor after.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Transient {
+    pub source: DiffPeer,
+    pub destination: DiffPeer,
+    /// What was open before already, and is after.
+    pub lasting: ConnSet,
+    /// What was open in between only.
+    pub between: ConnSet,
+}
+
+/// The changes of a cluster since it was told last.
+#[derive(Debug, Default)]
+pub struct Window {
+    first: Option<Arc<LiveSnapshot>>,
+    newest: Option<Delta>,
+    /// More than one change was taken.
+    several: bool,
+    /// None once a change was read as a whole.
+    concerned: Option<BTreeSet<String>>,
+    opened: BTreeMap<(DiffPeer, DiffPeer), ConnSet>,
+}
+
+/// What the changes of a window come to.
+#[derive(Debug)]
+pub struct Settled {
+    pub before: Arc<LiveSnapshot>,
+    pub after: Arc<LiveSnapshot>,
+    /// Printed names of the workloads that the changes had to do with; none: any may be.
+    pub concerned: Option<BTreeSet<String>>,
+    /// At most [`MAX_TOLD`] pairs of workloads, and as many rows with the outside.
+    pub connections: ConnDiff,
+    /// False where that limit was met.
+    pub complete: bool,
+    pub effects: Vec<Effect>,
+    /// Sorted by source, then destination.
+    pub transient: Vec<Transient>,
+}
+
+impl Window {
+    /// Takes the next change in.
+    pub fn take(&mut self, delta: Delta) {
+        let concerned = delta.concerned();
+        match self.newest.take() {
+            None => {
+                self.first = Some(Arc::clone(delta.before()));
+                self.concerned = concerned;
+            }
+            Some(earlier) => {
+                self.several = true;
+                self.note(&earlier);
+                self.concerned = match (self.concerned.take(), concerned) {
+                    (Some(mut known), Some(more)) => {
+                        known.extend(more);
+                        Some(known)
+                    }
+                    _ => None,
+                };
+            }
+        }
+        self.newest = Some(delta);
+    }
+
+    /// Remembers what a change opened that others followed.
+    fn note(&mut self, delta: &Delta) {
+        // Nothing was in view before a cluster was read for the first time.
+        if delta.before().state().is_empty() {
+            return;
+        }
+        let (diff, _) = delta.connections_at_most(MAX_OPENED);
+        for row in diff.rows {
+            let more = row.after.subtract(&row.before);
+            if more.is_empty() || self.opened.len() >= MAX_OPENED {
+                continue;
+            }
+            let known = self.opened.entry((row.source, row.destination)).or_default();
+            *known = known.union(&more);
+        }
+    }
+
+    /// What the changes come to, and an empty window. None when there was none.
+    pub fn settle(&mut self) -> Option<Settled> {
+        let Self { first, newest, several, concerned, opened } = std::mem::take(self);
+        let (before, newest) = (first?, newest?);
+        let after = Arc::clone(newest.after());
+        let (connections, complete) = if several {
+            diff_snapshots_at_most(&before.snapshot, &after.snapshot, MAX_TOLD)
+        } else {
+            newest.connections_at_most(MAX_TOLD)
+        };
+        let effects = effects_between(&before, &after, concerned.as_ref(), &connections);
+        let transient = opened
+            .into_iter()
+            .filter_map(|((source, destination), opened)| {
+                let (was, is) = (open(&before, &source, &destination), open(&after, &source, &destination));
+                let between = opened.subtract(&was.union(&is));
+                let lasting = was.intersect(&is);
+                (!between.is_empty()).then_some(Transient { source, destination, lasting, between })
+            })
+            .collect();
+        Some(Settled { before, after, concerned, connections, complete, effects, transient })
+    }
+}
+
+/// What may pass in a state; of a range, what its first address may exchange.
+fn open(snapshot: &LiveSnapshot, source: &DiffPeer, destination: &DiffPeer) -> ConnSet {
+    let connectivity = snapshot.connectivity();
+    let peer = |peer: &DiffPeer, direction| match peer {
+        DiffPeer::Workload(name) => connectivity.workload_named(name).map(Peer::Workload),
+        DiffPeer::Range(range) => connectivity.range_of(range.first_address(), direction).map(Peer::Range),
+        DiffPeer::IngressController => None,
+    };
+    if let (DiffPeer::IngressController, DiffPeer::Workload(name)) = (source, destination) {
+        let index = connectivity.workload_named(name);
+        let known = index.and_then(|index| snapshot.snapshot.ingress.get(&index));
+        return known.cloned().unwrap_or_default();
+    }
+    match (peer(source, Direction::Ingress), peer(destination, Direction::Egress)) {
+        (Some(source), Some(destination)) => connectivity.between(source, destination),
+        _ => ConnSet::none(),
+    }
+}

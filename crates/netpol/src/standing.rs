@@ -1,0 +1,110 @@
+//! Consequences of changes that still hold.
+//!
+//! An [`Effect`] is what a change did; what it brought about may last or be put right. A [`Standing`] is kept from the
+//! change on for as long as its [`Condition`] holds in the cluster as it is. What a cluster had when it was seen for the
+//! first time is no change, and stands nowhere.
+
+use plimsoll_model::exposure::ExposureLevel;
+use serde::{Deserialize, Serialize};
+
+use crate::conn::ConnSet;
+use crate::effects::{Effect, Urgency};
+use crate::engine::{Direction, Peer};
+use crate::ip::IpRange;
+use crate::live::LiveSnapshot;
+use crate::objects::ObjectKey;
+
+/// What has to hold for a consequence to stand.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Condition {
+    /// The workload is established to be exposed this far at least.
+    Reachable(ExposureLevel),
+    /// No NetworkPolicy isolates the workload.
+    NotIsolated(Direction),
+    /// No policy of any kind selects the workload.
+    Unselected(Direction),
+    /// One of the policies is there and does not select the workload.
+    Deselected { direction: Direction, policies: Vec<ObjectKey> },
+    /// The workload may still send some of this to one of the ranges.
+    Outward { ranges: Vec<IpRange>, more: ConnSet },
+    /// A warning of this code is given for the object.
+    Odd { code: String, object: ObjectKey },
+}
+
+/// A consequence of a change that stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Standing {
+    /// `NETPOL001`…
+    pub code: String,
+    /// Printed workload, or object.
+    pub subject: String,
+    pub urgency: Urgency,
+    /// What happened, in one sentence.
+    pub message: String,
+    /// Rules that decide, or decided before.
+    pub decided_by: Vec<String>,
+    pub condition: Condition,
+}
+
+impl Standing {
+    /// What stands of an effect; none for what only happened.
+    pub fn of(effect: &Effect) -> Option<Self> {
+        Some(Self {
+            code: effect.code.to_owned(),
+            subject: effect.subject.clone(),
+            urgency: effect.urgency,
+            message: effect.message.clone(),
+            decided_by: effect.decided_by.clone(),
+            condition: effect.condition.clone()?,
+        })
+    }
+
+    /// Which side of its subject it is about: `ingress`, `egress`, or `policy`.
+    pub fn about(&self) -> &'static str {
+        match &self.condition {
+            Condition::Reachable(_) => Direction::Ingress.as_str(),
+            Condition::NotIsolated(direction)
+            | Condition::Unselected(direction)
+            | Condition::Deselected { direction, .. } => direction.as_str(),
+            Condition::Outward { .. } => Direction::Egress.as_str(),
+            Condition::Odd { .. } => "policy",
+        }
+    }
+
+    /// The same for the same consequence at the same place, whenever it comes about: subject, code, side.
+    pub fn key(&self) -> (String, String, &'static str) {
+        (self.subject.clone(), self.code.clone(), self.about())
+    }
+
+    /// True while it stands in this state.
+    pub fn holds(&self, now: &LiveSnapshot) -> bool {
+        let connectivity = now.connectivity();
+        if let Condition::Odd { code, object } = &self.condition {
+            let found = connectivity.warnings().iter();
+            return found.into_iter().any(|warning| warning.code == code && warning.object == *object);
+        }
+        let Some(workload) = connectivity.workload_named(&self.subject) else { return false };
+        match &self.condition {
+            Condition::Reachable(level) => {
+                now.exposure(workload).is_some_and(|exposure| exposure.level >= *level)
+            }
+            Condition::NotIsolated(direction) => !connectivity.is_isolated(workload, *direction),
+            Condition::Unselected(direction) => connectivity.selected_by(workload, *direction).is_empty(),
+            Condition::Deselected { direction, policies } => {
+                let selecting = connectivity.selected_by(workload, *direction);
+                policies
+                    .iter()
+                    .any(|policy| now.state().get(policy).is_some() && !selecting.contains(&policy))
+            }
+            Condition::Outward { ranges, more } => ranges.iter().any(|range| {
+                let column = connectivity.range_of(range.first_address(), Direction::Egress);
+                column.is_some_and(|column| {
+                    let conn = connectivity.between(Peer::Workload(workload), Peer::Range(column));
+                    !conn.intersect(more).is_empty()
+                })
+            }),
+            Condition::Odd { .. } => false,
+        }
+    }
+}

@@ -1,0 +1,278 @@
+//! A resident cluster: what it publishes event by event is what a cluster that is read anew would say.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+use std::collections::BTreeMap;
+
+use plimsoll_config::Completeness;
+use plimsoll_model::exposure::ExposureLevel;
+use plimsoll_model::fact::{ExposureFact, WorkloadFact};
+use plimsoll_netpol::objects::{Format, parse_documents};
+use plimsoll_netpol_service::resident::Resident;
+use plimsoll_netpol_service::state::{Cluster, Policy, encode_objects};
+use plimsoll_proto::v1;
+use proptest::prelude::*;
+
+const POLICY: Policy = Policy { enforced: true, complete: Completeness::Always, max_age: 1_000_000_000_000 };
+
+fn event(mode: &str, yaml: &str, at: i64) -> (v1::ClusterChanged, Vec<u8>) {
+    let objects = parse_documents(yaml.as_bytes(), Format::Yaml).unwrap();
+    let event = v1::ClusterChanged {
+        cluster: "east".into(),
+        mode: mode.into(),
+        scope: "cluster".into(),
+        at,
+        actor: "ci".into(),
+        ..Default::default()
+    };
+    (event, encode_objects(&objects).unwrap())
+}
+
+/// What a reader of the facts holds.
+#[derive(Default)]
+struct Reader {
+    workloads: BTreeMap<String, WorkloadFact>,
+}
+
+impl Reader {
+    fn take(&mut self, fact: &ExposureFact) {
+        if fact.base_seq == 0 {
+            self.workloads.clear();
+        }
+        for workload in &fact.workloads {
+            self.workloads.insert(workload.name.to_string(), workload.clone());
+        }
+        for name in &fact.removed {
+            assert!(self.workloads.remove(&name.to_string()).is_some() || fact.base_seq == 0, "{name}");
+        }
+    }
+
+    fn codes(&self, workload: &str) -> Vec<String> {
+        let known = self.workloads.get(&format!("east/{workload}"));
+        known.into_iter().flat_map(|known| &known.notes).map(|note| note.code.clone()).collect()
+    }
+}
+
+/// A cluster in the hands of one owner.
+struct Owner {
+    resident: Resident,
+    reader: Reader,
+    seq: u64,
+    settled: u64,
+}
+
+impl Owner {
+    fn new() -> Self {
+        let (resident, reader) = (Resident::new(Cluster::default()), Reader::default());
+        Self { resident, reader, seq: 0, settled: 0 }
+    }
+
+    fn send(&mut self, mode: &str, yaml: &str) {
+        self.seq += 1;
+        let (event, lines) = event(mode, yaml, 0);
+        self.resident.apply(&event, &lines, self.seq).unwrap();
+    }
+
+    fn settle(&mut self) -> ExposureFact {
+        let fact = self.resident.settle(&POLICY, self.settled, self.seq).fact;
+        self.settled = self.seq;
+        self.reader.take(&fact);
+        fact
+    }
+
+    fn checkpoint(&self) -> Cluster {
+        Cluster::decode(&self.resident.cluster().encode().unwrap()).unwrap()
+    }
+
+    /// The process goes away, and the next one takes over from the checkpoint.
+    fn restart(&mut self) {
+        self.resident = Resident::taken_over(self.checkpoint());
+    }
+
+    /// What the readers hold is what a cluster that is read anew says.
+    fn check(&self) {
+        let mut anew = Resident::taken_over(self.checkpoint());
+        let said = anew.settle(&POLICY, self.settled, self.settled).fact;
+        let said: BTreeMap<String, WorkloadFact> =
+            said.workloads.into_iter().map(|fact| (fact.name.to_string(), fact)).collect();
+        assert_eq!(self.reader.workloads, said);
+    }
+}
+
+fn deployment(name: &str, label: &str, image: &str, replicas: u32) -> String {
+    format!(
+        "apiVersion: apps/v1\nkind: Deployment\nmetadata: {{name: {name}, namespace: shop}}\nspec:\n  replicas: {replicas}\n  \
+         selector: {{matchLabels: {{app: {label}}}}}\n  template:\n    metadata: {{labels: {{app: {label}}}}}\n    \
+         spec: {{containers: [{{name: c, image: '{image}', ports: [{{containerPort: 80}}]}}]}}\n---\n"
+    )
+}
+
+const NAMESPACE: &str = "{apiVersion: v1, kind: Namespace, metadata: {name: shop}}\n---\n";
+const CLOSED: &str = "{apiVersion: networking.k8s.io/v1, kind: NetworkPolicy, metadata: {name: closed, namespace: shop}, \
+    spec: {podSelector: {}, policyTypes: [Ingress]}}\n---\n";
+const BALANCER: &str = "{apiVersion: v1, kind: Service, metadata: {name: web, namespace: shop}, spec: {type: LoadBalancer, \
+    externalTrafficPolicy: Local, selector: {app: web}, ports: [{port: 80}]}}\n---\n";
+const EMPTY: &str = "{apiVersion: networking.k8s.io/v1, kind: NetworkPolicy, metadata: {name: idle, namespace: shop}, \
+    spec: {podSelector: {matchLabels: {app: nobody}}, policyTypes: [Ingress]}}\n---\n";
+
+fn shop() -> Owner {
+    let mut owner = Owner::new();
+    owner.send("replace", &format!("{NAMESPACE}{CLOSED}{BALANCER}{}", deployment("web", "web", "i:1", 1)));
+    owner.settle();
+    owner
+}
+
+const WEB: &str = "shop/Deployment/web";
+
+#[test]
+fn what_is_there_at_first_is_no_change() {
+    let mut owner = Owner::new();
+    owner.send("replace", &format!("{NAMESPACE}{BALANCER}{}", deployment("web", "web", "i:1", 1)));
+    let fact = owner.settle();
+    assert_eq!(fact.workloads.len(), 1);
+    assert_eq!(fact.workloads[0].exposure.level, ExposureLevel::Open);
+    assert!(owner.reader.codes(WEB).is_empty());
+}
+
+#[test]
+fn what_a_change_opens_stands_until_it_is_closed() {
+    let mut owner = shop();
+    owner.send("delete", CLOSED);
+    let fact = owner.settle();
+    assert_eq!(owner.reader.codes(WEB), ["NETPOL001", "NETPOL003"]);
+    let row = fact.changes.iter().find(|row| row.destination == "shop/web[Deployment]").unwrap();
+    assert_eq!(row.decided_before, ["networking.k8s.io/NetworkPolicy shop/closed isolate"]);
+    assert!(row.decided_after.is_empty(), "allowed by default");
+    // Something else, and a new owner: it still stands.
+    owner.send("apply", &deployment("other", "other", "i:1", 1));
+    owner.settle();
+    assert_eq!(owner.reader.codes(WEB), ["NETPOL001", "NETPOL003"]);
+    assert_eq!(owner.reader.codes("shop/Deployment/other"), ["NETPOL006", "NETPOL006"]);
+    owner.restart();
+    owner.send("apply", CLOSED);
+    owner.settle();
+    assert!(owner.reader.codes(WEB).is_empty());
+    assert_eq!(owner.reader.codes("shop/Deployment/other"), ["NETPOL006"], "egress is as free as before");
+    owner.check();
+}
+
+#[test]
+fn a_policy_that_is_odd_is_told_of_itself() {
+    let mut owner = shop();
+    owner.send("apply", EMPTY);
+    owner.settle();
+    assert_eq!(owner.reader.codes("shop/NetworkPolicy/idle"), ["NETPOL007"]);
+    owner.send("delete", EMPTY);
+    owner.settle();
+    assert!(!owner.reader.workloads.contains_key("east/shop/NetworkPolicy/idle"));
+    owner.check();
+}
+
+#[test]
+fn what_was_open_in_between_is_transient() {
+    let mut owner = shop();
+    owner.send("delete", CLOSED);
+    owner.send("apply", CLOSED);
+    let fact = owner.settle();
+    assert!(fact.changes.is_empty(), "{:?}", fact.changes);
+    assert!(owner.reader.codes(WEB).is_empty());
+    let web = |row: &&plimsoll_model::fact::ConnectionChange| row.destination == "shop/web[Deployment]";
+    let row = fact.transient.iter().find(web).unwrap();
+    assert_eq!((row.before.as_str(), row.after.as_str()), ("No Connections", "All Connections"));
+    owner.send("apply", CLOSED);
+    assert!(owner.settle().transient.is_empty());
+}
+
+#[test]
+fn what_a_lost_owner_published_is_taken_back() {
+    let mut owner = shop();
+    let checkpoint = owner.checkpoint();
+    owner.send("delete", CLOSED);
+    owner.send("apply", &deployment("short", "short", "i:1", 1));
+    // Published, and killed before the checkpoint.
+    let fact = owner.resident.settle(&POLICY, owner.settled, owner.seq).fact;
+    owner.reader.take(&fact);
+    assert_eq!(owner.reader.workloads.len(), 2);
+    owner.resident = Resident::taken_over(checkpoint);
+    owner.send("delete", CLOSED);
+    owner.send("apply", CLOSED);
+    owner.settle();
+    assert_eq!(owner.reader.workloads.len(), 1);
+    assert_eq!(owner.reader.workloads[&format!("east/{WEB}")].exposure.level, ExposureLevel::Isolated);
+    owner.check();
+}
+
+#[test]
+fn what_nobody_publishes_anew_keeps_its_last_word() {
+    let mut owner = shop();
+    owner.send("apply", &deployment("web", "web", "i:1", 1));
+    let fact = owner.settle();
+    assert!(fact.workloads.is_empty() && fact.removed.is_empty(), "{fact:?}");
+    owner.send("apply", &deployment("web", "web", "i:2", 1));
+    let fact = owner.settle();
+    assert_eq!(fact.workloads.len(), 1, "another image");
+    owner.send("apply", &deployment("web", "web", "i:2", 3));
+    assert_eq!(owner.settle().workloads[0].replicas, 3);
+}
+
+/// Something that happens to the cluster.
+#[derive(Debug, Clone)]
+enum Step {
+    Send(&'static str, String),
+    Settle,
+    Restart,
+}
+
+fn document() -> impl Strategy<Value = String> {
+    let names = || proptest::sample::select(["web", "cart", "db"].as_slice());
+    prop_oneof![
+        4 => (names(), names(), 1u32..3, 1u32..3)
+            .prop_map(|(name, label, tag, replicas)| deployment(name, label, &format!("i:{tag}"), replicas)),
+        1 => Just(CLOSED.to_owned()),
+        1 => Just(EMPTY.to_owned()),
+        1 => Just(BALANCER.to_owned()),
+        1 => names().prop_map(|name| format!(
+            "{{apiVersion: networking.k8s.io/v1, kind: NetworkPolicy, metadata: {{name: {name}, namespace: shop}}, spec: \
+             {{podSelector: {{matchLabels: {{app: {name}}}}}, policyTypes: [Ingress, Egress], ingress: [{{from: \
+             [{{namespaceSelector: {{}}}}]}}], egress: [{{to: [{{ipBlock: {{cidr: 10.0.0.0/8}}}}]}}]}}}}\n---\n"
+        )),
+        1 => Just(NAMESPACE.to_owned()),
+    ]
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        5 => document().prop_map(|yaml| Step::Send("apply", yaml)),
+        2 => document().prop_map(|yaml| Step::Send("delete", yaml)),
+        1 => proptest::collection::vec(document(), 0..4)
+            .prop_map(|all| Step::Send("replace", all.concat())),
+        3 => Just(Step::Settle),
+        1 => Just(Step::Restart),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 60, ..ProptestConfig::default() })]
+
+    #[test]
+    fn facts_add_up_to_what_a_cluster_read_anew_says(steps in proptest::collection::vec(step(), 1..16)) {
+        let mut owner = shop();
+        for step in steps {
+            match step {
+                Step::Send(mode, yaml) => owner.send(mode, &yaml),
+                Step::Settle | Step::Restart if owner.seq == owner.settled => {}
+                Step::Settle => {
+                    owner.settle();
+                    owner.check();
+                }
+                Step::Restart => {
+                    owner.settle();
+                    owner.restart();
+                }
+            }
+        }
+        if owner.seq > owner.settled {
+            owner.settle();
+        }
+        owner.check();
+    }
+}
