@@ -14,6 +14,7 @@ pub enum Record {
     Kev(KevEntry),
     Epss(EpssEntry),
     Cve(CveEntry),
+    Unsupported(Unsupported),
 }
 
 /// An advisory: some packages are affected by one or several vulnerabilities.
@@ -48,6 +49,17 @@ pub struct Affected {
     pub intervals: Vec<Interval>,
     /// Versions that the advisory lists one by one.
     pub versions: Vec<String>,
+    /// Architectures of which alone this is said, sorted; empty for all.
+    pub arches: Vec<String>,
+}
+
+/// A package whose security support ended before that of its release: what is open there stays open.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unsupported {
+    pub key: LookupKey,
+    /// All packages whose names begin so.
+    pub prefix: bool,
+    pub since: Option<Timestamp>,
 }
 
 /// One entry of the CISA catalog of known exploited vulnerabilities.

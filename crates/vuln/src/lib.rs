@@ -5,6 +5,9 @@
 //! | [`feeds`] | reads advisory and intelligence sources in their official formats into [`advisory`] records |
 //! | [`advisory`] | what the feeds say, in one form |
 //! | [`names`] | ecosystems, releases and names as OSV writes them, and the keys under which the Db is asked |
+//! | [`builds`] | what the version of an RPM build says of how it was built |
+//! | [`classified`] | programs without a package, and how feeds call them |
+//! | [`end_of_life`] | releases that their distributions no longer support |
 //! | [`ranges`] | OSV events become disjoint intervals of versions |
 //! | [`score`] | severities in words, and what a CVSS vector says |
 //! | [`aliases`] | records of one vulnerability come together under one canonical id |
@@ -23,16 +26,19 @@
 
 pub mod advisory;
 pub mod aliases;
+pub mod builds;
+pub mod classified;
 pub mod db;
+pub mod end_of_life;
 pub mod feeds;
 pub mod matching;
 pub mod names;
 pub mod ranges;
 pub mod score;
 
-pub use db::build::{BuildOptions, BuildReport, build, build_dated};
+pub use db::build::{BuildOptions, BuildReport, Input, build, build_dated, build_sources};
 pub use db::diff::{DbDiff, diff};
 pub use db::{Db, DbError, DbInfo};
-pub use feeds::{FeedReport, Format, Rejected, detect};
+pub use feeds::{FeedReport, Format, Layers, Provenance, Rejected, detect};
 pub use matching::matchable_keys;
 pub use names::LookupKey;

@@ -6,6 +6,8 @@ use std::fmt;
 use plimsoll_model::package::{ComponentKey, Ecosystem, PackageKey, Release};
 use plimsoll_version::Scheme;
 
+use crate::{builds, classified};
+
 /// The key under which the Db keeps what is said of a package: ecosystem, normalised release, normalised name.
 /// Ordered by its text.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -38,6 +40,44 @@ impl LookupKey {
     pub fn source(mut self) -> Self {
         self.name.insert_str(0, SOURCE);
         self
+    }
+
+    /// The key of a package in one stream of a module (`nodejs:18`), where advisories tell streams.
+    pub fn of_stream(mut self, stream: &str) -> Self {
+        self.name = format!("{stream}{STREAM}{}", self.name);
+        self
+    }
+
+    /// The key of a package's builds for one minor release (`9.2`), which have their own fixes: those of extended
+    /// channels among them.
+    pub fn of_minor(mut self, minor: &str) -> Self {
+        self.version = format!("{minor}{MINOR}");
+        self
+    }
+
+    /// True for a key of [`LookupKey::of_minor`].
+    pub(crate) fn is_of_minor(&self) -> bool {
+        self.version.ends_with(MINOR)
+    }
+
+    /// Ecosystems and names by which components may be known that this key speaks of, without what only keys have:
+    /// a source package's mark, a module's stream, another name of the same program.
+    pub fn component_names(&self) -> Vec<(Ecosystem, String)> {
+        let name = match self.ecosystem {
+            Ecosystem::Rpm => {
+                let name = self.name.rsplit_once(STREAM).map_or(self.name.as_str(), |(_, name)| name);
+                name.strip_prefix(SOURCE).unwrap_or(name)
+            }
+            _ => &self.name,
+        };
+        let mut names = Vec::new();
+        if !(self.ecosystem == Ecosystem::Generic && name.starts_with("cpe:")) {
+            names.push((self.ecosystem, name.to_owned()));
+        }
+        if matches!(self.ecosystem, Ecosystem::Generic | Ecosystem::Bitnami) {
+            names.extend(classified::programs(name).map(|program| (Ecosystem::Generic, program.to_owned())));
+        }
+        names
     }
 
     /// The bytes that are hashed and compared in a Db: fields separated by NUL.
@@ -104,10 +144,24 @@ pub(crate) struct Probe<'a> {
     pub(crate) version: &'a str,
     /// Later questions are asked only when the Db does not cover this one's release.
     pub(crate) sole: bool,
+    /// A fix that the version has silences other records; nothing here makes a match.
+    pub(crate) fixes: bool,
+}
+
+impl<'a> Probe<'a> {
+    fn of(key: LookupKey, version: &'a str) -> Self {
+        Self { key, version, sole: false, fixes: false }
+    }
 }
 
 /// What tells a source package's name from a binary package's; no package has a colon in its name.
 const SOURCE: &str = "src:";
+
+/// What ends the stream in the name of a key.
+const STREAM: &str = "::";
+
+/// What ends the version of the release in a key of a minor release.
+const MINOR: &str = ":z";
 
 /// Version of the release under which an extended support channel is kept.
 const PRO: &str = ":pro";
@@ -130,17 +184,63 @@ pub(crate) fn probes(component: &ComponentKey) -> Vec<Probe<'_>> {
     let version = bare_version(package.ecosystem, version);
     if key.distribution == "ubuntu" && (version.contains("+esm") || version.contains("~esm")) {
         let channel = LookupKey { version: format!("{}{PRO}", key.version), ..key.clone() };
-        return vec![Probe { key: channel, version, sole: true }, Probe { key, version, sole: true }];
+        let sole = |key| Probe { sole: true, ..Probe::of(key, version) };
+        return vec![sole(channel), sole(key)];
     }
-    if let (Some(source), "rhel") = (&component.source, key.distribution.as_str()) {
-        let source_key = LookupKey { name: source.name.clone(), ..key.clone() }.source();
-        let source_version = if source.version.is_empty() { version } else { source.version.as_str() };
-        return vec![
-            Probe { key, version, sole: false },
-            Probe { key: source_key, version: source_version, sole: false },
-        ];
+    match package.ecosystem {
+        Ecosystem::Rpm => rpm_probes(component, key, version),
+        Ecosystem::Generic => program_probes(key, version),
+        _ => vec![Probe { sole: true, ..Probe::of(key, version) }],
     }
-    vec![Probe { key, version, sole: true }]
+}
+
+fn rpm_probes<'a>(component: &'a ComponentKey, key: LookupKey, version: &'a str) -> Vec<Probe<'a>> {
+    let mut asked = Vec::with_capacity(6);
+    let source = component.source.as_ref().filter(|source| !source.name.is_empty()).map(|source| {
+        (source.name.as_str(), if source.version.is_empty() { version } else { source.version.as_str() })
+    });
+    let with_stream = |key: LookupKey, version: &'a str, fixes: bool, asked: &mut Vec<Probe<'a>>| {
+        if !component.stream.is_empty() {
+            asked.push(Probe { fixes, ..Probe::of(key.clone().of_stream(&component.stream), version) });
+        }
+        asked.push(Probe { fixes, ..Probe::of(key, version) });
+    };
+    if key.distribution == "rhel"
+        && let Some(minor) = builds::minor(version)
+    {
+        with_stream(key.clone().of_minor(&minor), version, true, &mut asked);
+    }
+    let (is_rhel, is_sle) = (key.distribution == "rhel", key.distribution.starts_with("sles"));
+    let own = key.name == component.package.name;
+    let by_source =
+        source.map(|(name, version)| (LookupKey { name: name.to_owned(), ..key.clone() }, version));
+    // OSV names SUSE's source packages, OVAL its binary ones.
+    if (is_sle || key.distribution.starts_with("opensuse")) && !own {
+        asked.push(Probe::of(
+            LookupKey { name: component.package.name.clone(), ..key.clone() },
+            &component.version,
+        ));
+    }
+    with_stream(key, version, false, &mut asked);
+    if let (true, Some((source, version))) = (is_rhel, by_source) {
+        with_stream(source.source(), version, false, &mut asked);
+    }
+    asked
+}
+
+/// A program that is found by its content, under all names that feeds have for it.
+fn program_probes(key: LookupKey, version: &str) -> Vec<Probe<'_>> {
+    let (products, bitnami) = classified::names(&key.name);
+    let mut asked: Vec<Probe<'_>> = products
+        .iter()
+        .map(|product| LookupKey { name: classified::cpe_name(product), ..key.clone() })
+        .map(|key| Probe::of(key, version))
+        .collect();
+    if let Some(name) = bitnami {
+        asked.push(Probe::of(LookupKey::new(Ecosystem::Bitnami, None, name), version));
+    }
+    asked.insert(0, Probe::of(key, version));
+    asked
 }
 
 /// Versions as advisories write them: Go modules without `v`, the Go standard library without `go`.
@@ -157,9 +257,12 @@ fn names_sources(ecosystem: Ecosystem, distribution: &str) -> bool {
     match ecosystem {
         Ecosystem::Deb | Ecosystem::Apk => true,
         Ecosystem::Rpm => {
-            distribution.starts_with("sles")
+            distribution.starts_with("sle")
                 || distribution.starts_with("opensuse")
-                || matches!(distribution, "suse" | "mageia" | "openeuler")
+                || matches!(
+                    distribution,
+                    "suse" | "mageia" | "openeuler" | "photon" | "azurelinux" | "mariner"
+                )
         }
         _ => false,
     }
@@ -212,6 +315,9 @@ fn normal_release(release: &Release) -> (String, String) {
         }
         "almalinux" | "ol" | "azurelinux" | "mariner" | "photon" | "fedora" | "mageia" => (id, major()),
         "rocky" | "rocky-linux" => ("rocky".to_owned(), major()),
+        // "2018.03" and before are the first Amazon Linux; "2", "2023" and what follows are releases.
+        "amzn" if version.starts_with("201") => (id, "1".to_owned()),
+        "amzn" => (id, major()),
         "rhel" | "redhat" => ("rhel".to_owned(), major()),
         // CentOS Linux rebuilt Red Hat's packages until 8; from 9 on there is only Stream, which runs ahead of them.
         "centos" if matches!(major().as_str(), "5" | "6" | "7" | "8") => ("rhel".to_owned(), major()),
@@ -227,6 +333,8 @@ fn normal_release(release: &Release) -> (String, String) {
             }
         }
         "wolfi" | "chainguard" | "arch" | "minimos" | "opensuse-tumbleweed" => (id, String::new()),
+        // "SLED" and the containers of "SLE" are Server to advisories.
+        "sled" | "sle_hpc" | "sles_sap" => ("sles".to_owned(), version.to_owned()),
         _ => (id, version.to_owned()),
     }
 }
@@ -323,7 +431,9 @@ pub fn scheme(ecosystem: Ecosystem) -> Option<Scheme> {
         Ecosystem::Cargo | Ecosystem::Swift | Ecosystem::Conan | Ecosystem::Bitnami | Ecosystem::Github => {
             Scheme::Semver
         }
-        Ecosystem::Conda | Ecosystem::Generic => return None,
+        // Versions of programs have no common form: digits and letters in turn, as rpm compares them.
+        Ecosystem::Generic => Scheme::Rpm,
+        Ecosystem::Conda => return None,
     })
 }
 

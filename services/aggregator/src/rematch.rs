@@ -70,7 +70,7 @@ async fn follow_db(aggregator: &Aggregator) -> Result<(), ProcessError> {
             let keys = diff.all();
             tracing::info!(seq = db.seq(), keys = keys.len(), "Db followed by its difference");
             for names in keys.chunks(NAMES) {
-                let names: Vec<_> = names.iter().map(name).collect();
+                let names: Vec<_> = names.iter().flat_map(names_of).collect();
                 let mut after = 0;
                 loop {
                     let page = reader.components_named(&names, after, CHUNK).await.map_err(store_failed)?;
@@ -97,9 +97,9 @@ async fn follow_db(aggregator: &Aggregator) -> Result<(), ProcessError> {
     Ok(())
 }
 
-/// The name that the store knows a lookup key by. Releases are not compared: the Db normalises them.
-fn name(key: &LookupKey) -> (Ecosystem, Option<Release>, String) {
-    (key.ecosystem, None, key.name.clone())
+/// The names that the store knows a lookup key by. Releases are not compared: the Db normalises them.
+fn names_of(key: &LookupKey) -> Vec<(Ecosystem, Option<Release>, String)> {
+    key.component_names().into_iter().map(|(ecosystem, name)| (ecosystem, None, name)).collect()
 }
 
 async fn catch_up(aggregator: &Aggregator, asked: &mut HashMap<i64, Instant>) -> Result<(), ProcessError> {

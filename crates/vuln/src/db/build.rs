@@ -8,18 +8,22 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use aws_lc_rs::digest::{SHA256, digest};
+use plimsoll_model::package::Ecosystem;
 use plimsoll_model::time::Timestamp;
+use plimsoll_model::vulnerability::MatchStatus;
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use super::codec::{put_text, put_varint, u64_at};
+use super::codec::{put_optional, put_text, put_varint, u64_at};
 use super::layout::{HEADER, Header, SECTIONS, TableWriter, slots};
 use super::record::{encode_keys, encode_vulnerability};
 use super::{DbError, intelligence, versions};
-use crate::advisory::{Advisory, Affected, Record};
+use crate::advisory::{Advisory, Affected, Record, Unsupported};
 use crate::aliases::{Groups, is_cve};
+use crate::builds::Flavour;
 use crate::feeds::input::array;
-use crate::feeds::{self, FeedReport};
+use crate::feeds::{self, FeedReport, Provenance};
 use crate::names::LookupKey;
+use crate::ranges::End;
 
 /// What a Db is told of itself.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -64,6 +68,19 @@ pub fn build(inputs: &[PathBuf], options: &BuildOptions) -> Result<(Vec<u8>, Bui
     build_dated(inputs, options.seq, |_| options.built_at)
 }
 
+/// A source to build from.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Input {
+    pub path: PathBuf,
+    pub provenance: Option<Provenance>,
+}
+
+impl From<PathBuf> for Input {
+    fn from(path: PathBuf) -> Self {
+        Self { path, provenance: None }
+    }
+}
+
 /// As [`build`], with a time that is chosen when the feeds are read: [`FeedReport::newest`] of them, for a Db that does
 /// not depend on when it is built.
 pub fn build_dated(
@@ -71,10 +88,23 @@ pub fn build_dated(
     seq: u64,
     built_at: impl FnOnce(&[FeedReport]) -> Timestamp,
 ) -> Result<(Vec<u8>, BuildReport), DbError> {
+    let inputs: Vec<Input> = inputs.iter().cloned().map(Input::from).collect();
+    build_sources(&inputs, seq, built_at)
+}
+
+/// As [`build_dated`], of sources of which it is known where they came from.
+pub fn build_sources(
+    inputs: &[Input],
+    seq: u64,
+    built_at: impl FnOnce(&[FeedReport]) -> Timestamp,
+) -> Result<(Vec<u8>, BuildReport), DbError> {
     let mut gathered = Gathered::default();
     let mut reports = Vec::new();
-    for input in inputs {
-        reports.extend(feeds::read(input, &mut |record| gathered.add(record))?);
+    for Input { path, provenance } in inputs {
+        for mut report in feeds::read(path, &mut |record| gathered.add(record))? {
+            report.provenance.clone_from(provenance);
+            reports.push(report);
+        }
     }
     let options = BuildOptions { seq, built_at: built_at(&reports) };
     build_records(gathered, reports, &options)
@@ -87,6 +117,7 @@ pub(super) struct Gathered {
     pub(super) kev: FxHashMap<String, crate::advisory::KevEntry>,
     pub(super) epss: FxHashMap<String, f64>,
     pub(super) cves: FxHashMap<String, crate::advisory::CveEntry>,
+    pub(super) unsupported: Vec<Unsupported>,
 }
 
 impl Gathered {
@@ -96,6 +127,7 @@ impl Gathered {
             Record::Kev(entry) => drop(self.kev.insert(entry.cve.clone(), entry)),
             Record::Epss(entry) => drop(self.epss.insert(entry.cve, entry.probability)),
             Record::Cve(entry) => drop(self.cves.insert(entry.cve.clone(), entry)),
+            Record::Unsupported(entry) => self.unsupported.push(entry),
         }
     }
 }
@@ -105,7 +137,8 @@ fn build_records(
     reports: Vec<FeedReport>,
     options: &BuildOptions,
 ) -> Result<(Vec<u8>, BuildReport), DbError> {
-    let (advisories, withdrawn) = merge(std::mem::take(&mut gathered.advisories));
+    let (mut advisories, withdrawn) = merge(std::mem::take(&mut gathered.advisories));
+    refuse(&mut advisories, &gathered.unsupported, options.built_at);
     let (groups, members) = group(&advisories);
     let numbers: FxHashMap<&str, u32> = groups
         .iter()
@@ -143,7 +176,7 @@ fn build_records(
     let mut keys_of: Vec<Vec<u32>> = vec![Vec::new(); groups.len()];
     let mut coverage: std::collections::BTreeSet<String> = std::collections::BTreeSet::new();
     for (ordinal, (key, entries)) in by_key.iter().enumerate() {
-        if let Some(key) = LookupKey::from_bytes(key) {
+        if let Some(key) = LookupKey::from_bytes(key).filter(|key| !key.is_of_minor()) {
             coverage.insert(key.coverage());
         }
         let record = versions::encode(key, entries, &about)?;
@@ -167,11 +200,24 @@ fn build_records(
         keys.push(&record, fingerprint(&logical));
     }
 
+    // Records of feeds that do not date them have the date of the source.
+    let mut newest: FxHashMap<&str, Timestamp> = FxHashMap::default();
+    for report in &reports {
+        let stated =
+            report.newest.max(report.provenance.as_ref().and_then(|from| from.as_of.or(from.checked)));
+        for feed in report.feeds.keys() {
+            if let Some(at) = stated {
+                newest.entry(feed).and_modify(|known| *known = (*known).max(at)).or_insert(at);
+            }
+        }
+    }
     let mut advisory_table = TableWriter::default();
     for advisory in &advisories {
         let mut record = Vec::new();
         put_text(&mut record, &advisory.id);
         put_text(&mut record, advisory.feed);
+        let dated = advisory.modified.or_else(|| newest.get(advisory.feed).copied());
+        put_optional(&mut record, dated.map(|at| at.0));
         advisory_table.push(&record, 0);
     }
 
@@ -286,33 +332,99 @@ fn merge(mut advisories: Vec<Advisory>) -> (Vec<Advisory>, u64) {
     (merged, withdrawn)
 }
 
-/// One entry for each package and status: the newest; entries of one date are united. Sorted.
-fn by_package(mut dated: Vec<(Option<Timestamp>, Affected)>) -> Vec<Affected> {
-    dated.sort_by(|(at_a, a), (at_b, b)| {
-        a.key.cmp(&b.key).then_with(|| at_b.cmp(at_a)).then_with(|| a.status.cmp(&b.status))
-    });
-    let mut found: Vec<(Option<Timestamp>, Affected)> = Vec::with_capacity(dated.len());
-    for (at, affected) in dated {
+/// One entry for each package, status, flavour of builds and set of architectures: the newest; entries of one date are
+/// united. Sorted.
+fn by_package(dated: Vec<(Option<Timestamp>, Affected)>) -> Vec<Affected> {
+    let mut dated: Vec<(Option<Timestamp>, Flavour, Affected)> =
+        dated.into_iter().map(|(at, affected)| (at, flavour(&affected), affected)).collect();
+    let order = |a: &(Option<Timestamp>, Flavour, Affected), b: &(Option<Timestamp>, Flavour, Affected)| {
+        let same = |(_, flavour, affected): &(Option<Timestamp>, Flavour, Affected)| {
+            (affected.status, *flavour, affected.arches.clone())
+        };
+        a.2.key.cmp(&b.2.key).then_with(|| b.0.cmp(&a.0)).then_with(|| same(a).cmp(&same(b)))
+    };
+    dated.sort_by(order);
+    let mut found: Vec<(Option<Timestamp>, Flavour, Affected)> = Vec::with_capacity(dated.len());
+    for (at, flavour, affected) in dated {
         match found.last_mut() {
-            Some((newest, last)) if last.key == affected.key && *newest != at => {}
-            Some((_, last)) if last.key == affected.key && last.status == affected.status => {
+            Some((newest, _, last)) if last.key == affected.key && *newest != at => {}
+            Some((_, kind, last))
+                if last.key == affected.key
+                    && (last.status, *kind, &last.arches) == (affected.status, flavour, &affected.arches) =>
+            {
                 last.severity = last.severity.max(affected.severity);
                 last.intervals.extend(affected.intervals);
                 last.versions.extend(affected.versions);
             }
-            _ => found.push((at, affected)),
+            _ => found.push((at, flavour, affected)),
         }
     }
-    found
-        .into_iter()
-        .map(|(_, mut affected)| {
-            affected.intervals.sort();
-            affected.intervals.dedup();
-            affected.versions.sort();
-            affected.versions.dedup();
-            affected
-        })
-        .collect()
+    let mut united: Vec<(Flavour, Affected)> = Vec::with_capacity(found.len());
+    for (_, flavour, mut affected) in found {
+        affected.intervals.sort();
+        affected.intervals.dedup();
+        affected.versions.sort();
+        affected.versions.dedup();
+        // What is said of each architecture alike is one statement.
+        let same =
+            united.iter_mut().rev().take_while(|(_, last)| last.key == affected.key).find(|(kind, last)| {
+                (last.status, *kind) == (affected.status, flavour)
+                    && last.intervals == affected.intervals
+                    && last.versions == affected.versions
+            });
+        match same {
+            Some((_, last)) => {
+                last.severity = last.severity.max(affected.severity);
+                if last.arches.is_empty() || affected.arches.is_empty() {
+                    last.arches.clear();
+                } else {
+                    last.arches.extend(affected.arches);
+                    last.arches.sort();
+                    last.arches.dedup();
+                }
+            }
+            None => united.push((flavour, affected)),
+        }
+    }
+    united.into_iter().map(|(_, affected)| affected).collect()
+}
+
+/// The flavour of the builds that an entry names.
+pub(super) fn flavour(affected: &Affected) -> Flavour {
+    if affected.key.ecosystem != Ecosystem::Rpm {
+        return Flavour::Ordinary;
+    }
+    let named = affected.intervals.iter().map(|interval| match &interval.end {
+        End::Fixed(version) | End::Last(version) | End::Limit(version) => Flavour::of(version),
+        End::Open => Flavour::Ordinary,
+    });
+    named.max().unwrap_or_default()
+}
+
+/// What is open in a package whose support has ended will not be fixed.
+fn refuse(advisories: &mut [Advisory], ended: &[Unsupported], now: Timestamp) {
+    if ended.is_empty() {
+        return;
+    }
+    // A Db that is built without a time judges nothing.
+    let past = |entry: &&Unsupported| now.0 > 0 && entry.since.is_none_or(|since| since <= now);
+    let (prefixes, whole): (Vec<&Unsupported>, Vec<&Unsupported>) =
+        ended.iter().filter(past).partition(|entry| entry.prefix);
+    let whole: FxHashSet<&LookupKey> = whole.into_iter().map(|entry| &entry.key).collect();
+    let is_ended = |key: &LookupKey| {
+        let begins = |entry: &&Unsupported| {
+            key.name.starts_with(&entry.key.name)
+                && (key.ecosystem, &key.distribution, &key.version)
+                    == (entry.key.ecosystem, &entry.key.distribution, &entry.key.version)
+        };
+        whole.contains(key) || prefixes.iter().any(begins)
+    };
+    for affected in advisories.iter_mut().flat_map(|advisory| &mut advisory.affected) {
+        let open = affected.intervals.iter().all(|interval| interval.end == End::Open);
+        if affected.status == MatchStatus::Affected && open && is_ended(&affected.key) {
+            affected.status = MatchStatus::WontFix;
+        }
+    }
 }
 
 /// Canonical id and aliases of each group.

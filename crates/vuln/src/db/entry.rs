@@ -6,12 +6,14 @@
 
 use std::cmp::Ordering;
 
+use plimsoll_model::time::Timestamp;
 use plimsoll_model::vulnerability::{MatchStatus, Severity};
 use plimsoll_version::Version;
 use serde::{Deserialize, Serialize};
 
 use super::codec::{Damaged, Reader, u32_at};
 use super::{Db, DbError};
+use crate::builds::Flavour;
 
 /// What one advisory says of a package.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,6 +29,10 @@ pub struct Statement {
     pub ranges: Vec<String>,
     /// Single affected versions beside the ranges.
     pub versions: Vec<String>,
+    /// When the record was last changed; where the feed does not say, of which day the feed is.
+    pub date: Option<Timestamp>,
+    /// Architectures of which alone this is said; empty for all.
+    pub arches: Vec<String>,
 }
 
 /// Where a range ends.
@@ -78,6 +84,11 @@ impl<'a> KeyRecord<'a> {
         let total = u32_at(offsets, 4 * count).ok_or(Damaged("version table"))?;
         let texts = reader.take(total as usize)?;
         Ok(Self { key, versions, offsets, classes, texts, entries: reader })
+    }
+
+    /// True for the record of a module's stream.
+    pub(crate) fn is_of_stream(&self) -> bool {
+        self.key.windows(2).any(|pair| pair == b"::")
     }
 
     pub(crate) fn version(&self, number: u32) -> Result<&'a str, Damaged> {
@@ -169,14 +180,15 @@ pub(crate) struct Entry<'a> {
     pub(crate) advisory: u32,
     pub(crate) status: MatchStatus,
     pub(crate) severity: Severity,
-    /// About builds of an RPM module only.
-    pub(crate) modular: bool,
+    /// The builds that it is about, where it names builds.
+    pub(crate) flavour: Flavour,
     /// Some range has an end: builds are named.
     pub(crate) bounded: bool,
     vulns: Reader<'a>,
     ranges: Reader<'a>,
     points: Reader<'a>,
     texts: Reader<'a>,
+    arches: Reader<'a>,
 }
 
 pub(super) const STATUSES: [MatchStatus; 4] =
@@ -206,13 +218,36 @@ impl<'a> Entry<'a> {
             advisory,
             status,
             severity,
-            modular: flags & 1 == 1,
-            bounded: flags & 2 == 2,
+            flavour: *Flavour::ALL.get(usize::from(flags & 15)).ok_or(Damaged("flags"))?,
+            bounded: flags & 16 == 16,
             vulns: list()?,
             ranges: list()?,
             points: list()?,
             texts: list()?,
+            arches: list()?,
         })
+    }
+
+    /// True for what is said of an architecture; an unknown one and `noarch` are all of them.
+    pub(crate) fn is_of(&self, arch: &str) -> Result<bool, Damaged> {
+        let mut reader = self.arches;
+        let count = reader.count()?;
+        // Some tools write Debian's names for rpm's.
+        let arch = match arch {
+            "" | "noarch" => return Ok(true),
+            "amd64" => "x86_64",
+            "arm64" => "aarch64",
+            arch => arch,
+        };
+        if count == 0 {
+            return Ok(true);
+        }
+        for _ in 0..count {
+            if reader.text()? == arch {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Ordinals of its vulnerabilities.
@@ -304,7 +339,7 @@ impl<'a> Entry<'a> {
     }
 
     pub(super) fn statement(&self, record: &KeyRecord<'a>, db: &Db) -> Result<Statement, DbError> {
-        let (advisory, feed) = db.advisory(self.advisory)?;
+        let (advisory, feed, date) = db.advisory(self.advisory)?;
         let mut statement = Statement {
             advisory: advisory.to_owned(),
             feed: feed.to_owned(),
@@ -313,7 +348,13 @@ impl<'a> Entry<'a> {
             vulnerabilities: Vec::new(),
             ranges: Vec::new(),
             versions: Vec::new(),
+            date,
+            arches: Vec::new(),
         };
+        let mut arches = self.arches;
+        for _ in 0..arches.count()? {
+            statement.arches.push(arches.text()?.to_owned());
+        }
         for vuln in self.vulns()? {
             statement.vulnerabilities.push(db.vulnerability_id(vuln?)?.to_owned());
         }

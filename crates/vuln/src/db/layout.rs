@@ -24,7 +24,7 @@ use crate::feeds::input::array;
 
 pub(super) const MAGIC: &[u8; 8] = b"PLIMDB\x1a\n";
 /// The version that is written. Readers refuse any other: the records change together with the version.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 
 /// The sections, in the order in which they stand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -144,6 +144,11 @@ impl Db {
         self.header.seq
     }
 
+    /// When it was built, milliseconds.
+    pub(crate) fn built_at(&self) -> i64 {
+        self.header.built_at
+    }
+
     /// What the Db says of itself.
     pub fn info(&self) -> Result<DbInfo, DbError> {
         let feeds = serde_json::from_slice(self.section(Section::Meta))
@@ -238,10 +243,10 @@ impl Db {
         }
     }
 
-    /// Id and feed of an advisory.
-    pub(crate) fn advisory(&self, ordinal: u32) -> Result<(&str, &str), DbError> {
+    /// Id, feed and date of an advisory.
+    pub(crate) fn advisory(&self, ordinal: u32) -> Result<(&str, &str, Option<Timestamp>), DbError> {
         let mut reader = Reader::new(self.advisories().get(ordinal)?);
-        Ok((reader.text()?, reader.text()?))
+        Ok((reader.text()?, reader.text()?, reader.optional()?.map(Timestamp)))
     }
 
     /// Canonical id of a vulnerability.

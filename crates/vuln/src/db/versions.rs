@@ -32,9 +32,9 @@ pub(super) fn encode(
         entry.push(affected.status as u8);
         entry.push(affected.severity as u8);
         let intervals = if rpm { one_build_each(&affected.intervals) } else { affected.intervals.clone() };
-        let modular = rpm && intervals.iter().any(is_modular);
+        let flavour = super::build::flavour(affected);
         let bounded = intervals.iter().any(|interval| interval.end != End::Open);
-        entry.push(u8::from(modular) | u8::from(bounded) << 1);
+        entry.push(flavour as u8 | u8::from(bounded) << 4);
         let mut vulns = Vec::new();
         let list = about.get(advisory as usize).map(Vec::as_slice).unwrap_or_default();
         put_varint(&mut vulns, list.len() as u64);
@@ -71,7 +71,12 @@ pub(super) fn encode(
         for text in texts {
             put_text(&mut exact, text);
         }
-        for list in [vulns, ranges, points, exact] {
+        let mut arches = Vec::new();
+        put_varint(&mut arches, affected.arches.len() as u64);
+        for arch in &affected.arches {
+            put_text(&mut arches, arch);
+        }
+        for list in [vulns, ranges, points, exact, arches] {
             put_varint(&mut entry, list.len() as u64);
             entry.extend_from_slice(&list);
         }
@@ -95,6 +100,10 @@ pub(super) fn logical(out: &mut Vec<u8>, affected: &Affected) {
     for version in &affected.versions {
         put_text(out, version);
     }
+    put_text(out, "\0\0");
+    for arch in &affected.arches {
+        put_text(out, arch);
+    }
 }
 
 fn parts(end: &End) -> (u8, Option<&str>) {
@@ -107,10 +116,6 @@ fn parts(end: &End) -> (u8, Option<&str>) {
 }
 
 const MODULE: &str = ".module";
-
-fn is_modular(interval: &Interval) -> bool {
-    parts(&interval.end).1.is_some_and(|version| version.contains(MODULE))
-}
 
 /// AlmaLinux lists one version of a module's package once for each rebuild of the module (`1-2.module_el8.5.0+1`,
 /// `1-2.module_el8.6.0+1`). Any of the builds has the fix: the least one of equal version counts.

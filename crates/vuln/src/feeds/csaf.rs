@@ -1,8 +1,9 @@
 //! Red Hat's CSAF VEX documents, one for each CVE
 //! (<https://security.access.redhat.com/data/csaf/v2/vex/>, CSAF 2.0 profile 5).
 //!
-//! Products of Red Hat Enterprise Linux itself are read; extended channels and layered products are counted as
-//! unsupported. Fixed packages are binary packages with a version; what is affected without a fix names source packages,
+//! Products of Red Hat Enterprise Linux itself are read, layered products are counted as unsupported. Fixes of extended
+//! channels are kept with the builds of their minor release (see [`LookupKey::of_minor`]) and offered to nobody else;
+//! packages of modules with their stream (see [`LookupKey::of_stream`]). Fixed packages are binary packages with a version; what is affected without a fix names source packages,
 //! which get keys of their own (see [`LookupKey::source`]). "Not affected" is taken only where no version is named: with
 //! one it speaks of that build alone. Advisory documents (RHSA) restate the VEX documents and are ignored.
 
@@ -13,9 +14,11 @@ use plimsoll_model::vulnerability::{MatchStatus, Severity};
 use rustc_hash::{FxHashMap, FxHashSet};
 use serde::Deserialize;
 
+use super::updateinfo::arches;
 use super::{Sink, clip, date, nullable};
 use crate::advisory::{Advisory, Affected, Record};
 use crate::aliases::is_cve;
+use crate::builds;
 use crate::names::{LookupKey, scheme};
 use crate::ranges::{End, Interval};
 use crate::score::{severity_word, valid_vectors};
@@ -196,13 +199,15 @@ fn affected(
     for (status, ids) in &vulnerability.product_status {
         for id in ids {
             let Some(product) = products.resolve(id) else { continue };
-            let Some(major) = enterprise_linux(product.cpe) else {
+            let Some(channel) = Channel::of(product.cpe) else {
                 sink.unsupported(product.cpe.split(':').nth(3).unwrap_or("?"));
                 continue;
             };
             let Some(package) = rpm_purl(product.purl) else { continue };
-            // A component's key does not tell the stream of its module; a build's version does tell the module.
-            if product.module && package.version.is_none() {
+            let stream = product.stream(&package);
+            // Without its stream a module's package cannot be told from others; a build's version at least tells the
+            // module.
+            if product.module && stream.is_empty() && package.version.is_none() {
                 sink.unsupported("module");
                 continue;
             }
@@ -222,16 +227,43 @@ fn affected(
                 ("under_investigation", None) => (MatchStatus::UnderInvestigation, End::Open),
                 _ => continue,
             };
-            let release = Release { id: "rhel".to_owned(), version: major.to_owned() };
+            let release = Release { id: "rhel".to_owned(), version: channel.major.to_owned() };
             let key = LookupKey::new(Ecosystem::Rpm, Some(&release), &package.name);
-            advisory.affected.push(Affected {
-                key: if package.source { key.source() } else { key },
+            let key = if package.source { key.source() } else { key };
+            let statement = Affected {
+                key: key.clone(),
                 scheme,
                 status,
                 severity: severities.get(id.as_str()).copied().unwrap_or(general),
                 intervals: vec![Interval { start: None, end }],
                 versions: Vec::new(),
-            });
+                arches: arches(&package.arch),
+            };
+            let mut keys = Vec::with_capacity(4);
+            let with_stream = |key: LookupKey, keys: &mut Vec<LookupKey>| {
+                if !stream.is_empty() {
+                    keys.push(key.clone().of_stream(&stream));
+                }
+                // A build without a fixed version would be said of every stream.
+                if stream.is_empty() || package.version.is_some() {
+                    keys.push(key);
+                }
+            };
+            // A fix of a minor release is one for its builds, from whichever channel; those of extended channels are
+            // for nobody else.
+            if let Some(minor) = package.version.as_deref().and_then(builds::minor) {
+                with_stream(key.clone().of_minor(&minor), &mut keys);
+            }
+            if channel.main {
+                with_stream(key, &mut keys);
+            }
+            if keys.is_empty() {
+                sink.unsupported("extended channel without a fix");
+            }
+            advisory.affected.extend(keys.into_iter().map(|key| Affected { key, ..statement.clone() }));
+            if advisory.affected.len() > MAX_PRODUCTS {
+                return sink.reject(&advisory.id, "too_many_entries");
+            }
         }
     }
 }
@@ -244,6 +276,34 @@ struct Resolved<'a> {
     purl: &'a str,
     /// The package is part of a module.
     module: bool,
+    /// The module, as the document calls it: `…:nodejs:18:8080020231025202232:63b34585`, or its purl.
+    module_name: &'a str,
+}
+
+impl Resolved<'_> {
+    /// Module and stream, `nodejs:18`; empty for packages of no module, and where the document does not say.
+    fn stream(&self, package: &Package) -> String {
+        let first_two = |text: &str| {
+            let mut parts = text.split(':');
+            match (parts.next(), parts.next()) {
+                (Some(name), Some(stream)) if !name.is_empty() && !stream.is_empty() => {
+                    format!("{name}:{stream}")
+                }
+                _ => String::new(),
+            }
+        };
+        if !package.module.is_empty() {
+            return first_two(&package.module);
+        }
+        // "pkg:rpmmod/redhat/nodejs@18:8080020231025202232:63b34585?arch=x86_64"
+        if let Some(rest) = self.module_name.strip_prefix("pkg:rpmmod/") {
+            let rest = rest.split('?').next().unwrap_or(rest);
+            let text = rest.rsplit('/').next().and_then(decoded).unwrap_or_default();
+            return first_two(&text.replacen('@', ":", 1));
+        }
+        // The platform's name stands before the module's.
+        self.module_name.split_once(':').map_or_else(String::new, |(_, module)| first_two(module))
+    }
 }
 
 /// The products of a document by id.
@@ -275,26 +335,51 @@ impl<'a> Products<'a> {
         let mut relationship = self.relationships.get(id)?;
         let purl = self.helpers.get(relationship.product_reference.as_str())?.purl.as_str();
         let mut module = purl.contains("rpmmod=");
+        let mut module_name = "";
         for _ in 0..MAX_DEPTH {
             let platform = relationship.relates_to_product_reference.as_str();
             match self.relationships.get(platform) {
                 Some(next) => {
+                    let helper = self.helpers.get(next.product_reference.as_str());
+                    let stated = helper.map_or("", |helper| helper.purl.as_str());
+                    module_name = if stated.is_empty() { platform } else { stated };
                     relationship = next;
                     module = true;
                 }
-                None => return Some(Resolved { cpe: &self.helpers.get(platform)?.cpe, purl, module }),
+                None => {
+                    return Some(Resolved {
+                        cpe: &self.helpers.get(platform)?.cpe,
+                        purl,
+                        module,
+                        module_name,
+                    });
+                }
             }
         }
         None
     }
 }
 
-/// The major version in the CPE of Red Hat Enterprise Linux: `cpe:/o:redhat:enterprise_linux:9::baseos`.
-fn enterprise_linux(cpe: &str) -> Option<&str> {
-    let rest = cpe.strip_prefix("cpe:/o:redhat:enterprise_linux:");
-    let rest = rest.or_else(|| cpe.strip_prefix("cpe:/a:redhat:enterprise_linux:"))?;
-    let major = rest.split([':', '.']).next()?;
-    (!major.is_empty() && major.len() <= 3 && major.bytes().all(|b| b.is_ascii_digit())).then_some(major)
+/// The channel that a platform's CPE names: `cpe:/o:redhat:enterprise_linux:9::baseos` is that of every
+/// installation, `cpe:/a:redhat:rhel_eus:9.2::appstream` one of extended support.
+struct Channel<'a> {
+    major: &'a str,
+    main: bool,
+}
+
+impl<'a> Channel<'a> {
+    fn of(cpe: &'a str) -> Option<Self> {
+        let rest = cpe.strip_prefix("cpe:/o:redhat:").or_else(|| cpe.strip_prefix("cpe:/a:redhat:"))?;
+        let (product, rest) = rest.split_once(':')?;
+        let main = match product {
+            "enterprise_linux" => true,
+            "rhel_eus" | "rhel_e4s" | "rhel_aus" | "rhel_tus" | "rhel_els" | "rhel_eus_long_life" => false,
+            _ => return None,
+        };
+        let major = rest.split([':', '.']).next()?;
+        let plain = !major.is_empty() && major.len() <= 3 && major.bytes().all(|b| b.is_ascii_digit());
+        plain.then_some(Self { major, main })
+    }
 }
 
 struct Package {
@@ -302,6 +387,9 @@ struct Package {
     /// With its epoch, where it has one.
     version: Option<String>,
     source: bool,
+    arch: String,
+    /// The module that a qualifier names, `nodejs:18`.
+    module: String,
 }
 
 /// Reads `pkg:rpm/redhat/NAME@VERSION?arch=…&epoch=…`.
@@ -321,7 +409,10 @@ fn rpm_purl(purl: &str) -> Option<Package> {
         Some(epoch) if epoch != "0" => format!("{epoch}:{version}"),
         _ => version,
     });
-    Some(Package { name, version, source: qualifier("arch") == Some("src") })
+    let arch = qualifier("arch").unwrap_or("").to_owned();
+    let module = qualifier("rpmmod").and_then(decoded).unwrap_or_default();
+    let source = arch == "src";
+    Some(Package { name, version, source, arch: if source { String::new() } else { arch }, module })
 }
 
 /// Percent-decoding.
@@ -354,8 +445,10 @@ mod tests {
         );
         assert!(!package.source && rpm_purl("pkg:rpm/redhat/curl?arch=src").unwrap().source);
         assert!(rpm_purl("pkg:npm/x").is_none() && rpm_purl("pkg:rpm/redhat/%zz").is_none());
-        assert_eq!(enterprise_linux("cpe:/a:redhat:enterprise_linux:9::appstream"), Some("9"));
-        assert_eq!(enterprise_linux("cpe:/o:redhat:enterprise_linux:6"), Some("6"));
-        assert_eq!(enterprise_linux("cpe:/a:redhat:rhel_eus:9.2::appstream"), None);
+        let channel = |cpe| Channel::of(cpe).map(|channel| (channel.major.to_owned(), channel.main));
+        assert_eq!(channel("cpe:/a:redhat:enterprise_linux:9::appstream"), Some(("9".to_owned(), true)));
+        assert_eq!(channel("cpe:/o:redhat:enterprise_linux:6"), Some(("6".to_owned(), true)));
+        assert_eq!(channel("cpe:/a:redhat:rhel_eus:9.2::appstream"), Some(("9".to_owned(), false)));
+        assert_eq!(channel("cpe:/a:redhat:satellite:6.14::el8"), None);
     }
 }

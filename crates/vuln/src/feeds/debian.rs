@@ -116,6 +116,7 @@ fn take(package: &str, id: &str, issue: &Issue, sink: &mut Sink<'_>) {
             severity: severity_word(&state.urgency),
             intervals: vec![Interval { start: None, end }],
             versions: Vec::new(),
+            arches: Vec::new(),
         });
     }
     if advisory.affected.is_empty() {

@@ -2,25 +2,72 @@
 //!
 //! Limits: a record 16 MiB, a whole JSON document 1 GiB, an input 32 GiB unpacked, 4 million files or archive entries,
 //! directories 16 deep. Symbolic links are not followed inside a directory.
+//!
+//! A directory with a file `layered.json` is an archive and what changed since: see [`Layers`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::{self, BufRead, Read};
 use std::path::{Path, PathBuf};
 
 use aws_lc_rs::digest as hash;
 use plimsoll_model::digest::Digest;
+use serde::{Deserialize, Serialize};
 
-use super::{FeedReport, Format, Sink, document, epss};
+use super::container::{Shape, detect_file, open, zip_archive};
+use super::{FeedReport, Format, Sink, document, epss, oval, updateinfo};
 use crate::advisory::Record;
 
 const MAX_RECORD: u64 = 16 << 20;
 const MAX_DOCUMENT: u64 = 1 << 30;
 const MAX_INPUT: u64 = 32 << 30;
-const MAX_FILES: usize = 4_000_000;
+pub(super) const MAX_FILES: usize = 4_000_000;
 const MAX_DEPTH: usize = 16;
-/// So much of a file's beginning tells its format.
-const HEAD: u64 = 128 << 10;
+/// Names the layers of a directory.
+const LAYERED: &str = "layered.json";
+
+/// An archive and what changed since, as `layered.json` in a directory describes them: a record of the archive whose
+/// file name is also in `changes`, or is in `deleted`, is passed over.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Layers {
+    /// File name of the archive.
+    pub base: String,
+    /// Name of the folder of changed records, one file each.
+    pub changes: String,
+    /// File names of records that are no more.
+    #[serde(default)]
+    pub deleted: BTreeSet<String>,
+}
+
+impl Layers {
+    /// Reads `layered.json` of a directory; `None` where there is none.
+    pub fn of(directory: &Path) -> Result<Option<Self>, FeedError> {
+        let path = directory.join(LAYERED);
+        let bytes = match std::fs::read(&path) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(FeedError::io(&path)(error)),
+        };
+        match serde_json::from_slice::<Self>(&bytes) {
+            Ok(layers) if [&layers.base, &layers.changes].iter().all(|name| is_plain(name)) => {
+                Ok(Some(layers))
+            }
+            _ => Err(FeedError::Unknown(path)),
+        }
+    }
+
+    /// Writes `layered.json` into a directory.
+    pub fn write(&self, directory: &Path) -> Result<(), FeedError> {
+        let path = directory.join(LAYERED);
+        let text = serde_json::to_vec(self).map_err(|error| FeedError::io(&path)(io::Error::other(error)))?;
+        std::fs::write(&path, text).map_err(FeedError::io(&path))
+    }
+}
+
+/// True for one component of a path.
+fn is_plain(name: &str) -> bool {
+    !name.is_empty() && name != "." && name != ".." && !name.contains(['/', '\\', '\0'])
+}
 
 /// A source that cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -54,18 +101,10 @@ impl FeedError {
         }
     }
 
-    fn io(path: &Path) -> impl FnOnce(io::Error) -> Self {
+    pub(super) fn io(path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();
         move |source| Self::Io { path, source }
     }
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Shape {
-    Whole,
-    Lines,
-    Zip,
-    Csv,
 }
 
 /// The formats of a file (one) or of the files in a directory (any number), sorted.
@@ -84,6 +123,12 @@ pub fn detect(path: &Path) -> Result<Vec<Format>, FeedError> {
 
 pub(super) fn read(path: &Path, out: &mut dyn FnMut(Record)) -> Result<Vec<FeedReport>, FeedError> {
     let is_directory = path.is_dir();
+    let passed_over = match Layers::of(path) {
+        Ok(Some(layers)) => layers.passed_over(path)?,
+        // A file has no file below it.
+        Ok(None) | Err(FeedError::Io { .. }) => BTreeSet::new(),
+        Err(error) => return Err(error),
+    };
     let mut sums: BTreeMap<Format, Vec<(String, [u8; 32])>> = BTreeMap::new();
     let mut reports: BTreeMap<Format, FeedReport> = BTreeMap::new();
     for file in files(path)? {
@@ -101,13 +146,25 @@ pub(super) fn read(path: &Path, out: &mut dyn FnMut(Record)) -> Result<Vec<FeedR
             rejects: Vec::new(),
             ignored: 0,
             unsupported: BTreeMap::new(),
+            feeds: BTreeMap::new(),
+            provenance: None,
             newest: None,
             checksum: Digest::from_sha256(&[0; 32]),
         });
         let relative = file.strip_prefix(path).unwrap_or(&file).to_string_lossy().into_owned();
         let place = if relative.is_empty() { report.source.clone() } else { relative.clone() };
-        read_file(&file, &place, format, shape, &mut Sink { out: &mut *out, report })?;
+        read_file(&file, &place, format, shape, &passed_over, &mut Sink { out: &mut *out, report })?;
         sums.entry(format).or_default().push((relative, sha256(&file)?));
+    }
+    if !passed_over.is_empty() {
+        // What is deleted is part of what was read.
+        let mut context = hash::Context::new(&hash::SHA256);
+        for name in &passed_over {
+            context.update(name.as_bytes());
+            context.update(&[0]);
+        }
+        let sum = array(context.finish().as_ref());
+        sums.values_mut().for_each(|sums| sums.push((LAYERED.to_owned(), sum)));
     }
     for (format, report) in &mut reports {
         let sums = sums.remove(format).unwrap_or_default();
@@ -127,6 +184,25 @@ pub(super) fn read(path: &Path, out: &mut dyn FnMut(Record)) -> Result<Vec<FeedR
     Ok(reports.into_values().collect())
 }
 
+impl Layers {
+    /// File names of the base's records that something newer stands for.
+    fn passed_over(&self, directory: &Path) -> Result<BTreeSet<String>, FeedError> {
+        let mut names = self.deleted.clone();
+        let changes = directory.join(&self.changes);
+        if changes.is_dir() {
+            names.extend(
+                files(&changes)?.iter().filter_map(|path| path.file_name()?.to_str().map(str::to_owned)),
+            );
+        }
+        Ok(names)
+    }
+}
+
+/// The last component of an entry's name.
+fn last(name: &str) -> &str {
+    name.rsplit('/').next().unwrap_or(name)
+}
+
 /// The regular files of a directory, sorted by path; or the file itself.
 fn files(path: &Path) -> Result<Vec<PathBuf>, FeedError> {
     let metadata = std::fs::metadata(path).map_err(FeedError::io(path))?;
@@ -139,7 +215,9 @@ fn files(path: &Path) -> Result<Vec<PathBuf>, FeedError> {
         for entry in std::fs::read_dir(&directory).map_err(FeedError::io(&directory))? {
             let entry = entry.map_err(FeedError::io(&directory))?;
             let kind = entry.file_type().map_err(FeedError::io(&directory))?;
-            if entry.file_name().to_string_lossy().starts_with('.') {
+            let name = entry.file_name();
+            let name = name.to_string_lossy();
+            if name.starts_with('.') || (depth == 0 && name == LAYERED) {
                 continue;
             }
             if kind.is_dir() {
@@ -159,116 +237,25 @@ fn files(path: &Path) -> Result<Vec<PathBuf>, FeedError> {
     Ok(found)
 }
 
-/// The content of a file, decompressed where its first bytes say gzip or zstd.
-fn open(path: &Path) -> Result<Box<dyn BufRead>, FeedError> {
-    let mut file = BufReader::with_capacity(64 << 10, File::open(path).map_err(FeedError::io(path))?);
-    let head = file.fill_buf().map_err(FeedError::io(path))?;
-    Ok(if head.starts_with(&[0x1f, 0x8b]) {
-        Box::new(BufReader::with_capacity(64 << 10, flate2::bufread::MultiGzDecoder::new(file)))
-    } else if head.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]) {
-        let mut decoder = zstd::Decoder::with_buffer(file).map_err(FeedError::io(path))?;
-        // 128 MiB: what `zstd --long` writes.
-        decoder.window_log_max(27).map_err(FeedError::io(path))?;
-        Box::new(BufReader::with_capacity(64 << 10, decoder))
-    } else {
-        Box::new(file)
-    })
-}
-
-fn detect_file(path: &Path) -> Result<Option<(Format, Shape)>, FeedError> {
-    let name = path.file_name().map_or_else(String::new, |name| name.to_string_lossy().to_ascii_lowercase());
-    let stem = [".gz", ".zst"].iter().find_map(|suffix| name.strip_suffix(suffix)).unwrap_or(&name);
-    let shape = match stem.rsplit_once('.').map(|(_, extension)| extension) {
-        Some("zip") => Shape::Zip,
-        Some("csv") => Shape::Csv,
-        Some("jsonl" | "ndjson") => Shape::Lines,
-        Some("json") | None => Shape::Whole,
-        Some(_) => return Ok(None),
-    };
-    let mut head = Vec::new();
-    if shape == Shape::Zip {
-        let mut archive = archive(path)?;
-        for index in 0..archive.len().min(64) {
-            let Ok(entry) = archive.by_index(index) else { continue };
-            if entry.name().is_ok_and(|name| name.ends_with(".json")) {
-                // An entry that does not decompress says nothing of the format.
-                if entry.take(HEAD).read_to_end(&mut head).is_ok() {
-                    break;
-                }
-                head.clear();
-            }
-        }
-    } else {
-        let read = open(path)?.take(HEAD).read_to_end(&mut head);
-        if read.is_err() && head.is_empty() {
-            return Ok(None);
-        }
-    }
-    Ok(match shape {
-        Shape::Csv if head.starts_with(b"#model_version") || head.starts_with(b"cve,epss") => {
-            Some((Format::Epss, shape))
-        }
-        Shape::Csv => None,
-        _ => sniff(&head).map(|format| (format, shape)),
-    })
-}
-
-/// The format of a JSON document by the members in its beginning. Quotes inside strings are escaped in JSON, so that
-/// `"name":` is always a member.
-fn sniff(head: &[u8]) -> Option<Format> {
-    let text = String::from_utf8_lossy(head);
-    let first = text.trim_start_matches('\u{feff}').trim_start().chars().next();
-    if !matches!(first, Some('{' | '[')) {
-        return None;
-    }
-    let has = |name: &str| {
-        let quoted = format!("\"{name}\"");
-        text.match_indices(&quoted).any(|(at, _)| {
-            let after = text.get(at + quoted.len()..).unwrap_or("").trim_start();
-            after.starts_with(':')
-        })
-    };
-    if has("csaf_version") {
-        return Some(Format::Csaf);
-    }
-    // OpenVEX and CycloneDX documents have vulnerabilities and products too; they are statements, not feeds.
-    if has("@context") || has("bomFormat") {
-        return None;
-    }
-    if has("dateAdded") && has("cveID") {
-        Some(Format::Kev)
-    } else if has("cveMetadata") || (has("cveId") && (has("cisaAdp") || has("cna"))) {
-        Some(Format::Vulnrichment)
-    } else if has("secfixes") || (has("packages") && (has("distroversion") || has("urlprefix"))) {
-        Some(Format::Secdb)
-    } else if has("id") && (has("affected") || has("modified") || has("withdrawn")) {
-        Some(Format::Osv)
-    } else if has("releases") && has("repositories") {
-        Some(Format::Debian)
-    } else {
-        None
-    }
-}
-
-fn archive(path: &Path) -> Result<zip::ZipArchive<BufReader<File>>, FeedError> {
-    let file = BufReader::new(File::open(path).map_err(FeedError::io(path))?);
-    let archive =
-        zip::ZipArchive::new(file).map_err(|source| FeedError::Archive { path: path.to_owned(), source })?;
-    if archive.len() > MAX_FILES {
-        return Err(FeedError::TooLarge { path: path.to_owned(), what: "too many entries" });
-    }
-    Ok(archive)
-}
-
 fn read_file(
     path: &Path,
     place: &str,
     format: Format,
     shape: Shape,
+    passed_over: &BTreeSet<String>,
     sink: &mut Sink<'_>,
 ) -> Result<(), FeedError> {
     match shape {
-        Shape::Zip => read_zip(path, format, sink),
+        Shape::Zip => read_zip(path, format, passed_over, sink),
+        Shape::Tar => read_tar(path, format, passed_over, sink),
+        Shape::Xml => {
+            let input = io::BufReader::new(open(path)?.take(MAX_DOCUMENT));
+            match format {
+                Format::Oval => oval::read(place, input, sink),
+                _ => updateinfo::read(place, input, sink),
+            }
+            Ok(())
+        }
         Shape::Lines => read_lines(path, format, sink),
         Shape::Csv => {
             let mut reader = open(path)?.take(MAX_INPUT);
@@ -287,8 +274,62 @@ fn read_file(
     }
 }
 
-fn read_zip(path: &Path, format: Format, sink: &mut Sink<'_>) -> Result<(), FeedError> {
-    let mut archive = archive(path)?;
+/// Reads the JSON files of a tar archive. What stands behind a damaged place is lost with it.
+fn read_tar(
+    path: &Path,
+    format: Format,
+    passed_over: &BTreeSet<String>,
+    sink: &mut Sink<'_>,
+) -> Result<(), FeedError> {
+    let too_large = |what| FeedError::TooLarge { path: path.to_owned(), what };
+    let mut archive = tar::Archive::new(open(path)?.take(MAX_INPUT));
+    let mut total = 0_u64;
+    let mut bytes = Vec::new();
+    // Raw: extended headers are passed over and not read into memory; names of records are short.
+    for (number, entry) in archive.entries().map_err(FeedError::io(path))?.raw(true).enumerate() {
+        if number >= MAX_FILES {
+            return Err(too_large("too many entries"));
+        }
+        let Ok(entry) = entry else {
+            sink.reject(&format!("entry {number}"), "entry_unreadable");
+            break;
+        };
+        let name = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
+        total = total.saturating_add(entry.size());
+        if total > MAX_INPUT {
+            return Err(too_large("unpacked size"));
+        }
+        if !entry.header().entry_type().is_file()
+            || !name.ends_with(".json")
+            || passed_over.contains(last(&name))
+        {
+            continue;
+        }
+        bytes.clear();
+        let size = entry.size().min(MAX_RECORD + 1);
+        match entry.take(MAX_RECORD + 1).read_to_end(&mut bytes) {
+            Ok(read) if (read as u64) < size => {
+                sink.reject(&name, "entry_unreadable");
+                break;
+            }
+            Err(_) => {
+                sink.reject(&name, "entry_unreadable");
+                break;
+            }
+            Ok(_) if bytes.len() as u64 > MAX_RECORD => sink.reject(&name, "record_too_large"),
+            Ok(_) => document(format, &name, &bytes, sink),
+        }
+    }
+    Ok(())
+}
+
+fn read_zip(
+    path: &Path,
+    format: Format,
+    passed_over: &BTreeSet<String>,
+    sink: &mut Sink<'_>,
+) -> Result<(), FeedError> {
+    let mut archive = zip_archive(path)?;
     let mut total = 0_u64;
     let mut bytes = Vec::new();
     for index in 0..archive.len() {
@@ -303,7 +344,7 @@ fn read_zip(path: &Path, format: Format, sink: &mut Sink<'_>) -> Result<(), Feed
             sink.reject(&format!("entry {index}"), "entry_unreadable");
             continue;
         };
-        if !entry.is_file() || !name.ends_with(".json") {
+        if !entry.is_file() || !name.ends_with(".json") || passed_over.contains(last(&name)) {
             continue;
         }
         bytes.clear();

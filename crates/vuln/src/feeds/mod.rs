@@ -3,14 +3,23 @@
 //! Content is hostile: a record that cannot be used is counted and named in the [`FeedReport`], and the rest goes on.
 //! Only a source that cannot be read at all is an error. Sizes are bounded, see [`input`].
 
+mod container;
 pub mod csaf;
 pub mod debian;
+pub mod debian_support;
 pub mod epss;
 pub mod input;
 pub mod kev;
+pub mod licence;
+pub mod node_core;
+pub mod nvd;
 pub mod osv;
+pub mod oval;
+pub mod photon;
 pub mod secdb;
+pub mod updateinfo;
 pub mod vulnrichment;
+mod xml;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -21,7 +30,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::advisory::Record;
 
-pub use input::{FeedError, detect};
+pub use input::{FeedError, Layers, detect};
 
 /// At most so many rejected records are named; all are counted.
 pub const MAX_NAMED_REJECTS: usize = 1000;
@@ -44,6 +53,18 @@ pub enum Format {
     Secdb,
     /// Red Hat's CSAF VEX documents.
     Csaf,
+    /// `updateinfo.xml` of rpm repositories.
+    UpdateInfo,
+    /// OVAL definitions of rpm distributions.
+    Oval,
+    /// Photon OS.
+    Photon,
+    /// CVE records of NVD, API 2.0.
+    Nvd,
+    /// Vulnerabilities of Node.js itself.
+    NodeCore,
+    /// Debian's packages without security support.
+    DebianSupport,
 }
 
 impl Format {
@@ -57,6 +78,12 @@ impl Format {
             Self::Debian => "debian",
             Self::Secdb => "secdb",
             Self::Csaf => "csaf",
+            Self::UpdateInfo => "updateinfo",
+            Self::Oval => "oval",
+            Self::Photon => "photon",
+            Self::Nvd => "nvd",
+            Self::NodeCore => "nodecore",
+            Self::DebianSupport => "debiansupport",
         }
     }
 }
@@ -77,10 +104,33 @@ pub struct FeedReport {
     pub ignored: u64,
     /// Entries of ecosystems that Plimsoll does not match, by ecosystem.
     pub unsupported: BTreeMap<String, u64>,
+    /// Records of each feed in the source (`ghsa`, `pypa`, …), of those that name packages.
+    #[serde(default)]
+    pub feeds: BTreeMap<String, u64>,
+    /// Where the source was fetched from, and when; nothing for what was just read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub provenance: Option<Provenance>,
     /// The newest date that any record was modified; for KEV and EPSS the date of the whole.
     pub newest: Option<Timestamp>,
     /// SHA-256 of the file, or of the sorted names and SHA-256s of a directory's files.
     pub checksum: Digest,
+}
+
+/// Where a source came from.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Provenance {
+    /// What the source is called in the configuration.
+    pub name: String,
+    /// Address, or path.
+    pub address: String,
+    /// The date that the server gives the content, where it gives one.
+    pub as_of: Option<Timestamp>,
+    /// When the content was last known to be the source's own.
+    pub checked: Option<Timestamp>,
+    /// The source did not answer, or not with what can be used: this is the last good copy.
+    pub stale: bool,
+    /// What the source has now lost records or went backwards, and waits for acceptance: this is the copy before.
+    pub held: bool,
 }
 
 /// A record that could not be used.
@@ -90,7 +140,8 @@ pub struct Rejected {
     /// Id of the record, or the place where it stands (`line 7`, a file name).
     pub id: String,
     /// A stable code: `json_invalid`, `record_too_large`, `id_invalid`, `version_invalid`, `nothing_affected`,
-    /// `too_many_entries`, `date_invalid`, `score_invalid`, `release_unknown`, `entry_unreadable`, `format_unknown`.
+    /// `too_many_entries`, `date_invalid`, `score_invalid`, `release_unknown`, `entry_unreadable`, `format_unknown`,
+    /// `xml_invalid`.
     pub reason: String,
 }
 
@@ -103,6 +154,12 @@ pub(crate) struct Sink<'a> {
 impl Sink<'_> {
     pub(crate) fn record(&mut self, record: Record, modified: Option<Timestamp>) {
         self.report.records += 1;
+        if let Record::Advisory(advisory) = &record {
+            match self.report.feeds.get_mut(advisory.feed) {
+                Some(count) => *count += 1,
+                None => drop(self.report.feeds.insert(advisory.feed.to_owned(), 1)),
+            }
+        }
         self.dated(modified);
         (self.out)(record);
     }
@@ -151,6 +208,13 @@ pub(crate) fn document(format: Format, place: &str, bytes: &[u8], sink: &mut Sin
         Format::Debian => debian::document(place, bytes, sink),
         Format::Secdb => secdb::document(place, bytes, sink),
         Format::Csaf => csaf::document(place, bytes, sink),
+        Format::Photon => photon::document(place, bytes, sink),
+        Format::Nvd => nvd::document(place, bytes, sink),
+        Format::NodeCore => node_core::document(place, bytes, sink),
+        Format::DebianSupport => debian_support::document(place, bytes, sink),
+        // These are read as streams, see `input`.
+        Format::UpdateInfo => updateinfo::read(place, bytes, sink),
+        Format::Oval => oval::read(place, bytes, sink),
         // Scores are read as a stream, see `input`.
         Format::Epss => epss::read(place, bytes, sink),
     }

@@ -234,6 +234,7 @@ fn read_affected(affected: &OsvAffected, word: Severity) -> Result<Option<Affect
             .filter(|v| is_version(v))
             .map(str::to_owned)
             .collect(),
+        arches: Vec::new(),
     };
     if found.key.distribution == "ubuntu"
         && affected.ecosystem_specific.get("ubuntu_status").and_then(|v| v.as_str()) == Some("ignored")

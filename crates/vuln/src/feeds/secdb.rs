@@ -81,6 +81,7 @@ pub(crate) fn document(place: &str, bytes: &[u8], sink: &mut Sink<'_>) {
                     severity: Severity::Unknown,
                     intervals: vec![Interval { start: None, end: end.clone() }],
                     versions: Vec::new(),
+                    arches: Vec::new(),
                 };
                 let advisory = Advisory {
                     id: format!("{prefix}-{first}"),

@@ -80,10 +80,10 @@ fn every_truncation_is_refused() {
 #[test]
 fn other_files_and_other_formats_are_told_apart() {
     let mut newer = sample();
-    newer[8] = 2;
+    newer[8] = 3;
     let error = Db::from_bytes(newer).unwrap_err();
     assert_eq!(error.code(), "db_format");
-    assert!(error.to_string().contains("of format 2"), "{error}");
+    assert!(error.to_string().contains("of format 3"), "{error}");
     assert_eq!(Db::from_bytes(b"SQLite format 3\0 and so on".to_vec()).unwrap_err().code(), "db_format");
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("db");
@@ -97,6 +97,34 @@ fn other_files_and_other_formats_are_told_apart() {
         mapped.match_keys(&components()).unwrap(),
         Db::from_bytes(sample()).unwrap().match_keys(&components()).unwrap()
     );
+}
+
+/// A file of each format that ever was, as that version wrote it: this one reads its own and refuses the others by
+/// name. What wrote format 1 refuses this one's in the same words: the number stands in the same place.
+#[test]
+fn files_of_every_format() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data");
+    for format in 1..=plimsoll_vuln::db::FORMAT {
+        let path = folder.join(format!("format-{format}.db"));
+        if format < plimsoll_vuln::db::FORMAT {
+            let error = Db::open(&path).unwrap_err();
+            assert_eq!(error.code(), "db_format");
+            assert!(error.to_string().contains(&format!("of format {format}")), "{error}");
+            continue;
+        }
+        // What is written now is what was written when the format was new.
+        let record = r#"{"id":"GHSA-aaaa-aaaa-aaaa","modified":"2021-06-09T00:00:00Z","aliases":["CVE-2021-0001"],"affected":[{"package":{"ecosystem":"npm","name":"p"},"ranges":[{"type":"SEMVER","events":[{"introduced":"0"},{"fixed":"1.2.0"}]}]}]}"#;
+        let directory = directory(&[("r.jsonl", record)]);
+        let (bytes, _) = plimsoll_vuln::build(&[directory.path().join("r.jsonl")], &OPTIONS).unwrap();
+        if std::env::var_os("PLIMSOLL_WRITE_FORMAT").is_some() {
+            std::fs::write(&path, &bytes).unwrap();
+        }
+        assert_eq!(std::fs::read(&path).unwrap(), bytes, "the records changed, and the format did not");
+        let db = Db::open(&path).unwrap();
+        db.verify().unwrap();
+        assert_eq!(found(&db, &language(Npm, "p", "1.0.0")), ["CVE-2021-0001 >= 0, < 1.2.0 fixed 1.2.0"]);
+        assert_eq!(db.info().unwrap().format, format);
+    }
 }
 
 proptest! {

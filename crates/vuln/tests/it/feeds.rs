@@ -128,3 +128,104 @@ fn whole_cve_records_give_their_ssvc() {
     assert_eq!((automatable.value, automatable.source.as_str()), (true, "vulnrichment"));
     assert_eq!(v.published.unwrap().to_string(), "2024-03-29T16:51:12Z");
 }
+
+/// A tar archive of (name, content).
+fn tar(files: &[(&str, &str)]) -> Vec<u8> {
+    let mut builder = tar::Builder::new(Vec::new());
+    for (name, content) in files {
+        let mut header = tar::Header::new_gnu();
+        header.set_size(content.len() as u64);
+        header.set_mode(0o644);
+        header.set_cksum();
+        builder.append_data(&mut header, name, content.as_bytes()).unwrap();
+    }
+    builder.into_inner().unwrap()
+}
+
+#[test]
+fn archives_of_red_hat_and_ubuntu() {
+    use lzma_rust2::{XzOptions, XzWriter};
+    let bomb = format!(r#"{{"id":"X-1","details":"{}"}}"#, " ".repeat(20 << 20));
+    let tar = tar(&[
+        ("osv/README.md", "no record"),
+        ("osv/2021/GHSA-aaaa-aaaa-aaaa.json", RECORD),
+        ("osv/bomb.json", &bomb),
+    ]);
+    let mut xz = XzWriter::new(Vec::new(), XzOptions::with_preset(1)).unwrap();
+    xz.write_all(&tar).unwrap();
+    let bz2 = {
+        let mut writer = bzip2::write::BzEncoder::new(Vec::new(), bzip2::Compression::fast());
+        writer.write_all(&tar).unwrap();
+        writer.finish().unwrap()
+    };
+    for (name, content) in [
+        ("all.tar.xz", xz.finish().unwrap()),
+        ("all.tar.zst", zstd::encode_all(&tar[..], 1).unwrap()),
+        ("all.tar.bz2", bz2),
+        ("all.tar", tar.clone()),
+        // What follows a damaged place is lost, and said to be.
+        ("cut.tar", tar[..tar.len() / 2].to_vec()),
+    ] {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join(name);
+        std::fs::write(&path, content).unwrap();
+        let (bytes, report) = build(&[path], &OPTIONS).unwrap();
+        let reasons: Vec<&str> = report.feeds[0].rejects.iter().map(|r| r.reason.as_str()).collect();
+        let expected = if name == "cut.tar" { "entry_unreadable" } else { "record_too_large" };
+        assert_eq!((report.records(), reasons.as_slice()), (1, &[expected][..]), "{name}");
+        let db = plimsoll_vuln::Db::from_bytes(bytes).unwrap();
+        assert_eq!(found(&db, &language(Npm, "p", "1.0.0")).len(), 1, "{name}");
+    }
+}
+
+#[test]
+fn an_archive_and_what_changed_since() {
+    let record = |id: &str, modified: &str, package: &str| {
+        RECORD
+            .replace("GHSA-aaaa-aaaa-aaaa", id)
+            .replace("2021-06-09", modified)
+            .replace("\"p\"", &format!("\"{package}\""))
+    };
+    let directory = tempfile::tempdir().unwrap();
+    let root = directory.path();
+    let base = tar(&[
+        ("a/GHSA-1111-1111-1111.json", &record("GHSA-1111-1111-1111", "2021-01-01", "one")),
+        ("a/GHSA-2222-2222-2222.json", &record("GHSA-2222-2222-2222", "2021-01-01", "two")),
+        ("a/GHSA-3333-3333-3333.json", &record("GHSA-3333-3333-3333", "2021-01-01", "three")),
+    ]);
+    std::fs::write(root.join("base.tar"), base).unwrap();
+    let changes = root.join("changes");
+    std::fs::create_dir(&changes).unwrap();
+    // The record moved to another package: the old statement is gone, not added to.
+    std::fs::write(
+        changes.join("GHSA-2222-2222-2222.json"),
+        record("GHSA-2222-2222-2222", "2022-01-01", "other"),
+    )
+    .unwrap();
+    let plain = build(&[root.to_owned()], &OPTIONS).unwrap().1;
+    assert_eq!(plain.records(), 4, "without layered.json every file counts");
+    let mut layers = plimsoll_vuln::Layers {
+        base: "base.tar".into(),
+        changes: "changes".into(),
+        deleted: Default::default(),
+    };
+    layers.write(root).unwrap();
+    let (bytes, report) = build(&[root.to_owned()], &OPTIONS).unwrap();
+    assert_eq!((report.feeds.len(), report.records(), report.rejected()), (1, 3, 0));
+    let db = plimsoll_vuln::Db::from_bytes(bytes).unwrap();
+    for (package, count) in [("one", 1), ("two", 0), ("other", 1), ("three", 1)] {
+        assert_eq!(found(&db, &language(Npm, package, "1.0.0")).len(), count, "{package}");
+    }
+    let before = report.feeds[0].checksum.clone();
+    layers.deleted.insert("GHSA-3333-3333-3333.json".to_owned());
+    layers.write(root).unwrap();
+    let (bytes, report) = build(&[root.to_owned()], &OPTIONS).unwrap();
+    assert_eq!(report.records(), 2);
+    assert_ne!(report.feeds[0].checksum, before, "what is deleted is part of what is read");
+    assert_eq!(
+        found(&plimsoll_vuln::Db::from_bytes(bytes).unwrap(), &language(Npm, "three", "1.0.0")).len(),
+        0
+    );
+    std::fs::write(root.join("layered.json"), r#"{"base":"../../etc/passwd","changes":"x"}"#).unwrap();
+    assert_eq!(build(&[root.to_owned()], &OPTIONS).unwrap_err().code(), "feed_format_unknown");
+}

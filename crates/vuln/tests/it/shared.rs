@@ -211,7 +211,7 @@ fn official_samples_of_every_format() {
     let (bytes, report) = build(&[input], &OPTIONS).unwrap();
     assert_eq!(report.rejected(), 0, "{:?}", report.feeds);
     let formats: Vec<&str> = report.feeds.iter().map(|feed| feed.format.as_str()).collect();
-    assert_eq!(formats, ["osv", "epss", "debian", "secdb"]);
+    assert_eq!(formats, ["osv", "epss", "debian", "secdb", "nvd"]);
     let db = Db::from_bytes(bytes).unwrap();
     // RLSA-2023:3220 names seven CVEs, and binary packages.
     let firefox = |version| packaged(Rpm, ("rocky", "8.7"), ("firefox", version), None);

@@ -13,6 +13,7 @@ use plimsoll_sbom::component_of_purl;
 use plimsoll_sbom::purl::Purl;
 use plimsoll_version::{Scheme, compare_lines};
 use plimsoll_vuln::db::Statement;
+use plimsoll_vuln::feeds::licence;
 use plimsoll_vuln::{BuildReport, Db, DbDiff, DbInfo, FeedReport, LookupKey, build_dated, diff};
 use serde::Serialize;
 
@@ -22,7 +23,7 @@ use crate::{Outcome, output};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum What {
-    /// Make a database of advisories and intelligence: OSV, KEV, EPSS, Vulnrichment, Debian, secdb, CSAF VEX
+    /// Make a database of advisories and intelligence, in the formats that docs/feeds.md lists
     ///
     /// Equal inputs give equal bytes: the time in the file is the newest date of the feeds, or SOURCE_DATE_EPOCH.
     Build {
@@ -156,20 +157,40 @@ fn built(report: &BuildReport, file: &Path, seq: u64, built_at: Timestamp) -> St
 }
 
 fn feeds(feeds: &[FeedReport]) -> String {
-    let mut table =
-        output::table(&["FEED", "FORMAT", "RECORDS", "REJECTED", "IGNORED", "NEWEST", "REJECTED FOR"]);
+    let mut table = output::table(&[
+        "FEED",
+        "FORMAT",
+        "RECORDS",
+        "REJECTED",
+        "IGNORED",
+        "NEWEST",
+        "STATE",
+        "TERMS",
+        "REJECTED FOR",
+    ]);
     for feed in feeds {
         table.add_row([
-            output::clean_line(&feed.source),
+            output::clean_line(feed.provenance.as_ref().map_or(&feed.source, |from| &from.name)),
             feed.format.as_str().to_owned(),
             feed.records.to_string(),
             feed.rejected.to_string(),
             feed.ignored.to_string(),
             feed.newest.map_or("-".to_owned(), |at| at.to_string()),
+            state(feed).to_owned(),
+            licence::of_report(feed).join("; "),
             output::clean_line(&reasons(feed)),
         ]);
     }
     output::lines(&table)
+}
+
+/// Whether the copy that was read is the source's own.
+fn state(feed: &FeedReport) -> &'static str {
+    match &feed.provenance {
+        Some(from) if from.held => "held",
+        Some(from) if from.stale => "stale",
+        _ => "-",
+    }
 }
 
 /// The reasons of rejected records, the most frequent first; of those that are named.
@@ -270,7 +291,7 @@ fn said(answer: &Answer<'_>) -> String {
     let mut text = String::new();
     if !answer.statements.is_empty() {
         let mut table =
-            output::table(&["ADVISORY", "FEED", "STATUS", "SEVERITY", "VULNERABILITIES", "VERSIONS"]);
+            output::table(&["ADVISORY", "FEED", "DATE", "STATUS", "SEVERITY", "VULNERABILITIES", "VERSIONS"]);
         for statement in &answer.statements {
             let mut versions = statement.ranges.clone();
             // Feeds list hundreds of versions one by one beside the ranges.
@@ -282,6 +303,7 @@ fn said(answer: &Answer<'_>) -> String {
             table.add_row([
                 output::clean_line(&statement.advisory),
                 output::clean_line(&statement.feed),
+                statement.date.map_or("-".to_owned(), |at| at.to_string().chars().take(10).collect()),
                 status(statement.status).to_owned(),
                 statement.severity.as_str().to_owned(),
                 output::clean_line(&statement.vulnerabilities.join(", ")),

@@ -62,6 +62,8 @@ struct Report<'a> {
     db: DbLine,
     /// Ecosystems and releases that no feed of the Db covers: silence about them means nothing.
     uncovered: &'a [String],
+    /// Releases past the support of their distribution.
+    end_of_life: &'a [String],
     /// Why packages may be missing.
     partial: &'a [Partial],
     /// Findings of each class, most urgent class first.
@@ -134,6 +136,7 @@ pub(crate) fn run(args: &Args) -> Outcome {
                     built_at: info.built_at.to_string(),
                 },
                 uncovered: &matches.uncovered,
+                end_of_life: &matches.end_of_life,
                 partial: &sbom.partial,
                 counts: counts.into(),
                 findings: rows(sbom, &findings),
@@ -141,7 +144,7 @@ pub(crate) fn run(args: &Args) -> Outcome {
             out::emit(&out::json(&report)?)?;
         }
         Format::Table => {
-            let text = table(&content, &findings, &counts, &matches.uncovered, &info);
+            let text = table(&content, &findings, &counts, (&matches.uncovered, &matches.end_of_life), &info);
             out::emit(text.as_bytes())?;
         }
     }
@@ -239,7 +242,7 @@ fn table(
     content: &Content,
     findings: &[Desired],
     counts: &[Count],
-    uncovered: &[String],
+    (uncovered, end_of_life): (&[String], &[String]),
     info: &plimsoll_vuln::DbInfo,
 ) -> String {
     let sbom = &content.sbom;
@@ -297,6 +300,11 @@ fn table(
     );
     text.push_str(&output::clean_line(&summary));
     text.push('\n');
+    if !end_of_life.is_empty() {
+        let line = format!("No longer supported by its distribution: {}.", end_of_life.join(", "));
+        text.push_str(&output::clean_line(&line));
+        text.push('\n');
+    }
     if !uncovered.is_empty() {
         let line =
             format!("No feed of the database covers {}: nothing can be said of them.", uncovered.join(", "));
