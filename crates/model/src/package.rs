@@ -37,7 +37,9 @@ macro_rules! ecosystems {
 ecosystems! {
     Deb "deb", Apk "apk", Rpm "rpm", Alpm "alpm", Opkg "opkg", Npm "npm", Pypi "pypi", Golang "golang", Maven "maven",
     Cargo "cargo", Gem "gem", Composer "composer", Nuget "nuget", Pub "pub", Hex "hex", Swift "swift", Conan "conan",
-    Conda "conda", Bitnami "bitnami", Github "github", Generic "generic",
+    Conda "conda", Bitnami "bitnami", Github "github", Generic "generic", Ebuild "ebuild", Cran "cran", Luarocks "luarocks",
+    Hackage "hackage", Opam "opam", Cpan "cpan", Cocoapods "cocoapods", Otp "otp", Pear "pear", Pecl "pecl", Nix "nix",
+    Brew "brew", Snap "snap", Wordpress "wordpress-plugin", Terraform "terraform", Julia "julia",
 }
 
 /// A purl type that Plimsoll does not know.

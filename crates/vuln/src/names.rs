@@ -365,6 +365,8 @@ pub fn osv_ecosystem(text: &str) -> Result<(Ecosystem, Option<Release>), Unsuppo
         "SwiftURL" => language(Ecosystem::Swift),
         "ConanCenter" => language(Ecosystem::Conan),
         "GitHub Actions" => language(Ecosystem::Github),
+        "CRAN" => language(Ecosystem::Cran),
+        "Hackage" => language(Ecosystem::Hackage),
         "Bitnami" => language(Ecosystem::Bitnami),
         "Debian" if !suffix.is_empty() => release(Ecosystem::Deb, "debian", suffix),
         "Ubuntu" if !suffix.is_empty() => {
@@ -433,7 +435,23 @@ pub fn scheme(ecosystem: Ecosystem) -> Option<Scheme> {
         }
         // Versions of programs have no common form: digits and letters in turn, as rpm compares them.
         Ecosystem::Generic => Scheme::Rpm,
-        Ecosystem::Conda => return None,
+        Ecosystem::Cran => Scheme::Cran,
+        Ecosystem::Hackage => Scheme::Hackage,
+        Ecosystem::Conda
+        | Ecosystem::Ebuild
+        | Ecosystem::Luarocks
+        | Ecosystem::Opam
+        | Ecosystem::Cpan
+        | Ecosystem::Cocoapods
+        | Ecosystem::Otp
+        | Ecosystem::Pear
+        | Ecosystem::Pecl
+        | Ecosystem::Nix
+        | Ecosystem::Brew
+        | Ecosystem::Snap
+        | Ecosystem::Wordpress
+        | Ecosystem::Terraform
+        | Ecosystem::Julia => return None,
     })
 }
 

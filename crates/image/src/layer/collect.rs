@@ -206,7 +206,12 @@ impl<'a> Collector<'a> {
         let size = file.size;
         self.table.by_path(file, |index, want| wants.push((index, want)));
         tar.append(buffer, SNIFF)?;
-        self.table.by_content(file, buffer, |index, want| wants.push((index, want)));
+        self.table.by_content(file, buffer, |index, want| {
+            // A selector that knows the file by its name too looks at it once.
+            if wants.iter().all(|(known, _)| *known != index) {
+                wants.push((index, want));
+            }
+        });
         if wants.is_empty() {
             return Ok(Fit::Whole);
         }

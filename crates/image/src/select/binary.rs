@@ -17,71 +17,277 @@ const MAX_TRIES: usize = 256;
 
 /// A program to be known by a text in it.
 struct Classifier {
+    /// Name as the CPE dictionary or Syft has it; with `pkg:TYPE/` before it where it is not `generic`.
     product: &'static str,
     /// Names of the file; one that ends with `*` is the beginning of a name.
     names: &'static [&'static str],
-    /// The version follows one of these.
-    markers: &'static [&'static [u8]],
+    /// Where the version is: the first rule that finds one counts.
+    rules: &'static [Rule],
 }
 
+/// Where a program's version is.
+enum Rule {
+    /// Right after the text.
+    After(&'static [u8]),
+    /// Right before the text, zeros between them passed over.
+    Before(&'static [u8]),
+    /// Between the texts.
+    Between(&'static [u8], &'static [u8]),
+    /// Between zeros, after `lead`, no more than so many bytes before or after the text.
+    Near { text: &'static [u8], lead: &'static [u8], before: usize, after: usize },
+    /// Between zeros, after `lead`: the first such text.
+    Alone { lead: &'static [u8] },
+    /// In a build id: [`build_id`].
+    BuildId,
+    /// By the release in the file's name: [`python`].
+    Python,
+}
+
+use Rule::{After, Alone, Before, Between, BuildId, Near, Python};
+
 const CLASSIFIERS: &[Classifier] = &[
-    Classifier { product: "bash", names: &["bash"], markers: &[b"@(#)Bash version "] },
-    Classifier { product: "busybox", names: &["busybox"], markers: &[b"BusyBox v"] },
-    Classifier { product: "curl", names: &["curl", "libcurl.so*"], markers: &[b"curl/", b"libcurl/"] },
+    Classifier {
+        product: "arangodb",
+        names: &["arangosh", "arangod"],
+        rules: &[Before(b" [linux]"), Before(b" enterprise [linux]")],
+    },
+    Classifier { product: "aws-lc", names: &["openssl", "libcrypto.so*"], rules: &[After(b"AWS-LC ")] },
+    Classifier { product: "bash", names: &["bash"], rules: &[After(b"@(#)Bash version ")] },
+    Classifier { product: "busybox", names: &["busybox"], rules: &[After(b"BusyBox v")] },
+    Classifier { product: "chrome", names: &["chrome"], rules: &[Before(b"\0Default")] },
+    Classifier {
+        product: "composer",
+        names: &["composer", "composer.phar"],
+        rules: &[After(b"'pretty_version' => '")],
+    },
+    Classifier {
+        product: "curl",
+        names: &["curl", "libcurl.so*"],
+        rules: &[After(b"curl/"), After(b"libcurl/")],
+    },
+    Classifier { product: "dart", names: &["dart"], rules: &[Before(b" (stable)"), Before(b" (beta)")] },
+    Classifier { product: "deno", names: &["deno"], rules: &[After(b"Deno/")] },
+    Classifier {
+        product: "dropbear",
+        names: &["dropbear", "dropbearmulti"],
+        rules: &[After(b"SSH-2.0-dropbear_")],
+    },
+    Classifier { product: "elixir", names: &["elixir"], rules: &[After(b"ELIXIR_VERSION=")] },
+    Classifier {
+        product: "envoy",
+        names: &["envoy"],
+        rules: &[
+            Near { text: b"envoy_reloadable_features", lead: b"", before: 1_000, after: 0 },
+            Near { text: b"envoy.reloadable_features", lead: b"", before: 200, after: 0 },
+            Near { text: b"envoy_quic_", lead: b"", before: 0, after: 1_000 },
+            Near { text: b"ValidationError", lead: b"", before: 1_000, after: 0 },
+        ],
+    },
+    Classifier {
+        product: "erlang",
+        names: &["erlexec", "beam.smp"],
+        rules: &[
+            Between(b"/src/otp_src_", b"/erts/"),
+            Between(b"/src/otp-", b"/erts/"),
+            Near { text: b"Erlang/OTP", lead: b"", before: 48, after: 200 },
+        ],
+    },
+    Classifier {
+        product: "ffmpeg",
+        names: &["ffmpeg", "libav*", "libswresample*"],
+        rules: &[After(b"%s version "), After(b"FFmpeg version ")],
+    },
+    Classifier {
+        product: "pkg:github/fluent/fluent-bit",
+        names: &["fluent-bit"],
+        rules: &[Near { text: b"Fluent Bit", lead: b"", before: 32, after: 0 }],
+    },
+    Classifier { product: "gcc", names: &["gcc"], rules: &[After(b"GCC: (GNU) ")] },
+    Classifier { product: "grafana", names: &["grafana", "grafana-server"], rules: &[After(b"\0release-")] },
+    Classifier { product: "gzip", names: &["gzip"], rules: &[Alone { lead: b"" }] },
     Classifier {
         product: "haproxy",
         names: &["haproxy"],
-        markers: &[b"HAProxy version ", b"HA-Proxy version ", b"haproxy-"],
+        rules: &[After(b"HAProxy version "), After(b"HA-Proxy version "), After(b"haproxy-")],
     },
-    Classifier { product: "httpd", names: &["httpd", "apache2"], markers: &[b"Apache/"] },
-    Classifier { product: "lighttpd", names: &["lighttpd"], markers: &[b"lighttpd/"] },
-    Classifier { product: "mariadb", names: &["mariadb", "mariadbd", "mysqld"], markers: &[b"mariadb-"] },
-    Classifier { product: "memcached", names: &["memcached"], markers: &[b"memcached ", b"\0VERSION "] },
-    Classifier { product: "mysql", names: &["mysql", "mysqld"], markers: &[b"/mysql-"] },
-    Classifier { product: "nginx", names: &["nginx"], markers: &[b"nginx version: nginx/", b"nginx/"] },
-    Classifier { product: "node", names: &["node", "nodejs"], markers: &[b"node.js/v"] },
+    Classifier {
+        product: "haskell/cabal",
+        names: &["cabal"],
+        rules: &[After(b"\0Cabal-"), After(b"cabal-install-")],
+    },
+    Classifier {
+        product: "haskell/ghc",
+        names: &["ghc*"],
+        rules: &[Between(b"\0GHC ", b"\0"), After(b"\0libHSghc-")],
+    },
+    Classifier { product: "haskell/stack", names: &["stack"], rules: &[Between(b"Version ", b", Git")] },
+    Classifier { product: "httpd", names: &["httpd", "apache2"], rules: &[After(b"Apache/")] },
+    Classifier { product: "jq", names: &["jq"], rules: &[Alone { lead: b"" }, Alone { lead: b"jq-" }] },
+    Classifier {
+        product: "julia",
+        names: &["libjulia-internal.so*"],
+        rules: &[Between(b"__init__\0", b"\0verify")],
+    },
+    Classifier { product: "libphp", names: &["libphp*.so*"], rules: &[After(b"X-Powered-By: PHP/")] },
+    Classifier { product: "lighttpd", names: &["lighttpd"], rules: &[After(b"lighttpd/")] },
+    Classifier {
+        product: "mariadb",
+        names: &["mariadb", "mariadbd", "mysql", "mysqld"],
+        rules: &[Before(b"-MariaDB"), After(b"mariadb-")],
+    },
+    Classifier {
+        product: "memcached",
+        names: &["memcached"],
+        rules: &[After(b"memcached "), After(b"\0VERSION ")],
+    },
+    Classifier {
+        product: "mongodb",
+        names: &["mongod", "mongos"],
+        rules: &[Before(b"\0tcmalloc"), Before(b"\0heap_size"), Before(b"\0cppdefines")],
+    },
+    Classifier {
+        product: "percona-server",
+        names: &["mysql", "mysqld"],
+        rules: &[After(b"/percona-server-")],
+    },
+    Classifier {
+        product: "percona-xtrabackup",
+        names: &["xtrabackup"],
+        rules: &[After(b"/percona-xtrabackup-")],
+    },
+    Classifier {
+        product: "percona-xtradb-cluster",
+        names: &["mysql", "mysqld"],
+        rules: &[After(b"/Percona-XtraDB-Cluster-")],
+    },
+    Classifier {
+        product: "mysql",
+        names: &["mysql", "mysqld"],
+        rules: &[Before(b"\0mysql_real_esc"), After(b"/mysql-")],
+    },
+    Classifier {
+        product: "nginx",
+        names: &["nginx"],
+        rules: &[After(b"nginx version: nginx/"), After(b"nginx version: openresty/"), After(b"nginx/")],
+    },
+    Classifier {
+        product: "node",
+        names: &["node", "nodejs"],
+        rules: &[After(b"node.js/v"), Between(b"\0node v", b"\0")],
+    },
+    Classifier { product: "openldap", names: &["ldapsearch"], rules: &[After(b"$OpenLDAP: ldapsearch ")] },
+    Classifier { product: "openssh", names: &["sshd", "ssh"], rules: &[After(b"OpenSSH_")] },
     Classifier {
         product: "openssl",
         names: &["openssl", "libssl.so*", "libcrypto.so*"],
-        markers: &[b"\0OpenSSL "],
+        rules: &[After(b"\0OpenSSL ")],
     },
-    Classifier { product: "perl", names: &["perl", "perl5*"], markers: &[b"/lib/perl5/", b"/share/perl/"] },
-    Classifier { product: "php-cli", names: &["php", "php7*", "php8*"], markers: &[b"X-Powered-By: PHP/"] },
-    Classifier { product: "php-fpm", names: &["php-fpm*"], markers: &[b"X-Powered-By: PHP/"] },
+    Classifier {
+        product: "perl",
+        names: &["perl", "perl5*"],
+        rules: &[After(b"/lib/perl5/"), After(b"/share/perl/")],
+    },
+    Classifier {
+        product: "php-cli",
+        names: &["php", "php7*", "php8*"],
+        rules: &[After(b"X-Powered-By: PHP/")],
+    },
+    Classifier { product: "php-fpm", names: &["php-fpm*"], rules: &[After(b"X-Powered-By: PHP/")] },
     Classifier {
         product: "postgresql",
         names: &["postgres"],
-        markers: &[b"\0PostgreSQL ", b"(PostgreSQL) "],
+        rules: &[After(b"\0PostgreSQL "), After(b"(PostgreSQL) ")],
     },
-    Classifier { product: "proftpd", names: &["proftpd"], markers: &[b"ProFTPD Version ", b"ProFTPD "] },
-    Classifier { product: "ruby", names: &["ruby", "libruby.so*", "libruby-*"], markers: &[b"\0ruby "] },
-    Classifier { product: "sqlite", names: &["sqlite3"], markers: &[b"\0SQLite version "] },
-    Classifier { product: "squid", names: &["squid"], markers: &[b"\0squid/"] },
-    Classifier { product: "unbound", names: &["unbound"], markers: &[b"\0unbound "] },
-    Classifier { product: "valkey", names: &["valkey-server"], markers: &[] },
-    Classifier { product: "redis", names: &["redis-server"], markers: &[] },
-    Classifier { product: "python", names: &["python3*", "python2*", "libpython*"], markers: &[] },
+    Classifier {
+        product: "proftpd",
+        names: &["proftpd"],
+        rules: &[After(b"ProFTPD Version "), After(b"ProFTPD ")],
+    },
+    Classifier { product: "pypy", names: &["libpypy*"], rules: &[After(b"[PyPy ")] },
+    Classifier { product: "python", names: &["python3*", "python2*", "libpython*"], rules: &[Python] },
+    Classifier {
+        product: "qtbase",
+        names: &["libQt5Core.so*", "libQt6Core.so*", "libQtCore.so*"],
+        rules: &[Between(b"\0Qt ", b" ("), After(b"QtCore library version ")],
+    },
+    Classifier { product: "redis", names: &["redis-server"], rules: &[BuildId, After(b"Redis version ")] },
+    Classifier { product: "ruby", names: &["ruby", "libruby.so*", "libruby-*"], rules: &[After(b"\0ruby ")] },
+    Classifier {
+        product: "rust",
+        names: &["libstd-*"],
+        rules: &[After(b"(rustc version "), After(b"rustc version ")],
+    },
+    Classifier { product: "sqlcipher", names: &["sqlcipher"], rules: &[Alone { lead: b"" }] },
+    Classifier { product: "sqlite", names: &["sqlite3"], rules: &[After(b"\0SQLite version ")] },
+    Classifier { product: "squid", names: &["squid"], rules: &[After(b"\0squid/")] },
+    Classifier { product: "swipl", names: &["swipl"], rules: &[Between(b"swipl-", b"/")] },
+    Classifier { product: "unbound", names: &["unbound"], rules: &[After(b"\0unbound ")] },
+    Classifier { product: "util-linux", names: &["getopt"], rules: &[Between(b"\0util-linux ", b"\0")] },
+    Classifier { product: "valkey", names: &["valkey-server"], rules: &[BuildId] },
+    Classifier { product: "varnish", names: &["varnishd"], rules: &[After(b"varnish-")] },
+    Classifier { product: "wp-cli", names: &["wp", "wp-cli.phar"], rules: &[After(b"wp-cli/wp-cli ")] },
+    Classifier { product: "xz", names: &["xz"], rules: &[After(b"(XZ Utils) ")] },
+    Classifier { product: "zstd", names: &["zstd"], rules: &[Alone { lead: b"v" }] },
 ];
 
 impl Classifier {
     fn fits(&self, name: &str) -> bool {
-        self.names.iter().any(|known| match known.strip_suffix('*') {
-            Some(beginning) => name.starts_with(beginning),
+        self.names.iter().any(|known| match known.split_once('*') {
+            Some((beginning, more)) => name
+                .strip_prefix(beginning)
+                .is_some_and(|rest| more.is_empty() || rest.contains(more.trim_end_matches('*'))),
             None => name == *known,
         })
     }
 
     fn version(&self, name: &str, bytes: &[u8]) -> Option<String> {
-        match self.product {
-            "python" => python(name, bytes),
-            "redis" | "valkey" => build_id(bytes),
-            _ => self.markers.iter().find_map(|marker| {
-                memmem::find_iter(bytes, marker)
-                    .take(MAX_TRIES)
-                    .find_map(|at| version(bytes.get(at + marker.len()..)?))
+        self.rules.iter().find_map(|rule| rule.version(name, bytes))
+    }
+}
+
+impl Rule {
+    fn version(&self, name: &str, bytes: &[u8]) -> Option<String> {
+        let tried = |text: &'static [u8]| memmem::find_iter(bytes, text).take(MAX_TRIES);
+        match *self {
+            After(text) => tried(text).find_map(|at| version(bytes.get(at + text.len()..)?)),
+            Before(text) => tried(text).find_map(|at| before(bytes.get(at.saturating_sub(64)..at)?)),
+            Between(from, to) => tried(from).find_map(|at| {
+                let rest = bytes.get(at + from.len()..)?;
+                let found = version(rest)?;
+                rest.get(found.len()..)?.starts_with(to).then_some(found)
             }),
+            Near { text, lead, before, after } => tried(text).find_map(|at| {
+                let end = (at + text.len() + after).min(bytes.len());
+                alone(bytes.get(at.saturating_sub(before)..end)?, lead)
+            }),
+            Alone { lead } => alone(bytes, lead),
+            BuildId => build_id(bytes),
+            Python => python(name, bytes),
         }
     }
+}
+
+/// The version at the end of a text, zeros and what is no part of a version aside.
+fn before(text: &[u8]) -> Option<String> {
+    let end = text.iter().rposition(|byte| *byte != 0)? + 1;
+    let text = text.get(..end)?;
+    let start = text.iter().rposition(|byte| !byte.is_ascii_alphanumeric() && !b".-".contains(byte))? + 1;
+    // What stands before the number, as in `v1.2.3`, is no part of it.
+    let text = text.get(start..)?;
+    let text = text.get(text.iter().position(u8::is_ascii_digit)?..)?;
+    version(text).filter(|found| found.len() == text.len())
+}
+
+/// The first text between zeros that is a version after `lead`.
+fn alone(bytes: &[u8], lead: &[u8]) -> Option<String> {
+    memchr::memchr_iter(0, bytes).find_map(|at| {
+        let text = bytes.get(at + 1..)?.strip_prefix(lead)?;
+        if !text.first()?.is_ascii_digit() {
+            return None;
+        }
+        let found = version(text)?;
+        (text.get(found.len()) == Some(&0)).then_some(found)
+    })
 }
 
 impl Selector for Binary {
@@ -90,11 +296,23 @@ impl Selector for Binary {
     }
 
     fn revision(&self) -> u32 {
-        1
+        2
     }
 
     fn triggers(&self) -> &'static [Trigger] {
-        const { &[Trigger::Executable, Trigger::Name("node_version.h"), Trigger::Name("release")] }
+        const {
+            &[
+                Trigger::Executable,
+                Trigger::Name("node_version.h"),
+                Trigger::Name("release"),
+                // Scripts and archives of scripts.
+                Trigger::Name("composer"),
+                Trigger::Name("composer.phar"),
+                Trigger::Name("elixir"),
+                Trigger::Name("wp"),
+                Trigger::Name("wp-cli.phar"),
+            ]
+        }
     }
 
     fn wants(&self, file: &File<'_>) -> Want {
@@ -263,6 +481,35 @@ mod tests {
             ("opt/java/release", b"IMPLEMENTOR=\"Oracle Corporation\"\nJAVA_VERSION=\"21\"\n", Some("oracle/jre\t21")),
             ("srv/release", b"v1.2.3\n", None),
             ("usr/bin/nginx", b"nothing", None),
+            ("usr/sbin/nginx", b"\0nginx version: openresty/1.21.4.1\0", Some("nginx\t1.21.4.1")),
+            ("usr/bin/arangosh", b"\x003.11.4 enterprise [linux] 64bit\0", Some("arangodb\t3.11.4")),
+            ("usr/bin/openssl", b"\0OpenSSL 1.1.1 (compatible; AWS-LC 1.69.0)\0", Some("aws-lc\t1.69.0")),
+            ("opt/google/chrome/chrome", b"\x00127.0.6533.119\0Default\0", Some("chrome\t127.0.6533.119")),
+            ("usr/local/bin/composer", b"'name' => 'x', 'pretty_version' => '2.7.1', 'version'", Some("composer\t2.7.1")),
+            ("usr/lib/dart/bin/dart", b"\x003.5.2 (stable) (Wed)\0", Some("dart\t3.5.2")),
+            ("usr/bin/deno", b"xDeno/1.41.0 x", Some("deno\t1.41.0")),
+            ("usr/local/bin/elixir", b"#!/bin/sh\nELIXIR_VERSION=1.16.1\n", Some("elixir\t1.16.1")),
+            ("usr/local/bin/envoy", b"\x001.28.7\0abc\0envoy_reloadable_features_x\0", Some("envoy\t1.28.7")),
+            ("usr/lib/erlang/bin/erlexec", b"\0/usr/src/otp_src_25.3.2.6/erts/\0", Some("erlang\t25.3.2.6")),
+            ("usr/lib/erlang/bin/beam.smp", b"\0\x0026.1.2\0\0\0Erlang/OTP %s\0", Some("erlang\t26.1.2")),
+            ("usr/lib/libavcodec.so.60", b"\0FFmpeg version 6.0\0", Some("ffmpeg\t6.0")),
+            ("opt/bin/fluent-bit", b"\x002.2.3\0Fluent Bit\0", Some("pkg:github/fluent/fluent-bit\t2.2.3")),
+            ("bin/gzip", b"\0x\x001.12\0", Some("gzip\t1.12")),
+            ("opt/ghc/bin/ghc-9.4.7", b"\0GHC 9.4.7\0", Some("haskell/ghc\t9.4.7")),
+            ("usr/bin/mysql", b"\x005.5.5-10.11.6-MariaDB\0", None),
+            ("usr/bin/mysql", b"\x0010.11.6-MariaDB-1:10\0", Some("mariadb\t10.11.6")),
+            ("usr/bin/mongod", b"\0\x006.0.27\0tcmalloc\0", Some("mongodb\t6.0.27")),
+            ("usr/sbin/mysqld", b"/x/percona-server-8.0.35-27/y", Some("percona-server\t8.0.35")),
+            ("usr/bin/mysql", b"shutdown\x008.0.37\0\0\0mysql_real_escape\0", Some("mysql\t8.0.37")),
+            ("usr/sbin/sshd", b"\0OpenSSH_9.2p1\0", Some("openssh\t9.2p1")),
+            ("lib/libpypy3.9-c.so", b"[PyPy 7.3.11 with GCC]", Some("pypy\t7.3.11")),
+            ("lib/libQt6Core.so.6", b"\0\0Qt 6.5.0 (x86_64-little_endian)", Some("qtbase\t6.5.0")),
+            ("lib/libstd-0123456789abcdef.so", b"\0clang LLVM (rustc version 1.75.0 (82e1608df 2023-12-21))\0", Some("rust\t1.75.0")),
+            ("usr/bin/getopt", b"\0util-linux 2.38.1\0", Some("util-linux\t2.38.1")),
+            ("usr/local/bin/wp", b"wp-cli/wp-cli 2.9.0\n", Some("wp-cli\t2.9.0")),
+            ("usr/bin/xz", b"\0xz (XZ Utils) 5.4.1\0", Some("xz\t5.4.1")),
+            ("usr/bin/zstd", b"\0v1.5.4\0", Some("zstd\t1.5.4")),
+            ("usr/lib/libphp8.2.so", b"X-Powered-By: PHP/8.2.1\0", Some("libphp\t8.2.1")),
         ] {
             assert_eq!(kept(path, content).as_deref(), expected, "{path}");
         }
@@ -271,13 +518,37 @@ mod tests {
         assert!(!wants("usr/bin/ls") && !wants("usr/bin/bashbug") && !wants("x/node_version.h"));
     }
 
+    #[test]
+    fn every_product_is_documented() {
+        let page = include_str!("../../../../docs/sboms.md");
+        let list = page.split("Classifiers of `binary`:").nth(1).unwrap().split("\n\n").next().unwrap();
+        let words: Vec<&str> = list.split([',', ' ', '\n', '.']).collect();
+        for classifier in CLASSIFIERS {
+            let name = classifier.product.rsplit('/').next().unwrap();
+            let name = name
+                .strip_suffix("-cli")
+                .or(name.strip_suffix("-fpm"))
+                .filter(|name| *name == "php")
+                .unwrap_or(name);
+            assert!(words.contains(&name), "{name}");
+        }
+    }
+
     proptest! {
         #[test]
         fn any_bytes_are_read_or_refused(which in 0..CLASSIFIERS.len(), noise in proptest::collection::vec(any::<u8>(), 0..80), text in "[0-9.a-z\0-]{0,40}") {
             let classifier = &CLASSIFIERS[which];
             let name = classifier.names[0].replace('*', "3.11");
-            for marker in classifier.markers.iter().copied().chain([&b"\x003.11."[..], b"-1"]) {
-                let bytes = [&noise[..], marker, text.as_bytes(), &noise[..]].concat();
+            let texts = classifier.rules.iter().flat_map(|rule| match *rule {
+                After(text) | Before(text) => vec![text],
+                Between(from, to) => vec![from, to],
+                Near { text, lead, .. } => vec![text, lead],
+                Alone { lead } => vec![b"\0", lead],
+                BuildId => vec![&b"-1"[..]],
+                Python => vec![&b"\x003.11."[..]],
+            });
+            for marker in texts {
+                let bytes = [&noise[..], text.as_bytes(), marker, text.as_bytes(), &noise[..]].concat();
                 if let Some(kept) = kept(&name, &bytes) {
                     let (_, version) = kept.split_once('\t').unwrap();
                     prop_assert!(version.starts_with(|c: char| c.is_ascii_digit()) && version.contains('.'));

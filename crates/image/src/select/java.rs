@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use super::pom::{self, Project};
 use super::zipped::{Member, Zip};
 use super::{File, Selector, Trigger, Want};
 
@@ -26,6 +27,7 @@ const MAX_KEPT: usize = 8 << 20;
 /// Bytes of a manifest that are looked at; signed jars list every class in it.
 const MAX_MANIFEST: u64 = 4 << 20;
 const MAX_PROPERTIES: u64 = 64 << 10;
+const MAX_PROJECT: u64 = 1 << 20;
 const MAX_VALUE: usize = 1_024;
 
 const EXTENSIONS: &[&str] = &["jar", "war", "ear", "par", "sar", "nar", "jpi", "hpi", "kar", "lpkg", "rar"];
@@ -62,6 +64,9 @@ pub struct Archive {
     /// `META-INF/maven/GROUP/ARTIFACT` and what `pom.properties` there says; nothing for a `pom.xml` alone.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub poms: BTreeMap<String, BTreeMap<String, String>>,
+    /// What a `pom.xml` in such a directory says, dependencies left out.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub projects: BTreeMap<String, Project>,
     /// Archives inside, by their path in this one.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub nested: BTreeMap<String, Archive>,
@@ -76,7 +81,7 @@ impl Selector for Java {
     }
 
     fn revision(&self) -> u32 {
-        1
+        2
     }
 
     fn triggers(&self) -> &'static [Trigger] {
@@ -149,7 +154,7 @@ fn archive(bytes: &[u8], depth: usize, budget: &mut Budget) -> Option<Archive> {
         let limit = if member.name == b"META-INF/MANIFEST.MF" && found.manifest.is_none() {
             manifest(&zip, &member, budget, &mut found)
         } else if let Some(inside) = member.name.strip_prefix(b"META-INF/maven/") {
-            pom(&zip, &member, inside, budget, &mut found)
+            maven(&zip, &member, inside, budget, &mut found)
         } else if is_archive(member.name) {
             nested(&zip, &member, depth, budget, &mut found)
         } else {
@@ -222,7 +227,8 @@ fn attributes(text: &str) -> BTreeMap<String, String> {
     kept
 }
 
-fn pom<'a>(
+/// A `pom.properties`, or a `pom.xml`.
+fn maven<'a>(
     zip: &Zip<'a>,
     member: &Member<'a>,
     inside: &[u8],
@@ -234,7 +240,20 @@ fn pom<'a>(
         return Ok(());
     };
     let coordinates = match name {
-        "pom.xml" => BTreeMap::new(),
+        "pom.xml" => {
+            let project = budget
+                .read(zip, member, MAX_PROJECT)
+                .and_then(|bytes| pom::read(&String::from_utf8_lossy(&bytes)));
+            if let Some(project) = project {
+                let project = Project { dependencies: Vec::new(), ..project };
+                let texts = [&project.group_id, &project.artifact_id, &project.version];
+                let kept =
+                    texts.into_iter().chain(&project.licenses).map(|text| text.len() + 16).sum::<usize>();
+                found.projects.insert(directory.to_owned(), project);
+                budget.enough(kept)?;
+            }
+            BTreeMap::new()
+        }
         "pom.properties" => {
             let Some(bytes) = budget.read(zip, member, MAX_PROPERTIES) else { return budget.enough(0) };
             properties(&String::from_utf8_lossy(&bytes))

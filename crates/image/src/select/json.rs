@@ -27,7 +27,7 @@ enum Keep {
 /// PHP packages as installed by Composer: `vendor/composer/installed.json`. Keeps an object or a list of packages.
 pub struct Composer;
 /// What a .NET application was published with: `*.deps.json`. Keeps `libraries`, `runtimeTarget` and what each
-/// package of `targets` depends on.
+/// package of `targets` depends on, with the names of its assemblies.
 pub struct Dotnet;
 /// Packages of a conda environment: `conda-meta/*.json`. Keeps what identifies the package.
 pub struct Conda;
@@ -55,7 +55,13 @@ const COMPOSER: Keep = Keep::Members(&[
 const DOTNET: Keep = Keep::Members(&[
     ("libraries", Keep::Each(&Keep::Members(&[("type", Keep::All)]))),
     ("runtimeTarget", Keep::Members(&[("name", Keep::All)])),
-    ("targets", Keep::Each(&Keep::Each(&Keep::Members(&[("dependencies", Keep::All)])))),
+    (
+        "targets",
+        Keep::Each(&Keep::Each(&Keep::Members(&[
+            ("dependencies", Keep::All),
+            ("runtime", Keep::Each(&Keep::Members(&[]))),
+        ]))),
+    ),
 ]);
 const CONDA: Keep = Keep::Members(&[
     ("build", Keep::All),
@@ -128,7 +134,7 @@ impl Selector for Dotnet {
     }
 
     fn revision(&self) -> u32 {
-        1
+        2
     }
 
     fn triggers(&self) -> &'static [Trigger] {
@@ -280,7 +286,7 @@ mod tests {
             kept(deps, DOTNET),
             Some(json!({
                 "runtimeTarget": {"name": ".NETCoreApp,Version=v6.0"},
-                "targets": {".NETCoreApp,Version=v6.0": {"App/1.0.0": {"dependencies": {"Serilog": "2.10.0"}}}},
+                "targets": {".NETCoreApp,Version=v6.0": {"App/1.0.0": {"dependencies": {"Serilog": "2.10.0"}, "runtime": {"App.dll": {}}}}},
                 "libraries": {"App/1.0.0": {"type": "project"}, "Serilog/2.10.0": {"type": "package"}},
             }))
         );

@@ -24,6 +24,12 @@
 //! | `binary` | programs with names that a classifier knows, `node/node_version.h`, Java's `release` | product, tab, version |
 //! | `rust-binary` | executables of `cargo auditable` | a JSON array of [`rust_binary::Crate`] |
 //! | `lockfile` | lockfiles of every kind that the selector names; only in [`LOCKFILES`] | the file |
+//! | `portage` | `var/db/pkg/*/*/CONTENTS`, `LICENSE` | relative paths of files that matter; the licence |
+//! | `pear` | `.registry/**/*.reg` | name, channel, version, licence |
+//! | `elf-note` | ELF programs and libraries with the note `FDO` | the note's JSON |
+//! | `pe` | .NET assemblies: `*.dll`, `*.exe` | texts of the version resource |
+//! | `kernel` | `vmlinuz*`, `*.ko` | release; fields of `.modinfo` |
+//! | `conan`, `erlang`, `homebrew`, `lua`, `opam`, `perl`, `r`, `snap`, `wordpress` | see [`metadata`] | see there |
 //! | `java` | `*.jar`, `*.war`, `*.ear` and the like | a JSON object, [`java::Archive`] |
 //! | `go-binary` | ELF, PE, Mach-O executables with Go build information | the Go version, a newline, the module information |
 
@@ -32,19 +38,27 @@ pub mod binary;
 pub mod dpkg;
 pub mod dpkg_copyright;
 pub mod dpkg_files;
+pub mod elf_note;
 pub mod executable;
 pub mod gem;
 pub mod go_binary;
 pub mod java;
 pub mod json;
+pub mod kernel;
 pub mod lockfile;
+pub mod metadata;
 pub mod npm;
 pub mod opkg;
 pub mod os_release;
 pub mod pacman;
+pub mod pe;
+pub mod pear;
+pub mod pom;
+pub mod portage;
 pub mod python;
 pub mod rpm;
 pub mod rust_binary;
+pub mod xml;
 pub mod zipped;
 
 use std::sync::LazyLock;
@@ -67,12 +81,26 @@ pub static SELECTORS: &[&dyn Selector] = &[
     &dpkg::Dpkg,
     &dpkg_copyright::DpkgCopyright,
     &dpkg_files::DpkgFiles,
+    &elf_note::ElfNote,
     &go_binary::GoBinary,
     &java::Java,
+    &kernel::Kernel,
+    &metadata::CONAN,
+    &metadata::ERLANG,
+    &metadata::HOMEBREW,
+    &metadata::LUA,
+    &metadata::OPAM,
+    &metadata::PERL_DISTRIBUTION,
+    &metadata::R,
+    &metadata::SNAP,
+    &metadata::WORDPRESS,
     &npm::Npm,
     &opkg::Opkg,
     &os_release::OsRelease,
     &pacman::Pacman,
+    &pe::Pe,
+    &pear::Pear,
+    &portage::Portage,
     &python::Python,
     &rpm::Rpm,
     &rust_binary::RustBinary,

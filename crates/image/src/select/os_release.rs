@@ -16,6 +16,11 @@ const PATHS: &[&str] = &[
     "etc/fedora-release",
     "etc/system-release",
     "etc/lsb-release",
+    "etc/oracle-release",
+    "etc/enterprise-release",
+    "etc/SuSE-release",
+    "etc/gentoo-release",
+    "etc/photon-release",
 ];
 
 impl Selector for OsRelease {
@@ -24,7 +29,7 @@ impl Selector for OsRelease {
     }
 
     fn revision(&self) -> u32 {
-        1
+        2
     }
 
     fn triggers(&self) -> &'static [Trigger] {
@@ -38,6 +43,11 @@ impl Selector for OsRelease {
                 Trigger::Name("fedora-release"),
                 Trigger::Name("system-release"),
                 Trigger::Name("lsb-release"),
+                Trigger::Name("oracle-release"),
+                Trigger::Name("enterprise-release"),
+                Trigger::Name("SuSE-release"),
+                Trigger::Name("gentoo-release"),
+                Trigger::Name("photon-release"),
             ]
         }
     }

@@ -18,7 +18,7 @@ impl Selector for Pacman {
     }
 
     fn revision(&self) -> u32 {
-        1
+        2
     }
 
     fn triggers(&self) -> &'static [Trigger] {

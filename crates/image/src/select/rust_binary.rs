@@ -72,7 +72,7 @@ impl Selector for RustBinary {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::io::Write;
 
     use proptest::prelude::*;
@@ -80,7 +80,7 @@ mod tests {
     use super::*;
 
     /// A 64-bit ELF file with one section of content, named.
-    fn program(name: &str, content: &[u8]) -> Vec<u8> {
+    pub(crate) fn program(name: &str, content: &[u8]) -> Vec<u8> {
         let names = format!("\0{name}\0.shstrtab\0");
         let (content_at, names_at) = (64, 64 + content.len());
         let sections_at = (names_at + names.len()).next_multiple_of(8);

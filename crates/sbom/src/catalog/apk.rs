@@ -5,6 +5,7 @@ use plimsoll_model::{ComponentKey, Ecosystem, PackageKey};
 use rustc_hash::FxHashMap;
 
 use super::{Context, File, Interpreted, component};
+use crate::license;
 
 pub(super) fn interpret(context: &Context<'_>, files: &[File<'_>]) -> Interpreted {
     let mut found = Interpreted::default();
@@ -40,9 +41,7 @@ pub(super) fn interpret(context: &Context<'_>, files: &[File<'_>]) -> Interprete
             };
             let mut component = component(key, name, file, "apk");
             component.supplier = field('m').to_owned();
-            if !field('L').is_empty() {
-                component.licenses.push(field('L').to_owned());
-            }
+            component.licenses.extend(license::stated(field('L')));
             for provided in std::iter::once(name).chain(field('p').split_whitespace()) {
                 providers.entry(bare(provided).to_owned()).or_insert_with(|| component.purl.clone());
             }

@@ -1,9 +1,9 @@
-//! Package databases that are one JSON document: Composer's `installed.json`, .NET's `*.deps.json`, `conda-meta`,
-//! Bitnami's SPDX files.
+//! Package databases that are one JSON document: Composer's `installed.json`, `conda-meta`, Bitnami's SPDX
+//! files.
 
 use std::collections::BTreeMap;
 
-use plimsoll_model::sbom::{Component, Confidence};
+use plimsoll_model::sbom::Component;
 use plimsoll_model::{ComponentKey, Ecosystem, PackageKey};
 use rustc_hash::FxHashMap;
 use serde_json::{Map, Value};
@@ -54,34 +54,6 @@ pub(super) fn composer_package(package: &Map<String, Value>, file: &File<'_>) ->
     component.supplier =
         author.and_then(Value::as_object).map_or("", |author| text(author, "name")).to_owned();
     Some(component)
-}
-
-/// .NET: the libraries of a published application, itself included.
-pub(super) fn dotnet(_: &Context<'_>, files: &[File<'_>]) -> Interpreted {
-    let mut found = Interpreted::default();
-    for file in files {
-        let Some(document) = read(file, &mut found) else { continue };
-        let object = |value: Option<&Value>| value.and_then(Value::as_object).cloned().unwrap_or_default();
-        let runtime = object(document.get("runtimeTarget"));
-        let targets = object(document.get("targets"));
-        let target = object(targets.get(text(&runtime, "name")).or_else(|| targets.values().next()));
-        let mut components = Vec::new();
-        for (library, about) in &object(document.get("libraries")) {
-            let Some((name, version)) = library.split_once('/') else { continue };
-            if name.is_empty() || version.is_empty() || version.contains('/') {
-                continue;
-            }
-            let mut component = component(key(Ecosystem::Nuget, name, version), name, file, "dotnet");
-            // A project or a reference to a file has no package of this name to speak of.
-            if about.get("type").and_then(Value::as_str) != Some("package") {
-                component.confidence = Confidence::Low;
-            }
-            let depends = object(target.get(library).and_then(|library| library.get("dependencies")));
-            components.push((component, depends.keys().cloned().collect()));
-        }
-        found.components.extend(related(components));
-    }
-    found
 }
 
 /// conda: a file for each package.
@@ -138,11 +110,11 @@ pub(super) fn bitnami(_: &Context<'_>, files: &[File<'_>]) -> Interpreted {
     found
 }
 
-fn read(file: &File<'_>, found: &mut Interpreted) -> Option<Value> {
+pub(super) fn read(file: &File<'_>, found: &mut Interpreted) -> Option<Value> {
     serde_json::from_slice(file.bytes).map_err(|why| found.unreadable("json_unreadable", file, why)).ok()
 }
 
-fn text<'v>(object: &'v Map<String, Value>, name: &str) -> &'v str {
+pub(super) fn text<'v>(object: &'v Map<String, Value>, name: &str) -> &'v str {
     object.get(name).and_then(Value::as_str).unwrap_or("").trim()
 }
 

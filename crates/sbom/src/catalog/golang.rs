@@ -20,6 +20,17 @@ pub(super) fn interpret(_: &Context<'_>, files: &[File<'_>]) -> Interpreted {
         for dep in &info.deps {
             modules.push(dep.component(file));
         }
+        // The `go` command is what an installation of Go has.
+        if info.path == "cmd/go"
+            && let Some(version) = toolchain(info.go)
+        {
+            modules.push(component(
+                super::documents::key(Ecosystem::Generic, "go", version),
+                "go",
+                file,
+                "go-binary",
+            ));
+        }
         let name = if info.module.path.is_empty() { info.path } else { info.module.path };
         // What is built from files alone has no name.
         if !name.is_empty() && name != "command-line-arguments" {

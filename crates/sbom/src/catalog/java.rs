@@ -16,8 +16,20 @@ struct Archive {
     manifest: Option<BTreeMap<String, String>>,
     /// By `GROUP/ARTIFACT`; empty for a `pom.xml` alone.
     poms: BTreeMap<String, BTreeMap<String, String>>,
+    /// What a `pom.xml` in such a directory says.
+    projects: BTreeMap<String, Project>,
     nested: BTreeMap<String, Archive>,
     incomplete: Option<String>,
+}
+
+/// What is kept of a `pom.xml`; empty where it is not known from the file alone.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Project {
+    group_id: String,
+    artifact_id: String,
+    version: String,
+    licenses: Vec<String>,
 }
 
 /// A package's coordinates.
@@ -54,12 +66,24 @@ fn archive(
     if let Some(limit) = &archive.incomplete {
         found.unreadable("java_archive_limit", file, format!("{inside}: {limit}"));
     }
-    let mut stated: Vec<Coordinates> = archive.poms.values().filter_map(coordinates).collect();
+    let mut stated = stated(archive);
     let itself = itself(archive, name, &stated);
     if let Some(itself) = &itself {
         stated.retain(|other| (&other.artifact, &other.version) != (&itself.artifact, &itself.version));
     }
-    let licenses: Vec<String> = archive
+    let project_licenses = |coordinates: &Coordinates| -> Vec<String> {
+        let of = |project: &&Project| {
+            project.artifact_id == coordinates.artifact
+                && (project.group_id == coordinates.group || project.group_id.is_empty())
+        };
+        let project = archive.projects.values().find(of);
+        project
+            .map_or(&[][..], |project| &project.licenses)
+            .iter()
+            .filter_map(|text| license::stated(text))
+            .collect()
+    };
+    let mut licenses: Vec<String> = archive
         .manifest
         .as_ref()
         .and_then(|manifest| manifest.get("Bundle-License"))
@@ -69,7 +93,8 @@ fn archive(
 
     let mut parts: Vec<String> = Vec::new();
     for coordinates in stated {
-        let part = package(&coordinates, file, inside);
+        let mut part = package(&coordinates, file, inside);
+        part.licenses = project_licenses(&coordinates);
         parts.push(part.purl.clone());
         found.components.push(part);
     }
@@ -77,7 +102,12 @@ fn archive(
         let name = last(path);
         parts.extend(self::archive(nested, file, &format!("{inside}!/{path}"), name, found));
     }
-    let mut component = package(&itself?, file, inside);
+    let itself = itself?;
+    let stated = project_licenses(&itself);
+    if !stated.is_empty() {
+        licenses = stated; // Maven's names say more than the manifest's addresses
+    }
+    let mut component = package(&itself, file, inside);
     component.licenses = licenses;
     component.depends_on = parts;
     let purl = component.purl.clone();
@@ -105,6 +135,26 @@ fn package(coordinates: &Coordinates, file: &File<'_>, inside: &str) -> Componen
         component.locations = component.locations.into_iter().map(path).collect();
     }
     component
+}
+
+/// The coordinates that the archive's POMs state: `pom.properties`, else `pom.xml`.
+fn stated(archive: &Archive) -> Vec<Coordinates> {
+    let of = |(directory, properties): (&String, &BTreeMap<String, String>)| {
+        coordinates(properties).or_else(|| archive.projects.get(directory)?.coordinates())
+    };
+    archive.poms.iter().filter_map(of).collect()
+}
+
+impl Project {
+    fn coordinates(&self) -> Option<Coordinates> {
+        let texts = [&self.group_id, &self.artifact_id, &self.version];
+        texts.iter().all(|text| valid(text)).then(|| Coordinates {
+            group: self.group_id.clone(),
+            artifact: self.artifact_id.clone(),
+            version: self.version.clone(),
+            confidence: Confidence::High,
+        })
+    }
 }
 
 /// The coordinates of a `pom.properties` with all three, free of placeholders.
@@ -359,7 +409,7 @@ mod tests {
 
     fn identity(file: &str, archive: serde_json::Value) -> Option<(String, Confidence)> {
         let archive: Archive = serde_json::from_value(archive).unwrap();
-        let stated: Vec<Coordinates> = archive.poms.values().filter_map(coordinates).collect();
+        let stated = stated(&archive);
         let found = itself(&archive, file, &stated)?;
         Some((format!("{}:{}:{}", found.group, found.artifact, found.version), found.confidence))
     }

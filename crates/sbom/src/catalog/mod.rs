@@ -22,9 +22,14 @@
 //! | `composer`, `dotnet`, `conda` | `installed.json`, `*.deps.json`, `conda-meta/*.json` without what is of no interest |
 //! | `pacman` | sections of `desc`; the paths of `files` |
 //! | `opkg` | as `dpkg` |
+//! | `portage` | paths of `CONTENTS`; `LICENSE` |
+//! | `conan`, `erlang`, `homebrew`, `lua`, `opam`, `r`, `snap`, `wordpress` | the file, or its lines of interest |
+//! | `perl`, `pear` | a JSON object |
+//! | `elf-note`, `pe` | a JSON object: the note; texts of the version resource |
+//! | `kernel` | `NAME=VALUE` lines |
 //! | `binary` | product, tab, version |
 //! | `rust-binary` | a JSON array of crates |
-//! | `lockfile` | the file, known by its name |
+//! | `lockfile` | the file, known by its name; of XML a JSON object |
 //! | `java` | a JSON object: manifest attributes, Maven coordinates, archives inside |
 //! | `go-binary` | the Go version on the first line, then the module text of the build information |
 
@@ -32,12 +37,14 @@ mod apk;
 mod binary;
 mod copyright;
 mod documents;
+mod dotnet;
 mod dpkg;
 mod gem;
 mod golang;
 mod headers;
 mod java;
 mod lockfile;
+mod metadata;
 mod npm;
 mod opkg;
 pub(crate) mod os_release;
@@ -61,7 +68,7 @@ pub struct Cataloger {
     pub name: &'static str,
     /// Raised with every change of what the same bytes become.
     pub revision: u32,
-    /// The selectors whose bytes it reads.
+    /// The selectors whose bytes it reads; none for one that needs only the paths of the image.
     pub selectors: &'static [&'static str],
     interpret: fn(&Context<'_>, &[File<'_>]) -> Interpreted,
 }
@@ -74,26 +81,44 @@ pub const CATALOGERS: &[Cataloger] = &[
         selectors: &["dpkg", "dpkg-files", "dpkg-copyright"],
         interpret: dpkg::interpret,
     },
-    Cataloger { name: "apk", revision: 1, selectors: &["apk"], interpret: apk::interpret },
-    Cataloger { name: "rpm", revision: 1, selectors: &["rpm"], interpret: rpm::interpret },
-    Cataloger { name: "pacman", revision: 1, selectors: &["pacman"], interpret: pacman::interpret },
+    Cataloger { name: "apk", revision: 2, selectors: &["apk"], interpret: apk::interpret },
+    Cataloger { name: "rpm", revision: 2, selectors: &["rpm"], interpret: rpm::interpret },
+    Cataloger { name: "pacman", revision: 2, selectors: &["pacman"], interpret: pacman::interpret },
     Cataloger { name: "opkg", revision: 1, selectors: &["opkg"], interpret: opkg::interpret },
-    Cataloger { name: "npm", revision: 1, selectors: &["npm"], interpret: npm::interpret },
-    Cataloger { name: "python", revision: 1, selectors: &["python"], interpret: python::interpret },
-    Cataloger { name: "java", revision: 1, selectors: &["java"], interpret: java::interpret },
-    Cataloger { name: "gem", revision: 1, selectors: &["gem"], interpret: gem::interpret },
-    Cataloger { name: "bitnami", revision: 1, selectors: &["bitnami"], interpret: documents::bitnami },
-    Cataloger { name: "composer", revision: 1, selectors: &["composer"], interpret: documents::composer },
-    Cataloger { name: "dotnet", revision: 1, selectors: &["dotnet"], interpret: documents::dotnet },
-    Cataloger { name: "conda", revision: 1, selectors: &["conda"], interpret: documents::conda },
+    Cataloger { name: "portage", revision: 1, selectors: &["portage"], interpret: metadata::portage },
+    Cataloger { name: "homebrew", revision: 1, selectors: &["homebrew"], interpret: metadata::homebrew },
+    Cataloger { name: "nix", revision: 1, selectors: &[], interpret: metadata::nix },
+    Cataloger { name: "snap", revision: 1, selectors: &["snap"], interpret: metadata::snap },
+    Cataloger { name: "kernel", revision: 1, selectors: &["kernel"], interpret: metadata::kernel },
+    Cataloger { name: "npm", revision: 2, selectors: &["npm"], interpret: npm::interpret },
+    Cataloger { name: "python", revision: 2, selectors: &["python"], interpret: python::interpret },
+    Cataloger { name: "java", revision: 2, selectors: &["java"], interpret: java::interpret },
+    Cataloger { name: "gem", revision: 2, selectors: &["gem"], interpret: gem::interpret },
+    Cataloger { name: "bitnami", revision: 2, selectors: &["bitnami"], interpret: documents::bitnami },
+    Cataloger { name: "composer", revision: 2, selectors: &["composer"], interpret: documents::composer },
+    Cataloger { name: "dotnet", revision: 2, selectors: &["dotnet", "pe"], interpret: dotnet::interpret },
+    Cataloger { name: "conda", revision: 2, selectors: &["conda"], interpret: documents::conda },
+    Cataloger { name: "r", revision: 1, selectors: &["r"], interpret: metadata::r },
+    Cataloger { name: "lua", revision: 1, selectors: &["lua"], interpret: metadata::lua },
+    Cataloger { name: "perl", revision: 1, selectors: &["perl"], interpret: metadata::perl },
+    Cataloger { name: "pear", revision: 1, selectors: &["pear"], interpret: metadata::pear },
+    Cataloger { name: "opam", revision: 1, selectors: &["opam"], interpret: metadata::opam },
+    Cataloger { name: "erlang", revision: 1, selectors: &["erlang"], interpret: metadata::erlang },
+    Cataloger { name: "conan", revision: 1, selectors: &["conan"], interpret: metadata::conan },
+    Cataloger { name: "wordpress", revision: 1, selectors: &["wordpress"], interpret: metadata::wordpress },
+    Cataloger { name: "elf-note", revision: 1, selectors: &["elf-note"], interpret: metadata::elf },
     Cataloger { name: "rust-binary", revision: 1, selectors: &["rust-binary"], interpret: rust::interpret },
-    Cataloger { name: "lockfile", revision: 1, selectors: &["lockfile"], interpret: lockfile::interpret },
-    Cataloger { name: "binary", revision: 1, selectors: &["binary"], interpret: binary::interpret },
-    Cataloger { name: "go-binary", revision: 1, selectors: &["go-binary"], interpret: golang::interpret },
+    Cataloger { name: "lockfile", revision: 2, selectors: &["lockfile"], interpret: lockfile::interpret },
+    Cataloger { name: "binary", revision: 2, selectors: &["binary"], interpret: binary::interpret },
+    Cataloger { name: "go-binary", revision: 2, selectors: &["go-binary"], interpret: golang::interpret },
 ];
 
 /// Selectors whose bytes say what they are, whatever the file's name.
-const BY_CONTENT: &[&str] = &["binary", "go-binary", "rust-binary"];
+const BY_CONTENT: &[&str] = &["binary", "elf-note", "go-binary", "rust-binary"];
+
+/// What [`Component::found_by`] says of evidence that counts only where no distribution's package owns it: that
+/// package is listed already.
+const UNLESS_OWNED: &[&str] = &["binary", "elf-note", "kernel-module"];
 
 /// Selectors of what distributions say of themselves and their packages: who owns those is of no interest.
 const OF_DISTRIBUTIONS: &[&str] =
@@ -133,6 +158,8 @@ struct Context<'a> {
     wanted: FxHashSet<&'a str>,
     /// The last segments of `wanted`.
     wanted_names: FxHashSet<&'a str>,
+    /// The digest to report for each layer.
+    layers: &'a [Option<Digest>],
 }
 
 impl Context<'_> {
@@ -224,7 +251,7 @@ pub(crate) fn run<'a>(
         })
         .collect();
     let wanted_names = wanted.iter().map(|path| last(path)).collect();
-    let context = Context { distribution, merged, wanted, wanted_names };
+    let context = Context { distribution, merged, wanted, wanted_names, layers };
 
     let mut found = Interpreted::default();
     for cataloger in CATALOGERS {
@@ -233,7 +260,7 @@ pub(crate) fn run<'a>(
             .iter()
             .flat_map(|selector| by_selector.remove(selector).unwrap_or_default())
             .collect();
-        if files.is_empty() {
+        if files.is_empty() && !cataloger.selectors.is_empty() {
             continue;
         }
         let mut one = (cataloger.interpret)(&context, &files);
@@ -241,9 +268,12 @@ pub(crate) fn run<'a>(
         found.owned.append(&mut one.owned);
         found.anomalies.append(&mut one.anomalies);
     }
+    let owners = owners(found.owned);
+    found.components.retain(|component| {
+        !UNLESS_OWNED.contains(&component.found_by.as_str()) || owner(component, &owners).is_none()
+    });
     let mut components = unite(found.components);
-    mark_owned(&mut components, found.owned);
-    components.retain(|component| component.found_by != "binary" || component.owned_by.is_none());
+    mark_owned(&mut components, &owners);
     found.anomalies.sort();
     found.anomalies.dedup();
     Catalog { components, anomalies: found.anomalies }
@@ -293,9 +323,8 @@ fn unite(found: Vec<Component>) -> Vec<Component> {
     united
 }
 
-/// A language package is owned by a distribution package if that owns every place where it was found: one copy that
-/// came another way is patched by nobody.
-fn mark_owned(components: &mut [Component], owned: Vec<(String, String)>) {
+/// The purl of the package that owns each path; of several the least.
+fn owners(owned: Vec<(String, String)>) -> FxHashMap<String, String> {
     let mut owners: FxHashMap<String, String> = FxHashMap::default();
     for (path, purl) in owned {
         let owner = owners.entry(path).or_insert_with(|| purl.clone());
@@ -303,12 +332,22 @@ fn mark_owned(components: &mut [Component], owned: Vec<(String, String)>) {
             *owner = purl;
         }
     }
+    owners
+}
+
+/// The distribution package that owns every place where a package was found: one copy that came another way is
+/// patched by nobody.
+fn owner(component: &Component, owners: &FxHashMap<String, String>) -> Option<String> {
+    // A place inside an archive belongs to whom the archive belongs.
+    let file = |path: &str| path.split_once("!/").map_or(path, |(file, _)| file).to_owned();
+    let all = component.locations.iter().map(|location| owners.get(&file(&location.path)));
+    all.collect::<Option<Vec<_>>>().and_then(|all| all.into_iter().min().cloned())
+}
+
+fn mark_owned(components: &mut [Component], owners: &FxHashMap<String, String>) {
     for component in
         components.iter_mut().filter(|component| !component.key.package.ecosystem.is_distribution())
     {
-        // A place inside an archive belongs to whom the archive belongs.
-        let file = |path: &str| path.split_once("!/").map_or(path, |(file, _)| file).to_owned();
-        let all = component.locations.iter().map(|location| owners.get(&file(&location.path)));
-        component.owned_by = all.collect::<Option<Vec<_>>>().and_then(|all| all.into_iter().min().cloned());
+        component.owned_by = owner(component, owners);
     }
 }

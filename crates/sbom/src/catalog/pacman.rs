@@ -5,6 +5,7 @@ use plimsoll_model::{ComponentKey, Ecosystem, PackageKey};
 use rustc_hash::FxHashMap;
 
 use super::{Context, File, Interpreted, component, last};
+use crate::license;
 
 pub(super) fn interpret(context: &Context<'_>, files: &[File<'_>]) -> Interpreted {
     let mut found = Interpreted::default();
@@ -32,7 +33,7 @@ pub(super) fn interpret(context: &Context<'_>, files: &[File<'_>]) -> Interprete
         };
         let mut component = component(key, &name, file, "pacman");
         component.supplier = first("PACKAGER");
-        component.licenses = values("LICENSE");
+        component.licenses = values("LICENSE").iter().filter_map(|text| license::stated(text)).collect();
         for provided in std::iter::once(name).chain(values("PROVIDES")) {
             providers.entry(bare(&provided).to_owned()).or_insert_with(|| component.purl.clone());
         }

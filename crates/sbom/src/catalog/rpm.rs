@@ -7,7 +7,7 @@ use rustc_hash::FxHashMap;
 use serde::Deserialize;
 
 use super::{Context, File, Interpreted, component, last};
-use crate::identity;
+use crate::{identity, license};
 
 /// A package as the selector keeps it.
 #[derive(Debug, Default, Deserialize)]
@@ -90,9 +90,12 @@ impl Package {
         let mut component = component(key, &self.name, file, "rpm");
         component.purl = purl.to_string();
         component.supplier.clone_from(&self.vendor);
-        component.licenses = Some(self.license.trim())
-            .filter(|license| !license.is_empty())
-            .map(str::to_owned)
+        let license = self.license.trim();
+        // Long expressions are expressions still.
+        component.licenses = license::stated(license)
+            .or_else(|| {
+                (license.len() <= 4096 && license::is_expression(license)).then(|| license.to_owned())
+            })
             .into_iter()
             .collect();
         component

@@ -112,6 +112,14 @@ impl Merged<'_> {
     }
 }
 
+impl<'a> Merged<'a> {
+    /// Names of the directories in a directory, sorted, each with the index of the layer that it is of.
+    pub(crate) fn directories(&self, path: &str) -> Vec<(&'a str, usize)> {
+        let Ok(Some(directory)) = self.tree.find(path) else { return Vec::new() };
+        self.tree.directories(directory).map(|(name, layer)| (name, layer.saturating_sub(1))).collect()
+    }
+}
+
 /// The kept bytes of one file.
 struct Content<'a> {
     layer: usize,

@@ -75,6 +75,18 @@ impl<'a> Tree<'a> {
         }
     }
 
+    /// The directories in a directory, sorted by name, each with the layer that it is of.
+    pub(super) fn directories(&self, directory: usize) -> impl Iterator<Item = (&'a str, usize)> {
+        let children = match self.kind(directory) {
+            Some(Kind::Directory(children)) => Some(children),
+            _ => None,
+        };
+        children.into_iter().flatten().filter_map(|(name, child)| {
+            let node = self.nodes.get(*child)?;
+            matches!(node.kind, Kind::Directory(_)).then_some((*name, node.layer))
+        })
+    }
+
     fn parent(&self, node: usize) -> usize {
         self.nodes.get(node).map_or(ROOT, |node| node.parent)
     }

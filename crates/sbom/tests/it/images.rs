@@ -465,6 +465,51 @@ const KEPT: &[(&str, &str, &str)] = &[
         r#"{"libraries":{"A/1":{"type":"package"}},"targets":{"t":{"A/1":{"dependencies":{"B":"1"}}}}}"#,
     ),
     ("conda", "conda-meta/a-1.json", r#"{"name":"a","version":"1","depends":["b"]}"#),
+    ("portage", "var/db/pkg/dev-libs/openssl-3.3.2-r1/CONTENTS", "usr/bin/openssl\n"),
+    ("homebrew", "home/linuxbrew/Cellar/jq/1.7.1/.brew/jq.rb", "  license \"MIT\"\n"),
+    ("snap", "meta/snap.yaml", "name: core22\nversion: '20240111'\n"),
+    ("kernel", "boot/vmlinuz-6.1", "release=6.1.0-18-amd64\nbuild=#1 SMP\n"),
+    (
+        "r",
+        "usr/lib/R/library/MASS/DESCRIPTION",
+        "Package: MASS\nVersion: 7.3-60\nLicense: GPL-2 | GPL-3\nImports: stats,\n utils\n",
+    ),
+    (
+        "lua",
+        "l/lpeg-1.1.0-1.rockspec",
+        "package = \"lpeg\"\nversion = \"1.1.0-1\"\ndependencies = { \"lua >= 5.1\" }\n",
+    ),
+    (
+        "perl",
+        "p/.meta/Try-Tiny-0.31/install.json",
+        r#"{"name":"Try::Tiny","version":"0.31","dist":"Try-Tiny-0.31"}"#,
+    ),
+    (
+        "pear",
+        "usr/share/php/.registry/mail.reg",
+        r#"{"name":"Mail","version":"1.6.0","channel":"pear.php.net","license":"BSD-3-Clause"}"#,
+    ),
+    ("opam", "root/.opam/4.14/.opam-switch/packages/fmt.0.9.0/opam", "license: \"ISC\"\n"),
+    (
+        "erlang",
+        "opt/lib/cowlib-2.12.1/ebin/cowlib.app",
+        "%% x\n{application, cowlib,\n [{vsn, \"2.12.1\"}, {applications, [kernel, stdlib]}]}.",
+    ),
+    (
+        "conan",
+        "root/.conan/data/zlib/1.3/_/_/package/1f/conaninfo.txt",
+        "[full_requires]\n    bzip2/1.0.8:da\n",
+    ),
+    (
+        "wordpress",
+        "w/wp-content/plugins/akismet/akismet.php",
+        "Plugin Name: Akismet\nVersion: 5.3\nLicense: GPLv2 or later\n",
+    ),
+    (
+        "elf-note",
+        "usr/bin/x",
+        r#"{"type":"deb","os":"debian","osVersion":"12","name":"x","version":"1-1","architecture":"amd64"}"#,
+    ),
     ("rust-binary", "bin/a", r#"[{"name":"a","version":"1","dependencies":[0]}]"#),
     ("binary", "bin/python3.11", "python\t3.11.4"),
     ("go-binary", "bin/go", "go1.22\npath\tx\nmod\tx\tv1.0.0\ndep\ty\tv1.0.0\n=>\tz\tv2.0.0\n"),
@@ -479,10 +524,96 @@ fn bitnami_applications() {
     assert_eq!(sbom.components[0].licenses, ["MIT"]);
 }
 
+const NIX: &str = "nix/store/0123456789abcdfghijklmnpqrsvwxyz-openssl-3.0.13-bin/bin/openssl";
+
+#[test]
+fn every_kind_has_its_name() {
+    let purl = |wanted: &str| -> Vec<String> {
+        let (selector, path, text) = KEPT.iter().find(|kept| kept.0 == wanted).unwrap();
+        only(&[(path, selector, text.as_bytes())])
+            .components
+            .into_iter()
+            .map(|component| component.purl)
+            .collect()
+    };
+    for (selector, expected) in [
+        ("portage", &["pkg:ebuild/dev-libs/openssl@3.3.2-r1"][..]),
+        ("homebrew", &["pkg:brew/jq@1.7.1"]),
+        ("snap", &["pkg:snap/core22@20240111"]),
+        ("kernel", &["pkg:generic/linux-kernel@6.1.0-18-amd64"]),
+        ("r", &["pkg:cran/MASS@7.3-60"]),
+        ("lua", &["pkg:luarocks/lpeg@1.1.0-1"]),
+        ("perl", &["pkg:cpan/Try-Tiny@0.31"]),
+        ("pear", &["pkg:pear/Mail@1.6.0"]),
+        ("opam", &["pkg:opam/fmt@0.9.0"]),
+        ("erlang", &["pkg:hex/cowlib@2.12.1"]),
+        ("conan", &["pkg:conan/bzip2@1.0.8", "pkg:conan/zlib@1.3"]),
+        ("wordpress", &["pkg:wordpress-plugin/akismet@5.3"]),
+        ("elf-note", &["pkg:deb/debian/x@1-1?arch=amd64&distro=debian-12"]),
+    ] {
+        assert_eq!(purl(selector), expected, "{selector}");
+    }
+    let nix = only(&[(NIX, "none", b"")]);
+    assert_eq!(purls(&nix), ["pkg:nix/openssl@3.0.13"]);
+    assert_eq!(nix.components[0].locations[0].path, NIX.split("/bin").next().unwrap());
+}
+
+#[test]
+fn evidence_counts_where_no_package_owns_it() {
+    let note = br#"{"type":"deb","os":"debian","osVersion":"12","name":"libc6","version":"9","architecture":"amd64"}"#;
+    let module = b"name=zfs\nversion=2.1.11\nlicense=CDDL\n";
+    let files: Vec<(&str, &str, &[u8])> = vec![
+        ("usr/lib/os-release", "os-release", OS_RELEASE),
+        ("var/lib/dpkg/status", "dpkg", STATUS),
+        ("var/lib/dpkg/info/libc6:amd64.list", "dpkg-files", b"usr/lib/owned.so\nlib/modules/owned.ko\n"),
+        ("usr/lib/owned.so", "elf-note", note),
+        ("usr/lib/own.so", "elf-note", note),
+        ("lib/modules/owned.ko", "kernel", module),
+        ("lib/modules/zfs.ko", "kernel", module),
+    ];
+    let sbom = only(&files);
+    let places = |by: &str| -> Vec<&str> {
+        let of = sbom.components.iter().filter(|component| component.found_by == by);
+        of.flat_map(|component| &component.locations).map(|location| location.path.as_str()).collect()
+    };
+    assert_eq!(places("elf-note"), ["usr/lib/own.so"]);
+    assert_eq!(places("kernel-module"), ["lib/modules/zfs.ko"]);
+}
+
+#[test]
+fn assemblies_that_no_document_lists() {
+    let texts = br#"{"CompanyName":"Newtonsoft","ProductVersion":"13.0.3+0a2e"}"#;
+    let sbom = only(&[
+        ("app/App.deps.json", "dotnet", br#"{"targets":{"t":{"A/1":{"runtime":{"lib/net6.0/Known.dll":{}}}}},"libraries":{"A/1":{"type":"package"}}}"#),
+        ("app/sub/Known.dll", "pe", texts),
+        ("app/Newtonsoft.Json.dll", "pe", texts),
+        ("other/Known.dll", "pe", b"{}"),
+    ]);
+    assert_eq!(purls(&sbom), ["pkg:nuget/A@1", "pkg:nuget/Newtonsoft.Json@13.0.3"]);
+    assert_eq!(sbom.components[1].confidence, Confidence::Low);
+}
+
+/// The page for users has a row for each cataloger, and none for another.
+#[test]
+fn every_cataloger_is_documented() {
+    let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/sboms.md")).unwrap();
+    let installed = page.split("## Installed").nth(1).unwrap().split("\n## ").next().unwrap();
+    let mut rows: Vec<&str> =
+        installed.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next()).collect();
+    rows.push("lockfile"); // a section of its own
+    rows.sort_unstable();
+    let mut names: Vec<&str> = CATALOGERS.iter().map(|cataloger| cataloger.name).collect();
+    names.sort_unstable();
+    assert_eq!(rows, names);
+    assert!(page.contains("One cataloger, `lockfile`"));
+}
+
 #[test]
 fn every_cataloger_finds_something() {
     for cataloger in CATALOGERS {
-        let (selector, path, bytes) = KEPT.iter().find(|kept| cataloger.selectors.contains(&kept.0)).unwrap();
+        let kept = KEPT.iter().find(|kept| cataloger.selectors.contains(&kept.0));
+        // One without selectors looks at paths.
+        let (selector, path, bytes) = kept.unwrap_or(&("none", NIX, ""));
         let sbom = only(&[(path, selector, bytes.as_bytes())]);
         assert!(
             sbom.components.iter().any(|component| component.found_by == cataloger.name),

@@ -67,7 +67,7 @@ impl Selector for Rpm {
     }
 
     fn revision(&self) -> u32 {
-        1
+        2
     }
 
     fn triggers(&self) -> &'static [Trigger] {

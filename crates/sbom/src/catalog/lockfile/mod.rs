@@ -2,6 +2,7 @@
 
 mod node;
 mod other;
+mod project;
 mod python;
 
 use plimsoll_model::Ecosystem;
@@ -46,13 +47,34 @@ pub(super) fn interpret(_: &Context<'_>, files: &[File<'_>]) -> Interpreted {
             "Pipfile.lock" => python::pipfile(text, &mut packages),
             "poetry.lock" | "uv.lock" | "pdm.lock" => python::toml(text, "package", &mut packages),
             "pylock.toml" => python::toml(text, "packages", &mut packages),
-            name if name.ends_with(".txt") => python::requirements(text, &mut packages),
+            name if name.ends_with(".txt") && name != "conanfile.txt" => {
+                python::requirements(text, &mut packages)
+            }
             "Cargo.lock" => other::cargo(text, &mut packages),
-            "Gemfile.lock" => other::gemfile(text, &mut packages),
+            "conanfile.txt" => project::conanfile(text, &mut packages),
+            "deno.lock" => node::deno(text, &mut packages),
+            "rebar.lock" => project::rebar(text, &mut packages),
+            "Podfile.lock" => project::podfile(text, &mut packages),
+            "Cartfile.resolved" => project::cartfile(text, &mut packages),
+            "stack.yaml.lock" => project::stack(text, &mut packages),
+            "cabal.project.freeze" => project::cabal(text, &mut packages),
+            "renv.lock" => project::renv(text, &mut packages),
+            "cpanfile.snapshot" => project::cpanfile(text, &mut packages),
+            "Manifest.toml" => project::julia(text, &mut packages),
+            ".terraform.lock.hcl" => project::terraform(text, &mut packages),
+            "build.sbt.lock" => project::sbt(text, &mut packages),
+            "pom.xml" => project::maven(text, &mut packages),
+            "packages.config" | "Directory.Packages.props" => project::nuget(text, &mut packages),
+            name if name.ends_with("proj") => project::nuget(text, &mut packages),
+            name if name.ends_with(".opam.locked") => project::opam(text, &mut packages),
+            name if name.ends_with(".yml") || name.ends_with(".yaml") => {
+                project::actions(text, &mut packages)
+            }
+            "Gemfile.lock" | "gems.locked" => other::gemfile(text, &mut packages),
             "composer.lock" => other::composer(text, file, &mut packages),
             "packages.lock.json" => other::nuget(text, &mut packages),
             "go.mod" => other::go(text, &mut packages),
-            "gradle.lockfile" => other::gradle(text, &mut packages),
+            "gradle.lockfile" | "buildscript-gradle.lockfile" => other::gradle(text, &mut packages),
             "pubspec.lock" => other::pub_lock(text, &mut packages),
             "mix.lock" => other::mix(text, &mut packages),
             "Package.resolved" => other::swift(text, &mut packages),

@@ -129,6 +129,33 @@ pub(super) fn pnpm(lock: &str, packages: &mut Packages<'_, '_>) -> Result<(), St
     Ok(())
 }
 
+/// `deno.lock`: `npm`, at the top (4) or in `packages` (3), by `name@version_peers`.
+pub(super) fn deno(lock: &str, packages: &mut Packages<'_, '_>) -> Result<(), String> {
+    let lock: Value = serde_json::from_str(lock).map_err(|why| why.to_string())?;
+    let bare = |text: &str| {
+        let at = text.get(1..).and_then(|rest| rest.find('@'))? + 1;
+        let version = text.get(at + 1..)?.split('_').next()?;
+        Some((text.get(..at)?.to_owned(), version.to_owned()))
+    };
+    for holder in std::iter::once(&lock).chain(lock.get("packages")) {
+        for (named, package) in members(holder, "npm") {
+            let Some((name, version)) = bare(named) else { continue };
+            let depends: Vec<String> = match package.get("dependencies") {
+                Some(Value::Array(list)) => {
+                    // Since version 4 a name alone where one version of it is there.
+                    list.iter()
+                        .filter_map(Value::as_str)
+                        .map(|one| bare(one).map_or(one.to_owned(), |(name, _)| name))
+                        .collect()
+                }
+                _ => members(package, "dependencies").map(|(name, _)| name.clone()).collect(),
+            };
+            packages.add(Ecosystem::Npm, &name, &version, depends);
+        }
+    }
+    Ok(())
+}
+
 /// `bun.lock`: JSON with comments and trailing commas; `packages` has lists that begin with `name@version`.
 pub(super) fn bun(lock: &str, packages: &mut Packages<'_, '_>) -> Result<(), String> {
     let lock: Value = serde_json::from_str(&plain_json(lock)).map_err(|why| why.to_string())?;

@@ -13,6 +13,7 @@ fn listed(path: &str, text: &str) -> Vec<String> {
         merged: &merged,
         wanted: Default::default(),
         wanted_names: Default::default(),
+        layers: &[],
     };
     let found = interpret(&context, &[file]);
     let mut lines: Vec<String> = found
@@ -161,6 +162,87 @@ const FILES: &[(&str, &str, &[&str])] = &[
     ("package-lock.json", "{", &["lockfile_unreadable"]),
     ("poetry.lock", "[[package", &["lockfile_unreadable"]),
     ("yarn.lock", "", &[]),
+    (
+        "deno.lock",
+        r#"{"version":"4","jsr":{"@std/a@1.0.0":{}},"npm":{"chalk@5.3.0":{"integrity":"x"},"@s/b@2.0.0_react@18.0.0":{"dependencies":["chalk"]}}}"#,
+        &["npm/%40s/b@2.0.0 [npm/chalk@5.3.0]", "npm/chalk@5.3.0 []"],
+    ),
+    (
+        "deno.lock",
+        r#"{"version":"3","packages":{"npm":{"a@1.0.0":{"dependencies":{"b":"b@2.0.0"}},"b@2.0.0":{}}}}"#,
+        &["npm/a@1.0.0 [npm/b@2.0.0]", "npm/b@2.0.0 []"],
+    ),
+    (
+        "rebar.lock",
+        "{\"1.2.0\",\n[{<<\"cowboy\">>,{pkg,<<\"cowboy\">>,<<\"2.9.0\">>},0},\n {<<\"own\">>,{git,\"https://x\",{ref,\"y\"}},0}]}.\n[{pkg_hash,[]}].\n",
+        &["hex/cowboy@2.9.0 []"],
+    ),
+    (
+        "Podfile.lock",
+        "PODS:\n  - Alamofire (5.6.4)\n  - Firebase/Core (10.1.0):\n    - Firebase/CoreOnly\n    - Alamofire (~> 5)\n  - \"Google+X (1.0)\"\n\nDEPENDENCIES:\n  - Other (1.0)\n",
+        &[
+            "cocoapods/Alamofire@5.6.4 []",
+            "cocoapods/Firebase@10.1.0 [cocoapods/Alamofire@5.6.4]",
+            "cocoapods/Google%2BX@1.0 []",
+        ],
+    ),
+    (
+        "Cartfile.resolved",
+        "github \"Alamofire/Alamofire\" \"v5.6.4\"\ngit \"x\" \"1\"\n",
+        &["swift/github.com/Alamofire/Alamofire@5.6.4 []"],
+    ),
+    (
+        "stack.yaml.lock",
+        "packages:\n- completed:\n    hackage: hs-bibutils-6.10.0.0@sha256:x,1\n  original:\n    hackage: hs-bibutils-6.10.0.0\n",
+        &["hackage/hs-bibutils@6.10.0.0 []", "hackage/hs-bibutils@6.10.0.0 []"],
+    ),
+    (
+        "cabal.project.freeze",
+        "active-repositories: hackage.haskell.org:merge\nconstraints: any.Cabal ==3.2.1.0,\n             any.aeson ==2.0.3.0,\n             aeson +ordered-keymap\n",
+        &["hackage/Cabal@3.2.1.0 []", "hackage/aeson@2.0.3.0 []"],
+    ),
+    (
+        "renv.lock",
+        r#"{"R":{"Version":"4.3"},"Packages":{"R6":{"Package":"R6","Version":"2.5.1","Source":"Repository","Requirements":["R"]},"x":{"Version":"1.0","Requirements":["R6"]}}}"#,
+        &["cran/R6@2.5.1 []", "cran/x@1.0 [cran/R6@2.5.1]"],
+    ),
+    (
+        "cpanfile.snapshot",
+        "# carton snapshot format: version 1.0\nDISTRIBUTIONS\n  Try-Tiny-0.31\n    pathname: E/ET/x-1.0.tar.gz\n    provides:\n      Try::Tiny 0.31\n",
+        &["cpan/Try-Tiny@0.31 []"],
+    ),
+    (
+        "Manifest.toml",
+        "julia_version = \"1.9\"\n[[deps.JSON]]\ndeps = [\"Parsers\"]\nversion = \"0.21.4\"\n[[deps.Parsers]]\nversion = \"2.8\"\n[[deps.Dates]]\nuuid = \"x\"\n",
+        &["julia/JSON@0.21.4 [julia/Parsers@2.8]", "julia/Parsers@2.8 []"],
+    ),
+    (
+        ".terraform.lock.hcl",
+        "provider \"registry.terraform.io/hashicorp/aws\" {\n  version     = \"5.1.0\"\n  constraints = \"~> 5\"\n}\n",
+        &["terraform/registry.terraform.io/hashicorp/aws@5.1.0 []"],
+    ),
+    (
+        "build.sbt.lock",
+        r#"{"lockVersion":1,"dependencies":[{"org":"org.typelevel","name":"cats-core_2.13","version":"2.9.0"}]}"#,
+        &["maven/org.typelevel/cats-core_2.13@2.9.0 []"],
+    ),
+    (
+        "x.opam.locked",
+        "depends: [\n  \"fmt\" {= \"0.9.0\"}\n  \"ocaml\" {>= \"4\"}\n]\n",
+        &["opam/fmt@0.9.0 []"],
+    ),
+    (
+        "conanfile.txt",
+        "[requires]\nzlib/1.2.11@u/c\nrange/[>1]\n[generators]\ncmake/x\n",
+        &["conan/zlib@1.2.11 []"],
+    ),
+    (
+        "ci.yml",
+        "jobs:\n  a:\n    steps:\n      - uses: actions/checkout@v4 # x\n      - uses: \"github/codeql-action/init@v3\"\n      - uses: ./local\n      - uses: docker://alpine@sha256:x\n",
+        &["github/actions/checkout@v4 []", "github/github/codeql-action@v3 []"],
+    ),
+    ("pom.xml", r#"{"artifactId":"a","dependencies":[["g:b","1.0"]]}"#, &["maven/g/b@1.0 []"]),
+    ("App.csproj", r#"{"packages":[["Serilog","2.10.0"]]}"#, &["nuget/Serilog@2.10.0 []"]),
 ];
 
 #[test]
