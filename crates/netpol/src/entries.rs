@@ -77,7 +77,8 @@ fn backends(object: &Object) -> Vec<(String, String)> {
     }
 }
 
-fn selects(service: &Service, endpoint: &Endpoint) -> bool {
+/// True when a Service selects pods of a workload.
+pub(crate) fn selects(service: &Service, endpoint: &Endpoint) -> bool {
     !service.selector.is_empty()
         && endpoint
             .pod_labels
@@ -281,7 +282,12 @@ impl Ways {
 }
 
 /// Ports of the pods behind some ports of a service.
-fn pod_ports(endpoint: &Endpoint, ports: &[&ServicePort], tcp_only: bool, np_guard: bool) -> ConnSet {
+pub(crate) fn pod_ports(
+    endpoint: &Endpoint,
+    ports: &[&ServicePort],
+    tcp_only: bool,
+    np_guard: bool,
+) -> ConnSet {
     let declared: Vec<_> = endpoint
         .containers
         .iter()

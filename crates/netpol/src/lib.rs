@@ -18,3 +18,4 @@ pub mod report;
 pub mod selector;
 pub mod standing;
 pub mod state;
+pub mod suggest;

@@ -1,12 +1,13 @@
 //! A directory of manifests becomes a cluster state. The one place of this crate that reads files.
 
 use std::fs;
+use std::io::BufReader;
 use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 use walkdir::WalkDir;
 
-use crate::objects::{AdminFlavor, Format, Object, ParseError, ParseOptions, parse_documents_with};
+use crate::objects::{AdminFlavor, Format, Object, ParseError, ParseOptions, parse_documents_each};
 use crate::state::ClusterState;
 
 /// Most files of one directory.
@@ -56,6 +57,21 @@ pub struct Loaded {
 /// An object that Kubernetes would refuse, a directory that cannot be read, or nothing to read. A file that is not
 /// YAML at all is a warning unless nothing else loads.
 pub fn load(root: &Path, options: ParseOptions) -> Result<Loaded, LoadError> {
+    load_with(root, options, &mut |_, _| {})
+}
+
+/// Opens a file of another kind that stands beside manifests.
+pub(crate) fn open(path: &Path) -> Result<BufReader<fs::File>, LoadError> {
+    let file = fs::File::open(path);
+    Ok(BufReader::new(file.map_err(|source| LoadError::Read { path: path.to_owned(), source })?))
+}
+
+/// As [`load`]; `each` sees every object with the document that it was read from.
+pub(crate) fn load_with(
+    root: &Path,
+    options: ParseOptions,
+    each: &mut dyn FnMut(&Object, &serde_json::Value),
+) -> Result<Loaded, LoadError> {
     let mut loaded = Loaded::default();
     let mut undecoded = None;
     let mut files = 0;
@@ -84,7 +100,7 @@ pub fn load(root: &Path, options: ParseOptions) -> Result<Loaded, LoadError> {
         let bytes = fs::read(path).map_err(failed)?;
         // JSON is a subset of YAML, but not the other way round.
         let format = if wanted == Some("json") { Format::Json } else { Format::Yaml };
-        match parse_documents_with(&bytes, format, options) {
+        match parse_documents_each(&bytes, format, options, each) {
             Ok(objects) => {
                 for mut object in objects {
                     object.set_source(&source);

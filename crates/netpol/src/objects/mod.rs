@@ -19,6 +19,7 @@ pub use entry::{
     BackendPort, Gateway, GatewayListener, Ingress, IngressBackend, Namespaces, Route, RouteBackend,
     RouteParent, Service, ServicePort, ServiceType, TargetPort,
 };
+pub(crate) use parse::parse_documents_each;
 pub use parse::{Format, ParseError, ParseOptions, parse_documents, parse_documents_with};
 pub use policy::{IpBlock, NetworkPolicy, PolicyPeer, PolicyPort, PolicyRule, PortRef};
 pub use workload::{Container, ContainerPort, Workload, WorkloadKind};

@@ -90,6 +90,16 @@ pub fn parse_documents_with(
     format: Format,
     options: ParseOptions,
 ) -> Result<Vec<Object>, ParseError> {
+    parse_documents_each(bytes, format, options, &mut |_, _| {})
+}
+
+/// As [`parse_documents_with`]; `each` sees every object with the document that it was read from.
+pub(crate) fn parse_documents_each(
+    bytes: &[u8],
+    format: Format,
+    options: ParseOptions,
+    each: &mut dyn FnMut(&Object, &Value),
+) -> Result<Vec<Object>, ParseError> {
     if bytes.len() > MAX_BYTES {
         return Err(ParseError::TooLarge { source_name: None, limit: MAX_BYTES, unit: "bytes" });
     }
@@ -114,7 +124,7 @@ pub fn parse_documents_with(
     };
     let mut objects = Vec::new();
     for document in &documents {
-        collect(document, None, options, 0, &mut objects)?;
+        collect(document, None, options, 0, &mut objects, each)?;
     }
     Ok(objects)
 }
@@ -125,6 +135,7 @@ fn collect(
     options: ParseOptions,
     depth: usize,
     objects: &mut Vec<Object>,
+    each: &mut dyn FnMut(&Object, &Value),
 ) -> Result<(), ParseError> {
     let Some(fields) = value.as_object() else { return Ok(()) };
     let text = |name: &str| fields.get(name).and_then(Value::as_str);
@@ -142,7 +153,7 @@ fn collect(
             });
         }
         let inner = (!item_kind.is_empty()).then_some((version, item_kind));
-        return items.iter().try_for_each(|item| collect(item, inner, options, depth + 1, objects));
+        return items.iter().try_for_each(|item| collect(item, inner, options, depth + 1, objects, each));
     }
     if objects.len() >= MAX_OBJECTS {
         return Err(ParseError::TooLarge { source_name: None, limit: MAX_OBJECTS, unit: "objects" });
@@ -158,6 +169,7 @@ fn collect(
         };
         ParseError::InvalidObject { source_name: None, object, field, message }
     })?;
+    each(&object, value);
     objects.push(object);
     Ok(())
 }

@@ -9,3 +9,4 @@ mod hostile;
 mod live;
 mod oracle;
 mod semantics;
+mod suggest;

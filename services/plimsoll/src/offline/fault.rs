@@ -5,6 +5,7 @@ use std::error::Error;
 use plimsoll_image::registry::{RegistryError, SetupError};
 use plimsoll_image::source::SourceError;
 use plimsoll_netpol::report::ReportError;
+use plimsoll_netpol::suggest::SuggestError;
 use plimsoll_sbom::document::DocumentError;
 use plimsoll_vuln::DbError;
 
@@ -103,5 +104,25 @@ pub(super) fn report(error: &ReportError) -> CliError {
             "workloads are named NAME or NAMESPACE/NAME; list them with plimsoll netpol connections DIR",
         ),
         ReportError::Load(_) => cli,
+    }
+}
+
+/// Manifests or flows that no policies can be suggested for.
+pub(super) fn suggest(error: &SuggestError) -> CliError {
+    let cli = CliError::new(error.code(), chain(error));
+    match error {
+        SuggestError::NoSuchNamespace { .. } => {
+            cli.hint("name a namespace that the manifests or the flows have workloads in")
+        }
+        SuggestError::NoWorkloads => {
+            cli.hint("namespaces kube-… and openshift-… count only when they are named with --namespace")
+        }
+        SuggestError::NoFlows => {
+            cli.hint("record some: hubble observe -o json --last 100000 > FILE; --flows FILE")
+        }
+        SuggestError::Flows { .. } => {
+            cli.hint("--flows wants what hubble observe -o json prints, one flow a line")
+        }
+        SuggestError::Load(_) | SuggestError::Parse(_) => cli,
     }
 }

@@ -9,6 +9,7 @@ use plimsoll_netpol::format::OutputFormat;
 use plimsoll_netpol::report::{
     ConnectionsOptions, DiffOptions, Report, ReportError, connections, diff_dirs, explain, lint,
 };
+use plimsoll_netpol::suggest::{Basis, SuggestFormat, SuggestOptions, suggest_dir};
 
 use super::{fault, out};
 use crate::{Outcome, output};
@@ -75,6 +76,55 @@ pub(crate) enum What {
         #[command(flatten)]
         reading: Reading,
     },
+    /// The smallest set of policies that an application needs, what they change and what they may break
+    Suggest {
+        /// Directory of manifests (*.yaml, *.yml, *.json, recursively), or one file
+        dir: PathBuf,
+        /// Observed flows: what hubble observe -o json prints
+        #[arg(long, value_name = "FILE")]
+        flows: Option<PathBuf>,
+        /// What the policies are made of; the other then shows what they would break
+        #[arg(long, value_enum, value_name = "WHAT", default_value_t = Made::Both)]
+        from: Made,
+        /// Only policies of this namespace; may be repeated. Otherwise all but kube-… and openshift-…
+        #[arg(short, long, value_name = "NAME")]
+        namespace: Vec<String>,
+        /// Let workloads reach every public address on the ports of external hosts that they name
+        #[arg(long)]
+        allow_external: bool,
+        #[arg(short, long, value_enum, default_value_t = Suggested::Yaml)]
+        output: Suggested,
+        /// Exit with 1 if something may break
+        #[arg(long, value_enum, value_name = "WHAT")]
+        fail_on: Option<Gap>,
+        #[command(flatten)]
+        reading: Reading,
+    },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Made {
+    /// What manifests declare and flows show
+    Both,
+    /// What manifests declare
+    Declared,
+    /// What flows show
+    Flows,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Suggested {
+    /// The policies, the rest as comments
+    Yaml,
+    /// Policies, needs, what may break, and the predicted difference
+    Json,
+    /// A comment for a pull request
+    Md,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Gap {
+    Gap,
 }
 
 /// How to read what Kubernetes leaves open.
@@ -176,12 +226,34 @@ pub(crate) fn run(what: What) -> Outcome {
         }
         What::Explain { dir, from, to, reading } => tell(explain(&dir, &from, &to, &reading.into()), false),
         What::Lint { dir, fail_on, reading } => tell(lint(&dir, &reading.into()), fail_on.is_some()),
+        What::Suggest { dir, flows, from, namespace, allow_external, output, fail_on, reading } => {
+            let options = SuggestOptions {
+                engine: reading.into(),
+                basis: match from {
+                    Made::Both => Basis::Both,
+                    Made::Declared => Basis::Declared,
+                    Made::Flows => Basis::Flows,
+                },
+                namespaces: namespace,
+                external: allow_external,
+            };
+            let format = match output {
+                Suggested::Yaml => SuggestFormat::Yaml,
+                Suggested::Json => SuggestFormat::Json,
+                Suggested::Md => SuggestFormat::Md,
+            };
+            let report = suggest_dir(&dir, flows.as_deref(), &options, format);
+            tell_report(report.map_err(|e| fault::suggest(&e))?, fail_on.is_some())
+        }
     }
 }
 
 /// Prints an answer; with `fail`, one that differs ends with 1.
 fn tell(report: Result<Report, ReportError>, fail: bool) -> Outcome {
-    let report = report.map_err(|e| fault::report(&e))?;
+    tell_report(report.map_err(|e| fault::report(&e))?, fail)
+}
+
+fn tell_report(report: Report, fail: bool) -> Outcome {
     for warning in &report.warnings {
         eprintln!("warning: {}", output::clean(warning));
     }
