@@ -179,8 +179,21 @@ pub(crate) fn component_key(id: &str) -> Result<ComponentKey, StoreError> {
 /// The last that was said about a tag: repository, tag, digest, sequence, sequence at which the digest was deleted.
 type TagRow = (i64, String, Option<String>, i64, Option<i64>);
 
-/// The digests that are current in these repositories, among those whose manifest was read from there. A tag stands
-/// for the newest content that is known: while its newest is not, for what it pointed at before.
+/// What a repository has now.
+#[derive(Default)]
+pub(crate) struct CurrentDigests {
+    /// Of the tags that count, among those whose manifest was read from there.
+    pub(crate) digests: Vec<Digest>,
+    /// Of tags as new, whose content is not inventoried (yet): they have no findings, but their scans may have failed.
+    pub(crate) waiting: Vec<Digest>,
+}
+
+/// Tags that are looked at beyond those that can be current, where some of these do not count.
+const FURTHER: usize = 64;
+
+/// The digests that are current in these repositories. A tag stands for the newest content that is known: while its newest is
+/// not, for what it pointed at before; and one that never had known content takes no place among the newest, so that
+/// nothing is fixed by a push that was not scanned, nor by a signature's tag.
 ///
 /// Only the newest tags are loaded, as many as can be current (all, where none is live): the rule itself is
 /// inventory's.
@@ -188,8 +201,60 @@ pub(crate) async fn current_digests(
     connection: &mut SqliteConnection,
     repositories: &[i64],
     tracking: &Tracking,
-) -> Result<BTreeMap<i64, Vec<Digest>>, StoreError> {
+) -> Result<BTreeMap<i64, CurrentDigests>, StoreError> {
     let most = tracking.newest.saturating_add(tracking.always.len());
+    let mut said = said(connection, repositories, tracking, most).await?;
+    let mut counted = counted(connection, &said).await?;
+    let short: Vec<i64> = said
+        .iter()
+        .filter(|(id, (states, _))| {
+            states.len() >= most
+                && states
+                    .iter()
+                    .any(|s| s.digest.as_ref().is_some_and(|d| !counted.contains(&(**id, d.clone()))))
+        })
+        .map(|(id, _)| *id)
+        .collect();
+    if !short.is_empty() {
+        let further = self::said(connection, &short, tracking, most.saturating_add(FURTHER)).await?;
+        counted.extend(self::counted(connection, &further).await?);
+        said.extend(further);
+    }
+    // True for those that count.
+    let mut wanted: BTreeMap<(i64, Digest), bool> = BTreeMap::new();
+    for (repository, (states, deleted)) in &said {
+        let counts = |state: &&TagState| {
+            state.digest.as_ref().is_none_or(|digest| counted.contains(&(*repository, digest.clone())))
+        };
+        let counting: Vec<TagState> = states.iter().filter(counts).cloned().collect();
+        let as_new = current(states, deleted, tracking).into_keys().map(|digest| (digest, false));
+        let now = current(&counting, deleted, tracking).into_keys().map(|digest| (digest, true));
+        wanted.extend(as_new.chain(now).map(|(digest, counts)| ((*repository, digest), counts)));
+    }
+    let places: Vec<&(i64, Digest)> = wanted.keys().collect();
+    let seen: Vec<(i64, String)> = sqlx::query_as(
+        "SELECT s.repo, s.digest FROM json_each(?) j CROSS JOIN sightings s ON s.digest = j.value->>1 AND s.repo = j.value->>0",
+    )
+    .bind(list(&places)?)
+    .fetch_all(&mut *connection)
+    .await?;
+    let mut result: BTreeMap<i64, CurrentDigests> = BTreeMap::new();
+    for (repository, digest) in seen {
+        let place = (repository, parse(&digest)?);
+        let counts = wanted.get(&place).copied().unwrap_or_default();
+        let current = result.entry(repository).or_default();
+        if counts { current.digests.push(place.1) } else { current.waiting.push(place.1) }
+    }
+    Ok(result)
+}
+
+/// The newest of what was said of tags, at least `most` of them where there are as many, without what is not known yet.
+async fn said(
+    connection: &mut SqliteConnection,
+    repositories: &[i64],
+    tracking: &Tracking,
+    most: usize,
+) -> Result<Said, StoreError> {
     let rows: Vec<TagRow> = sqlx::query_as(
         "WITH said (repo, tag, digest, seq) AS (
            SELECT t.repo, t.tag, t.digest, t.seq FROM json_each(?1) j CROSS JOIN tags t ON t.repo = j.value AND t.bare = 0 AND t.seq >= COALESCE((SELECT MIN(n.seq) FROM (SELECT x.seq FROM tags x WHERE x.repo = j.value AND x.bare = 0 AND x.digest IS NOT NULL AND NOT EXISTS (SELECT 1 FROM deleted d WHERE d.repo = x.repo AND d.digest = x.digest AND d.seq > x.seq) ORDER BY x.seq DESC LIMIT ?2) n), 0)
@@ -213,23 +278,20 @@ pub(crate) async fn current_digests(
         states.push(TagState { tag, digest, seq: unsigned(seq) });
     }
     fall_back(connection, repositories, &mut said).await?;
-    let wanted: Vec<(i64, Digest)> = said
+    Ok(said)
+}
+
+/// The digests that count: their content is known, and it is an image.
+async fn counted(
+    connection: &mut SqliteConnection,
+    said: &Said,
+) -> Result<BTreeSet<(i64, Digest)>, StoreError> {
+    let asked: BTreeMap<i64, BTreeSet<Digest>> = said
         .iter()
-        .flat_map(|(repository, (states, deleted))| {
-            current(states, deleted, tracking).into_keys().map(|digest| (*repository, digest))
-        })
+        .map(|(id, (states, _))| (*id, states.iter().filter_map(|s| s.digest.clone()).collect()))
         .collect();
-    let seen: Vec<(i64, String)> = sqlx::query_as(
-        "SELECT s.repo, s.digest FROM json_each(?) j CROSS JOIN sightings s ON s.digest = j.value->>1 AND s.repo = j.value->>0",
-    )
-    .bind(list(&wanted)?)
-    .fetch_all(&mut *connection)
-    .await?;
-    let mut digests: BTreeMap<i64, Vec<Digest>> = BTreeMap::new();
-    for (repository, digest) in seen {
-        digests.entry(repository).or_default().push(parse(&digest)?);
-    }
-    Ok(digests)
+    let known = known(connection, &asked).await?;
+    Ok(known.into_iter().filter(|(_, image)| *image).map(|(place, _)| place).collect())
 }
 
 /// What was said of repositories: the newest of each tag, and the sequences at which manifests were deleted.
@@ -274,7 +336,7 @@ async fn fall_back(
     }
     let known = known(connection, &asked).await?;
     let is_known = |repository: i64, digest: &Option<Digest>| {
-        digest.as_ref().is_none_or(|digest| known.contains(&(repository, digest.clone())))
+        digest.as_ref().is_none_or(|digest| known.contains_key(&(repository, digest.clone())))
     };
     let mut over: Vec<(i64, String)> = Vec::new();
     for (repository, (states, _)) in said.iter_mut() {
@@ -306,11 +368,11 @@ async fn fall_back(
 }
 
 /// The digests among these whose content is known in their repository: scanned, or read and found to be no image. Of an
-/// index, every child was scanned or failed to be, and not all of them failed.
+/// index, every child was scanned or failed to be, and not all of them failed. True for what is an image, or several.
 async fn known(
     connection: &mut SqliteConnection,
     asked: &BTreeMap<i64, BTreeSet<Digest>>,
-) -> Result<BTreeSet<(i64, Digest)>, StoreError> {
+) -> Result<BTreeMap<(i64, Digest), bool>, StoreError> {
     let pairs: Vec<(i64, &Digest)> =
         asked.iter().flat_map(|(repository, digests)| digests.iter().map(|d| (*repository, d))).collect();
     let seen: Vec<(i64, String, Option<String>)> = sqlx::query_as(
@@ -348,5 +410,10 @@ async fn known(
         }
         _ => state(digest) == 2,
     };
-    Ok(kinds.into_iter().filter(|(_, digest, kind)| done(digest, kind)).map(|(r, d, _)| (r, d)).collect())
+    let image = |kind: &Option<ManifestKind>| !matches!(kind, Some(ManifestKind::NotAnImage { .. }));
+    Ok(kinds
+        .into_iter()
+        .filter(|(_, digest, kind)| done(digest, kind))
+        .map(|(repository, digest, kind)| ((repository, digest), image(&kind)))
+        .collect())
 }

@@ -10,7 +10,7 @@ use plimsoll_risk::Deployment;
 use crate::apply::{Scope, Touch, Work, list};
 use crate::error::{StoreError, decode};
 use crate::rows::from_row;
-use crate::view::{Snapshot, current_digests, parse};
+use crate::view::{CurrentDigests, Snapshot, current_digests, parse};
 
 /// What a holder is and has now.
 pub(crate) struct HolderState {
@@ -61,7 +61,7 @@ impl Work<'_> {
         let digests: BTreeSet<Digest> = states
             .iter()
             .flat_map(|s| s.digests.iter().cloned())
-            .chain(current.values().flatten().cloned())
+            .chain(current.values().flat_map(|c| c.digests.iter().chain(&c.waiting)).cloned())
             .chain(covering.values().flatten().cloned())
             .collect();
         let snapshot = Snapshot::load(self.connection, digests, &mut self.cache.rows).await?;
@@ -142,7 +142,7 @@ impl Work<'_> {
     async fn repository_holders(
         &mut self,
         repositories: &BTreeMap<i64, Touch>,
-        current: &BTreeMap<i64, Vec<Digest>>,
+        current: &BTreeMap<i64, CurrentDigests>,
         covering: &BTreeMap<i64, BTreeSet<Digest>>,
         snapshot: &Snapshot,
         states: &mut Vec<HolderState>,
@@ -168,7 +168,7 @@ impl Work<'_> {
         }
         for (repository, registry, name) in names {
             let mut by_platform: BTreeMap<Platform, (BTreeSet<Digest>, BTreeSet<Digest>)> = BTreeMap::new();
-            for digest in current.get(&repository).into_iter().flatten() {
+            for digest in current.get(&repository).into_iter().flat_map(|c| &c.digests) {
                 for (platform, image) in snapshot.images_behind(digest) {
                     let (digests, images) = by_platform.entry(platform).or_default();
                     digests.insert(digest.clone());
@@ -176,6 +176,11 @@ impl Work<'_> {
                     if snapshot.images.contains_key(&image) {
                         images.insert(image);
                     }
+                }
+            }
+            for digest in current.get(&repository).into_iter().flat_map(|c| &c.waiting) {
+                for (platform, image) in snapshot.images_behind(digest) {
+                    by_platform.entry(platform).or_default().0.extend([digest.clone(), image]);
                 }
             }
             // A platform that is gone has nothing: its findings end.

@@ -77,6 +77,38 @@ async fn a_tag_that_moves_to_what_nobody_has_scanned_fixes_nothing_yet() {
     assert!(outcome.roll_ups.is_empty(), "{:?}", told(&outcome));
 }
 
+/// With one tracked tag, each push is a new tag: nothing is fixed before its scan, and a signature is no image.
+#[tokio::test]
+async fn a_new_tag_takes_a_place_when_its_content_is_known() {
+    let mut bench = Bench::new().await;
+    bench.settings.tracking = plimsoll_inventory::Tracking { newest: 1, always: vec![] };
+    bench.commit(&vulnerable_push(WEB, "1", 1, 1, &["CVE-1"])).await;
+    for fact in vulnerable_push(WEB, "2", 2, 2, &["CVE-1"]) {
+        let outcome = bench.commit(std::slice::from_ref(&fact)).await;
+        assert!(outcome.roll_ups.is_empty(), "{:?}", told(&outcome));
+    }
+    assert_eq!(bench.open().await.values().next().unwrap().images, [digest(2)]);
+    // Many tags of signatures and of what was never scanned do not push it out.
+    for n in 10..40u8 {
+        let kind = ManifestKind::NotAnImage { artifact_type: "application/vnd.dev.cosign".into() };
+        let tag = format!("sha256-{n}.sig");
+        let mut facts = vec![pushed(WEB, Some(&tag), n, u64::from(n))];
+        if n % 2 == 0 {
+            facts.push(manifest(WEB, n, kind));
+        }
+        let outcome = bench.commit(&facts).await;
+        assert!(outcome.roll_ups.is_empty(), "{:?}", told(&outcome));
+    }
+    assert_eq!(bench.open().await.values().next().unwrap().images, [digest(2)]);
+    let outcome = bench.commit(&vulnerable_push(WEB, "3", 3, 50, &["CVE-2"])).await;
+    let mut words = told(&outcome);
+    words.sort();
+    assert_eq!(
+        words,
+        [format!("fixed 3d CVE-1 {}", repository()), format!("opened 3d CVE-2 {}", repository())]
+    );
+}
+
 #[tokio::test]
 async fn a_deploy_rescopes_and_a_policy_reclassifies() {
     let bench = Bench::new().await;
