@@ -12,12 +12,11 @@ use super::limits::Limits;
 use super::path::{self, Cleaned, Mark};
 use super::tar::Tar;
 use super::{Hooks, Permit};
-use crate::select::{File, InRange, Range, Table, Want};
+use crate::select::scan::{RETAINED, Scanned, Scans};
+use crate::select::{File, Table, Want};
 
 /// Enough to know an executable by.
 const SNIFF: u64 = 16;
-/// Enough for the headers of an executable that is read only in part.
-const HEADERS: u64 = 64 << 10;
 /// More than this of one file is reserved with the caller first.
 const RESERVE: u64 = 1 << 20;
 /// The buffer for files stays up to this size: allocators give memory back late, so a new buffer for every executable
@@ -216,20 +215,23 @@ impl<'a> Collector<'a> {
             return Ok(Fit::Whole);
         }
         let most = self.limits.entry_bytes;
-        let (mut need, mut fit, mut ranged) = (0, Fit::Whole, None);
+        let (mut need, mut fit, mut scans) = (0, Fit::Whole, Scans::default());
+        let endless = tar.is_sparse() && size > most;
         wants.retain(|(index, want)| {
             match want {
                 Want::Head { max } => need = need.max(size.min(*max).min(most)),
-                Want::Whole { max } | Want::WholeIfFits { max } | Want::WholeOrRange { max }
+                Want::Whole { max } | Want::WholeIfFits { max } | Want::WholeOrScan { max }
                     if size <= *max && size <= most =>
                 {
                     need = size;
                 }
-                Want::WholeOrRange { .. } => {
-                    ranged = Some(*index);
+                Want::WholeOrScan { .. } if !endless => {
+                    if let Some(selector) = self.table.get(*index) {
+                        scans.add(*index, selector, file);
+                    }
                     return false;
                 }
-                Want::Whole { .. } => {
+                Want::Whole { .. } | Want::WholeOrScan { .. } => {
                     fit = Fit::TooLarge;
                     return false;
                 }
@@ -237,10 +239,8 @@ impl<'a> Collector<'a> {
             }
             true
         });
-        if ranged.is_some() {
-            need = need.max(HEADERS.min(size));
-        }
-        let _permit: Option<Permit> = if need > RESERVE { self.hooks.reserve(need) } else { None };
+        let held = if scans.is_empty() { need } else { need + RETAINED.min(size) };
+        let _permit: Option<Permit> = if held > RESERVE { self.hooks.reserve(held) } else { None };
         let missing = need.saturating_sub(buffer.len() as u64);
         make_room(buffer, missing);
         tar.append(buffer, missing)?;
@@ -255,40 +255,17 @@ impl<'a> Collector<'a> {
                 reduced.push((*index, bytes));
             }
         }
-        if let Some(index) = ranged {
-            match self.range(tar, file, buffer, index)? {
-                InRange::Kept(bytes) => reduced.push((index, bytes)),
-                InRange::Nothing => {}
-                InRange::Elsewhere => fit = Fit::TooLarge,
+        if !scans.is_empty() && scans.piece(buffer) {
+            tar.show(&mut |bytes| scans.piece(bytes))?;
+        }
+        for (index, scanned) in scans.finish() {
+            match scanned {
+                Scanned::Kept(bytes) => reduced.push((index, bytes)),
+                Scanned::Nothing => {}
+                Scanned::Missed => fit = Fit::TooLarge,
             }
         }
         Ok(fit)
-    }
-
-    /// Reads and reduces the part of a large file that the selector asks for.
-    fn range<R: Read>(
-        &self,
-        tar: &mut Tar<'_, R>,
-        file: &File<'_>,
-        head: &[u8],
-        index: usize,
-    ) -> Result<InRange, Stop> {
-        let Some(selector) = self.table.get(index) else { return Ok(InRange::Nothing) };
-        let Some(range) = selector.range(head).filter(|range| range.offset < file.size) else {
-            return Ok(InRange::Nothing);
-        };
-        let Some(skip) = range.offset.checked_sub(head.len() as u64) else { return Ok(InRange::Elsewhere) };
-        if !tar.skip_content(skip)? {
-            return Ok(InRange::Elsewhere);
-        }
-        let range = Range { length: range.length.min(self.limits.entry_bytes), ..range };
-        let _permit = if range.length > RESERVE { self.hooks.reserve(range.length) } else { None };
-        let mut bytes = Vec::new();
-        if let Ok(room) = usize::try_from(range.length.min(file.size - range.offset)) {
-            let _ = bytes.try_reserve_exact(room);
-        }
-        tar.append(&mut bytes, range.length)?;
-        Ok(selector.reduce_range(file, head, range, &bytes))
     }
 
     pub(super) fn keep(&mut self, mut kept: Kept) {
@@ -373,7 +350,7 @@ fn make_room(buffer: &mut Vec<u8>, bytes: u64) {
         return;
     }
     // One size for what stays, so that it is asked for once.
-    let bytes = if bytes <= HELD - RESERVE { HELD - HEADERS } else { bytes };
+    let bytes = if bytes <= HELD - RESERVE { HELD - (64 << 10) } else { bytes };
     if let Ok(bytes) = usize::try_from(bytes) {
         // Without the room at once, appending asks for it piece by piece.
         let _ = buffer.try_reserve_exact(bytes);

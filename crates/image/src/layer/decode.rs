@@ -154,6 +154,26 @@ impl<'a, R: Read> Decoded<'a, R> {
         Ok(count - left)
     }
 
+    /// Shows up to `count` bytes, until `look` says that it has seen enough. Returns how many were shown, and false
+    /// where that was said.
+    pub(super) fn show(
+        &mut self,
+        count: u64,
+        look: &mut dyn FnMut(&[u8]) -> bool,
+    ) -> Result<(u64, bool), Stop> {
+        let mut left = count;
+        let mut more = true;
+        while left > 0 && more {
+            let at_hand = self.available()?;
+            let step = usize::try_from(left).unwrap_or(usize::MAX).min(at_hand.len());
+            let Some(bytes) = at_hand.get(..step).filter(|bytes| !bytes.is_empty()) else { break };
+            more = look(bytes);
+            self.consume(step);
+            left -= step as u64;
+        }
+        Ok((count - left, more))
+    }
+
     /// Appends up to `count` bytes; fewer only at the end. Returns how many were appended.
     pub(super) fn append(&mut self, out: &mut Vec<u8>, count: u64) -> Result<u64, Stop> {
         let mut left = count;

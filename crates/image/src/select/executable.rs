@@ -26,6 +26,8 @@ pub struct Segment {
     pub offset: u64,
     /// Bytes in the file.
     pub stored: u64,
+    /// Whether it may be executed.
+    pub code: bool,
 }
 
 impl Segment {
@@ -35,7 +37,7 @@ impl Segment {
 }
 
 /// An executable's map.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Image {
     /// Stored segments, in the order of the headers.
     pub segments: Vec<Segment>,
@@ -43,6 +45,9 @@ pub struct Image {
     pub data: Option<Segment>,
     /// Address and size of the section that holds Go's build information, if the sections are at hand.
     pub build_info: Option<(u64, u64)>,
+    /// Offset in the file of the section with a Rust program's dependencies, in formats that name sections in their
+    /// headers (not ELF).
+    pub dependencies: Option<u64>,
 }
 
 impl Image {
@@ -70,24 +75,28 @@ impl Image {
 }
 
 /// Checked reads of integers.
-struct View<'a> {
+pub(super) struct View<'a> {
     bytes: &'a [u8],
     big: bool,
     base: u64,
 }
 
-impl View<'_> {
+impl<'a> View<'a> {
+    pub(super) fn new(bytes: &'a [u8], big: bool) -> Self {
+        Self { bytes, big, base: 0 }
+    }
+
     fn array<const N: usize>(&self, at: u64) -> Option<[u8; N]> {
         let at = usize::try_from(at.checked_add(self.base)?).ok()?;
         self.bytes.get(at..)?.first_chunk::<N>().copied()
     }
 
-    fn u16(&self, at: u64) -> Option<u16> {
+    pub(super) fn u16(&self, at: u64) -> Option<u16> {
         let bytes = self.array(at)?;
         Some(if self.big { u16::from_be_bytes(bytes) } else { u16::from_le_bytes(bytes) })
     }
 
-    fn u32(&self, at: u64) -> Option<u32> {
+    pub(super) fn u32(&self, at: u64) -> Option<u32> {
         let bytes = self.array(at)?;
         Some(if self.big { u32::from_be_bytes(bytes) } else { u32::from_le_bytes(bytes) })
     }
@@ -98,7 +107,7 @@ impl View<'_> {
     }
 
     /// An address or size of the file's class.
-    fn word(&self, wide: bool, at: u64) -> Option<u64> {
+    pub(super) fn word(&self, wide: bool, at: u64) -> Option<u64> {
         if wide { self.u64(at) } else { self.u32(at).map(u64::from) }
     }
 
@@ -118,7 +127,7 @@ fn elf(bytes: &[u8]) -> Option<Image> {
     let sections = view.word(wide, sections)?;
     let header_size = u64::from(view.u16(counts)?);
     let header_count = usize::from(view.u16(counts + 2)?).min(MAX_HEADERS);
-    let mut image = Image { segments: Vec::new(), data: None, build_info: None };
+    let mut image = Image::default();
     for index in 0..header_count {
         let Some(at) = (index as u64).checked_mul(header_size).and_then(|at| at.checked_add(headers)) else {
             break;
@@ -135,7 +144,7 @@ fn elf(bytes: &[u8]) -> Option<Image> {
         ) else {
             break;
         };
-        let segment = Segment { address, memory, offset, stored };
+        let segment = Segment { address, memory, offset, stored, code: flags & 1 != 0 };
         image.segments.push(segment);
         if kind == 1 && flags & 3 == 2 && image.data.is_none() {
             image.data = Some(segment);
@@ -175,7 +184,7 @@ fn pe(view: &View<'_>) -> Option<Image> {
         0x20b => view.u64(optional + 24)?,
         _ => u64::from(view.u32(optional + 28)?),
     };
-    let mut image = Image { segments: Vec::new(), data: None, build_info: None };
+    let mut image = Image::default();
     for index in 0..count {
         let at = optional + optional_size + index as u64 * 40;
         let (Some(memory), Some(address), Some(stored), Some(offset), Some(flags)) =
@@ -188,8 +197,12 @@ fn pe(view: &View<'_>) -> Option<Image> {
             memory: u64::from(memory),
             offset: u64::from(offset),
             stored: u64::from(stored),
+            code: flags & 0x2000_0000 != 0,
         };
         image.segments.push(segment);
+        if view.text(at, 8) == b".dep-v0" {
+            image.dependencies = Some(u64::from(offset));
+        }
         // Initialised data, readable and writable, whatever its alignment.
         let data = flags & !0x60_0000 == 0xc000_0040;
         if data && address != 0 && stored != 0 && image.data.is_none() {
@@ -209,7 +222,7 @@ fn macho(bytes: &[u8], base: u64) -> Option<Image> {
         (_, 0xfeed_facf) => (big, true),
         _ => return None,
     };
-    let mut image = Image { segments: Vec::new(), data: None, build_info: None };
+    let mut image = Image::default();
     let count = usize::try_from(view.u32(16)?).ok()?.min(MAX_HEADERS);
     let mut at: u64 = if wide { 32 } else { 28 };
     for _ in 0..count {
@@ -239,7 +252,7 @@ fn macho_segment(view: &View<'_>, wide: bool, at: u64, image: &mut Image) -> Opt
     let (max_protection, protection) = (view.u32(after)?, view.u32(after + 4)?);
     let sections = usize::try_from(view.u32(after + 8)?).ok()?.min(MAX_HEADERS);
     if name != b"__PAGEZERO" {
-        let segment = Segment { address, memory, offset, stored };
+        let segment = Segment { address, memory, offset, stored, code: protection & 4 != 0 };
         image.segments.push(segment);
         if address != 0 && stored != 0 && protection == 3 && max_protection == 3 && image.data.is_none() {
             image.data = Some(segment);
@@ -248,6 +261,10 @@ fn macho_segment(view: &View<'_>, wide: bool, at: u64, image: &mut Image) -> Opt
     let size: u64 = if wide { 80 } else { 68 };
     for index in 0..sections {
         let section = after + 16 + index as u64 * size;
+        if matches!(view.text(section, 16), b".dep-v0" | b"__dep-v0") {
+            let offset = u64::from(view.u32(section + 32 + 2 * word)?);
+            image.dependencies = offset.checked_add(view.base);
+        }
         if image.build_info.is_none() && view.text(section, 16) == b"__go_buildinfo" {
             let address = view.word(wide, section + 32)?;
             image.build_info = Some((address, view.word(wide, section + 32 + word)?));

@@ -1,18 +1,20 @@
 //! Build information of Go executables, as Go's `debug/buildinfo` finds it.
 
 use super::executable::Image;
-use super::{File, InRange, Range, Selector, Trigger, Want};
+use super::go_scan::{GoScan, Retained};
+use super::scan::Scan;
+use super::{File, Selector, Trigger, Want};
 
 /// Keeps the Go version and the module information (`path`, `mod`, `dep`, `=>`, `build` lines).
 pub struct GoBinary;
 
-/// Larger files are read only in their data segment.
-const MAX: u64 = 64 << 20;
+/// Larger files are not held.
+const MAX: u64 = 4 << 20;
 /// Fewer bytes hold no Go program.
 const MIN: u64 = 512;
-const MAGIC: &[u8] = b"\xff Go buildinf:";
-const HEADER: usize = 32;
-const ALIGN: u64 = 16;
+pub(super) const MAGIC: &[u8] = b"\xff Go buildinf:";
+pub(super) const HEADER: usize = 32;
+pub(super) const ALIGN: u64 = 16;
 
 impl Selector for GoBinary {
     fn name(&self) -> &'static str {
@@ -28,43 +30,44 @@ impl Selector for GoBinary {
     }
 
     fn wants(&self, file: &File<'_>) -> Want {
-        if file.size < MIN { Want::No } else { Want::WholeOrRange { max: MAX } }
+        if file.size < MIN { Want::No } else { Want::WholeOrScan { max: MAX } }
     }
 
-    fn range(&self, head: &[u8]) -> Option<Range> {
-        let data = Image::parse(head)?.data?;
-        Some(Range { offset: data.offset, length: data.stored.min(MAX) })
+    fn scan(&self, _file: &File<'_>) -> Option<Box<dyn Scan>> {
+        Some(Box::new(GoScan::default()))
     }
 
     fn reduce(&self, _file: &File<'_>, bytes: &[u8]) -> Option<Vec<u8>> {
-        let program = Program { image: Image::parse(bytes)?, base: 0, bytes };
+        let program = Program { image: Image::parse(bytes)?, bytes: Bytes::Whole(bytes) };
         program.build_info(program.find()?)
-    }
-
-    fn reduce_range(&self, _file: &File<'_>, head: &[u8], range: Range, bytes: &[u8]) -> InRange {
-        let Some(mut image) = Image::parse(head) else { return InRange::Nothing };
-        image.build_info = None; // sections lie at the end of the file; the data segment holds it anyway
-        let whole = image.data.is_none_or(|data| data.stored <= bytes.len() as u64);
-        let program = Program { image, base: range.offset, bytes };
-        match program.find() {
-            // Before Go 1.18 the strings lie in another segment.
-            Some(address) => program.build_info(address).map_or(InRange::Elsewhere, InRange::Kept),
-            None if whole => InRange::Nothing,
-            None => InRange::Elsewhere,
-        }
     }
 }
 
-struct Program<'a> {
-    image: Image,
-    /// Offset in the file of `bytes`.
-    base: u64,
-    bytes: &'a [u8],
+/// What there is of a file.
+pub(super) enum Bytes<'a> {
+    Whole(&'a [u8]),
+    Parts(&'a Retained),
+}
+
+impl<'a> Bytes<'a> {
+    /// Up to `length` bytes at an offset in the file.
+    fn at(&self, offset: u64, length: usize) -> Option<&'a [u8]> {
+        let bytes = match self {
+            Self::Whole(bytes) => bytes.get(usize::try_from(offset).ok()?..)?,
+            Self::Parts(parts) => parts.at(offset, length)?,
+        };
+        bytes.get(..length.min(bytes.len()))
+    }
+}
+
+pub(super) struct Program<'a> {
+    pub(super) image: Image,
+    pub(super) bytes: Bytes<'a>,
 }
 
 impl<'a> Program<'a> {
     /// Version, newline, module information, from the header at `address`.
-    fn build_info(&self, address: u64) -> Option<Vec<u8>> {
+    pub(super) fn build_info(&self, address: u64) -> Option<Vec<u8>> {
         let header = self.read(address, HEADER as u64)?;
         let flags = *header.get(15)?;
         let (version, modules) = if flags & 2 != 0 {
@@ -113,9 +116,7 @@ impl<'a> Program<'a> {
         let (segment, offset) = self.image.locate(address)?;
         let left = segment.stored - (address - segment.address);
         let length = usize::try_from(length.min(left)).ok()?;
-        let start = usize::try_from(offset.checked_sub(self.base)?).ok()?;
-        let bytes = self.bytes.get(start..)?;
-        bytes.get(..length.min(bytes.len())).filter(|bytes| !bytes.is_empty())
+        self.bytes.at(offset, length).filter(|bytes| !bytes.is_empty())
     }
 
     fn exactly(&self, address: u64, length: u64) -> Option<&'a [u8]> {
@@ -153,7 +154,7 @@ impl<'a> Program<'a> {
     }
 }
 
-fn integer(bytes: &[u8], wide: bool, big: bool) -> Option<u64> {
+pub(super) fn integer(bytes: &[u8], wide: bool, big: bool) -> Option<u64> {
     Some(match (wide, big) {
         (true, true) => u64::from_be_bytes(*bytes.first_chunk()?),
         (true, false) => u64::from_le_bytes(*bytes.first_chunk()?),

@@ -42,6 +42,7 @@ pub mod elf_note;
 pub mod executable;
 pub mod gem;
 pub mod go_binary;
+mod go_scan;
 pub mod java;
 pub mod json;
 pub mod kernel;
@@ -58,6 +59,8 @@ pub mod portage;
 pub mod python;
 pub mod rpm;
 pub mod rust_binary;
+mod rust_scan;
+pub mod scan;
 pub mod xml;
 pub mod zipped;
 
@@ -164,28 +167,10 @@ pub enum Want {
     Head {
         max: u64,
     },
-    /// All of it up to `max` bytes; of a larger file what [`Selector::range`] asks for.
-    WholeOrRange {
+    /// All of it up to `max` bytes; a larger file is given to [`Selector::scan`] as it passes.
+    WholeOrScan {
         max: u64,
     },
-}
-
-/// A part of a file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Range {
-    pub offset: u64,
-    pub length: u64,
-}
-
-/// What a selector finds in a range of a large file.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum InRange {
-    /// To be kept.
-    Kept(Vec<u8>),
-    /// Nothing in this range, so nothing in the file.
-    Nothing,
-    /// The answer lies outside of the range: the Extract is partial.
-    Elsewhere,
 }
 
 /// The *select* half of a cataloger. Pure; content is hostile.
@@ -198,17 +183,12 @@ pub trait Selector: Sync {
     fn triggers(&self) -> &'static [Trigger];
     /// Whether this file is wanted, and how much of it. Asked for files that a trigger fits.
     fn wants(&self, file: &File<'_>) -> Want;
-    /// For a file that is larger than [`Want::WholeOrRange`] allows: the part to read, from its first bytes.
-    fn range(&self, _head: &[u8]) -> Option<Range> {
+    /// For a file that is larger than [`Want::WholeOrScan`] allows: what looks at it while it passes.
+    fn scan(&self, _file: &File<'_>) -> Option<Box<dyn scan::Scan>> {
         None
     }
     /// What is kept of the file, or of its beginning for [`Want::Head`]; `None` drops it.
     fn reduce(&self, file: &File<'_>, bytes: &[u8]) -> Option<Vec<u8>>;
-    /// What is kept of a file of which only the beginning and a range were read; the range is shorter than asked
-    /// for where a limit is below it.
-    fn reduce_range(&self, _file: &File<'_>, _head: &[u8], _range: Range, _bytes: &[u8]) -> InRange {
-        InRange::Elsewhere
-    }
 }
 
 /// Selectors, indexed by their triggers.

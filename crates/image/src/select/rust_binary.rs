@@ -5,17 +5,19 @@ use std::io::Read;
 use object::{Object, ObjectSection};
 use serde::{Deserialize, Serialize};
 
+use super::rust_scan::RustScan;
+use super::scan::Scan;
 use super::{File, Selector, Trigger, Want};
 
 /// Keeps a JSON array of [`Crate`], build dependencies included.
 pub struct RustBinary;
 
-/// Larger programs are not looked at: the sections lie at the end of the file.
-const MAX: u64 = 64 << 20;
+/// Larger programs are not held.
+const MAX: u64 = 4 << 20;
 const MIN: u64 = 512;
-const MAX_COMPRESSED: usize = 8 << 20;
+pub(super) const MAX_COMPRESSED: usize = 8 << 20;
 /// What the format's own reader takes by default.
-const MAX_JSON: u64 = 8 << 20;
+pub(super) const MAX_JSON: u64 = 8 << 20;
 
 /// A crate that was built into the program (the auditable format, version 0).
 #[derive(Debug, Serialize, Deserialize)]
@@ -54,7 +56,11 @@ impl Selector for RustBinary {
     }
 
     fn wants(&self, file: &File<'_>) -> Want {
-        if (MIN..=MAX).contains(&file.size) { Want::WholeIfFits { max: MAX } } else { Want::No }
+        if file.size < MIN { Want::No } else { Want::WholeOrScan { max: MAX } }
+    }
+
+    fn scan(&self, _file: &File<'_>) -> Option<Box<dyn Scan>> {
+        Some(Box::new(RustScan::default()))
     }
 
     fn reduce(&self, _file: &File<'_>, bytes: &[u8]) -> Option<Vec<u8>> {
@@ -66,9 +72,14 @@ impl Selector for RustBinary {
         if json.len() as u64 > MAX_JSON {
             return None;
         }
-        let document: Document = serde_json::from_slice(&json).ok()?;
-        serde_json::to_vec(&document.packages).ok()
+        crates(&json)
     }
+}
+
+/// What is kept of the document.
+pub(super) fn crates(json: &[u8]) -> Option<Vec<u8>> {
+    let document: Document = serde_json::from_slice(json).ok()?;
+    serde_json::to_vec(&document.packages).ok()
 }
 
 #[cfg(test)]
@@ -77,6 +88,7 @@ pub(super) mod tests {
 
     use proptest::prelude::*;
 
+    use super::super::scan::Scanned;
     use super::*;
 
     /// A 64-bit ELF file with one section of content, named.
@@ -133,7 +145,86 @@ pub(super) mod tests {
         assert_eq!(reduce(&program(".dep-v0", &packed(&bomb))), None);
     }
 
+    fn scanned(bytes: &[u8], cuts: &[usize]) -> Scanned {
+        let file = File { path: "usr/bin/x", size: bytes.len() as u64, mode: 0o755 };
+        let mut scan = RustBinary.scan(&file).unwrap();
+        let mut rest = bytes;
+        for cut in cuts.iter().copied().chain([usize::MAX]) {
+            let (piece, after) = rest.split_at(cut.min(rest.len()));
+            if !scan.piece(piece) {
+                break;
+            }
+            rest = after;
+        }
+        scan.finish()
+    }
+
+    fn either(kept: Option<String>) -> Scanned {
+        kept.map_or(Scanned::Nothing, |text| Scanned::Kept(text.into_bytes()))
+    }
+
+    #[test]
+    fn a_pe_file_names_the_section_in_its_headers() {
+        let mut file = b"MZ".to_vec();
+        file.resize(0x3c, 0);
+        file.extend(0x80_u32.to_le_bytes());
+        file.resize(0x80, 0);
+        file.extend(b"PE\0\0\x64\x86\x01\0");
+        file.resize(0x98, 0);
+        file[0x94] = 240;
+        file.extend(0x20b_u16.to_le_bytes());
+        file.resize(0x98 + 240, 0);
+        file.extend(b".dep-v0\0");
+        let content = packed(JSON);
+        for value in [content.len() as u32, 0x1000, content.len() as u32, 0x400, 0, 0, 0, 0x4000_0040] {
+            file.extend(value.to_le_bytes());
+        }
+        file.resize(0x400, 0);
+        file.extend(content);
+        file.resize(2048, 0);
+        let expected = reduce(&file);
+        assert!(expected.is_some());
+        assert_eq!(scanned(&file, &[100, 5000]), either(expected));
+    }
+
     proptest! {
+        /// As the bytes pass, however they are cut, the same is found as in the whole.
+        #[test]
+        fn pieces_make_no_difference(
+            before in proptest::collection::vec(prop_oneof![any::<u8>(), Just(0x78), Just(0x9c)], 0..3000),
+            many in 1..2000_usize,
+            cuts in proptest::collection::vec(1..900_usize, 0..60),
+            long: bool,
+        ) {
+            let list: Vec<String> = (0..many)
+                .map(|n| format!(r#"{{"name":"crate-{n}","version":"{}.{}.1","source":"crates.io"}}"#, n % 7, n % 13))
+                .collect();
+            let document = format!("{{\"packages\":[{}]}}", list.join(","));
+            // What only looks like the document, before the section or as a part of it.
+            let lie = packed("{\"packages\":[]}");
+            let content = packed(&document);
+            let mut bytes = program(".dep-v0", &content);
+            let at = if long { bytes.len() } else { 64 };
+            prop_assert_eq!(scanned(&bytes, &cuts), either(reduce(&bytes)));
+            bytes.splice(at..at, before.iter().chain(&lie).copied());
+            if long {
+                bytes.resize(bytes.len() + (80 << 10), 0x78);
+            } else {
+                // Everything moved: the section with the names, the table, and where it points to.
+                let moved = (before.len() + lie.len()) as u64;
+                let table = u64::from_le_bytes(bytes[40..48].try_into().unwrap()) + moved;
+                bytes[40..48].copy_from_slice(&table.to_le_bytes());
+                for section in 1..3 {
+                    let field = usize::try_from(table).unwrap() + section * 64 + 24;
+                    let offset = u64::from_le_bytes(bytes[field..field + 8].try_into().unwrap()) + moved;
+                    bytes[field..field + 8].copy_from_slice(&offset.to_le_bytes());
+                }
+            }
+            let expected = reduce(&bytes);
+            prop_assert!(expected.is_some());
+            prop_assert_eq!(scanned(&bytes, &cuts), either(expected));
+        }
+
         #[test]
         fn any_bytes_are_read_or_refused(noise in proptest::collection::vec(any::<u8>(), 0..200), changes in proptest::collection::vec((any::<u16>(), any::<u8>()), 0..6)) {
             let _ = reduce(&noise);
@@ -142,7 +233,7 @@ pub(super) mod tests {
                 let at = usize::from(at) % bytes.len();
                 bytes[at] = byte;
             }
-            let _ = reduce(&bytes);
+            let _ = (reduce(&bytes), scanned(&bytes, &[7, 100]), scanned(&noise, &[7]));
         }
     }
 }

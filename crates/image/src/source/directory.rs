@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File as Handle, Metadata};
-use std::io::{Read, Seek, SeekFrom};
+use std::io::Read;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
@@ -16,12 +16,13 @@ use plimsoll_model::extract::{Anomaly, Entry, EntryKind, Extract, Partial, Selec
 use super::error::SourceError;
 use crate::layer::Limits;
 use crate::registry::verify::Hasher;
-use crate::select::{File, InRange, Range, Table, Want};
+use crate::select::scan::{Scanned, Scans};
+use crate::select::{File, Table, Want};
 
 /// Enough to know an executable by.
 const SNIFF: u64 = 16;
-/// Enough for the headers of an executable that is read only in part.
-const HEADERS: u64 = 64 << 10;
+/// Bytes that are shown to scans at a time.
+const SHOWN: u64 = 256 << 10;
 /// Directories below each other.
 const MAX_DEPTH: usize = 256;
 
@@ -197,21 +198,23 @@ impl Walk<'_> {
         self.table.by_content(file, &bytes, |index, want| wants.push((index, want)));
         let most = self.limits.entry_bytes;
         let mut need = 0;
-        let mut ranged = None;
+        let mut scans = Scans::default();
         let mut too_large = false;
         wants.retain(|(index, want)| match want {
             Want::Head { max } => {
                 need = need.max(file.size.min(*max).min(most));
                 true
             }
-            Want::Whole { max } | Want::WholeIfFits { max } | Want::WholeOrRange { max }
+            Want::Whole { max } | Want::WholeIfFits { max } | Want::WholeOrScan { max }
                 if file.size <= *max && file.size <= most =>
             {
                 need = file.size;
                 true
             }
-            Want::WholeOrRange { .. } => {
-                ranged = Some(*index);
+            Want::WholeOrScan { .. } => {
+                if let Some(selector) = self.table.get(*index) {
+                    scans.add(*index, selector, file);
+                }
                 false
             }
             Want::Whole { .. } => {
@@ -220,9 +223,6 @@ impl Walk<'_> {
             }
             Want::WholeIfFits { .. } | Want::No => false,
         });
-        if ranged.is_some() {
-            need = need.max(HEADERS.min(file.size));
-        }
         let had = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
         self.append(reader, &mut bytes, need.saturating_sub(had))?;
         for (index, want) in &wants {
@@ -235,17 +235,19 @@ impl Walk<'_> {
                 self.keep(file, selector.name(), kept);
             }
         }
-        if let Some(selector) = ranged.and_then(|index| self.table.get(index))
-            && let Some(range) = selector.range(&bytes).filter(|range| range.offset < file.size)
-        {
-            let range = Range { length: range.length.min(most), ..range };
-            let mut part = Vec::new();
-            reader.seek(SeekFrom::Start(range.offset))?;
-            self.append(reader, &mut part, range.length)?;
-            match selector.reduce_range(file, &bytes, range, &part) {
-                InRange::Kept(kept) => self.keep(file, selector.name(), kept),
-                InRange::Nothing => {}
-                InRange::Elsewhere => too_large = true,
+        let mut left = file.size;
+        let mut more = !scans.is_empty();
+        while more && !bytes.is_empty() {
+            more = scans.piece(&bytes);
+            left = left.saturating_sub(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
+            bytes.clear();
+            self.append(reader, &mut bytes, SHOWN.min(left))?;
+        }
+        for (index, scanned) in scans.finish() {
+            match (scanned, self.table.get(index)) {
+                (Scanned::Kept(kept), Some(selector)) => self.keep(file, selector.name(), kept),
+                (Scanned::Missed, _) => too_large = true,
+                _ => {}
             }
         }
         if too_large {

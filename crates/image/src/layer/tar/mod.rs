@@ -22,6 +22,8 @@ use sparse::SparseMap;
 
 /// Longest extended header, GNU long name or sparse map, as in Go and libarchive.
 const SPECIAL: u64 = 1 << 20;
+/// Bytes of a file with holes that are shown at a time.
+const SHOWN: u64 = 64 << 10;
 
 /// What was found.
 #[derive(Debug, PartialEq, Eq)]
@@ -168,15 +170,23 @@ impl<'a, R: Read> Tar<'a, R> {
         Ok(got)
     }
 
-    /// Skips up to `count` bytes of the current file without looking at them. Sparse files are not skipped in.
-    pub(super) fn skip_content(&mut self, count: u64) -> Result<bool, Stop> {
+    /// Shows the rest of the current file, holes as zeros, until `look` says that it has seen enough.
+    pub(super) fn show(&mut self, look: &mut dyn FnMut(&[u8]) -> bool) -> Result<(), Stop> {
         if self.sparse.is_some() {
-            return Ok(false);
+            let mut bytes = Vec::new();
+            while self.append(&mut bytes, SHOWN)? > 0 && look(&bytes) {
+                bytes.clear();
+            }
+            return Ok(());
         }
-        let count = count.min(self.left);
-        let skipped = self.stream.skip(count)?;
-        self.left -= skipped;
-        if skipped < count { Err(Stop::truncated("the stream ends inside an entry")) } else { Ok(true) }
+        let (shown, more) = self.stream.show(self.left, look)?;
+        self.left -= shown;
+        if more && self.left > 0 { Err(Stop::truncated("the stream ends inside an entry")) } else { Ok(()) }
+    }
+
+    /// Whether the current file has holes.
+    pub(super) fn is_sparse(&self) -> bool {
+        self.sparse.is_some()
     }
 
     /// `None` at the end of the archive: no more bytes, or zero blocks.

@@ -226,21 +226,71 @@ fn other_executables_are_dropped() {
     assert_eq!(kept(&elf(shape, 4096, 0)[..4096 + 20], &Limits::default()), (None, vec![]));
 }
 
+/// A limit that makes every program a large one.
+fn small() -> Limits {
+    Limits { entry_bytes: 600, ..Limits::default() }
+}
+
 #[test]
-fn of_a_large_file_only_the_data_segment_is_read() {
-    let limits = Limits { entry_bytes: 100_000, ..Limits::default() };
+fn large_files_are_read_as_they_pass() {
+    for shape in shapes() {
+        for (offset, before) in [(4096, 0), (4096, 160_000), (300_000, 16), (700_000, 600_000)] {
+            assert_eq!(
+                kept(&elf(shape, offset, before), &small()),
+                (expected(shape), vec![]),
+                "{shape:?} {offset}"
+            );
+        }
+        for section in [false, true].into_iter().filter(|section| !section || shape.wide) {
+            assert_eq!(kept(&macho(shape, section), &small()), (expected(shape), vec![]), "{shape:?}");
+        }
+        if !shape.big {
+            assert_eq!(kept(&pe(shape), &small()), (expected(shape), vec![]), "{shape:?}");
+        }
+    }
     let inline = Shape { wide: true, big: false, inline: true };
-    assert_eq!(kept(&elf(inline, 300_000, 0), &limits), (expected(inline), vec![]));
-    // beyond what may be held of the segment
-    assert_eq!(kept(&elf(inline, 300_000, 160_000), &limits), (None, vec!["entry_bytes".to_owned()]));
     // another program of that size is known not to be Go's
     let mut other = elf(inline, 300_000, 0);
     other[300_000] = 0;
-    assert_eq!(kept(&other, &limits), (None, vec![]));
-    // before Go 1.18 strings are pointed to, and may lie anywhere
-    let mut pointed = elf(Shape { inline: false, ..inline }, 300_000, 0);
-    pointed[300_000 + 16..300_000 + 24].copy_from_slice(&0x1000_u64.to_le_bytes());
-    assert_eq!(kept(&pointed, &limits), (None, vec!["entry_bytes".to_owned()]));
+    assert_eq!(kept(&other, &small()), (None, vec![]));
+}
+
+/// Before Go 1.18 strings are pointed to, and lie in the read-only data before the header.
+#[test]
+fn texts_of_old_large_programs_are_retained_while_they_pass() {
+    let shape = Shape { wide: true, big: false, inline: false };
+    let place = |marked: bool, text: usize| {
+        let mut program = elf(shape, 300_000, 0);
+        let framed = [
+            &b"\x30\x77\xaf\x0c\x92\x74\x08\x02\x41\xe1\xc1\x07\xe6\xd6\x18\xe6"[..],
+            MODULES.as_bytes(),
+            b"\xf9\x32\x43\x31\x86\x18\x20\x72\x00\x82\x42\x10\x41\x16\xd8\xf2",
+        ]
+        .concat();
+        // The first segment is the read-only data here.
+        program[64 + 4] = 4;
+        program[64 + 32..64 + 40].copy_from_slice(&200_000_u64.to_le_bytes());
+        program[64 + 40..64 + 48].copy_from_slice(&200_000_u64.to_le_bytes());
+        if marked {
+            program[200..212].copy_from_slice(b"\x04\0\0\0\x20\0\0\0\x04\0\0\0");
+            program[208..216].copy_from_slice(b"\x04\0\0\0Go\0\0");
+        }
+        program[text..text + 8].copy_from_slice(b"go1.17.9");
+        program[text + 100..text + 100 + framed.len()].copy_from_slice(&framed);
+        let strings = 300_000 + 64;
+        for (at, value) in [(strings, 0x1000 + text), (strings + 16, 0x1000 + text + 100)] {
+            program[at..at + 8].copy_from_slice(&(value as u64).to_le_bytes());
+        }
+        program
+    };
+    // 65,534: across the end of the headers.
+    for text in [1_000, 65_534, 150_000] {
+        let program = place(true, text);
+        assert_eq!(kept(&program, &Limits::default()), (expected(shape), vec![]), "{text}");
+        assert_eq!(kept(&program, &small()), (expected(shape), vec![]), "{text}");
+    }
+    // What is not marked as Go's is not looked through for texts, and that is said.
+    assert_eq!(kept(&place(false, 1_000), &small()), (None, vec!["entry_bytes".to_owned()]));
 }
 
 #[test]
@@ -263,7 +313,10 @@ fn lying_executables_do_no_harm() {
             program[at] = [0, 1, 0x7f, 0x80, 0xff, (next() & 0xff) as u8][next() % 6];
         }
         program.truncate(512 + next() % program.len());
-        kept(&program, &Limits::default());
-        kept(&program, &Limits { entry_bytes: 600, ..Limits::default() });
+        let whole = kept(&program, &Limits::default());
+        let passing = kept(&program, &small());
+        if shape.inline && whole.0.is_some() {
+            assert_eq!(whole, passing);
+        }
     }
 }
