@@ -22,7 +22,7 @@ pub use load::{Config, ConfigError};
 pub use registry::Registry;
 pub use section::{
     Assumption, Cluster, Completeness, Durability, Exposure, Feed, Limits, LogFormat, Nats, Retention,
-    Telemetry, TrackedTags, Workers,
+    Telemetry, TrackedTags, VexSource, Workers,
 };
 pub use token::{Scope, Token};
 pub use value::{ByteSize, Secret, Span};

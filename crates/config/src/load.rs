@@ -9,7 +9,9 @@ use serde::Deserialize;
 use serde_saphyr::{budget, options};
 
 use crate::registry::{Registry, valid_host};
-use crate::section::{Durability, Exposure, Feed, Limits, Nats, Retention, Telemetry, TrackedTags, Workers};
+use crate::section::{
+    Durability, Exposure, Feed, Limits, Nats, Retention, Telemetry, TrackedTags, VexSource, Workers,
+};
 use crate::token::{Entry, Token, parse_sha256};
 use crate::value::Secret;
 
@@ -35,6 +37,10 @@ pub struct Config {
     pub telemetry: Telemetry,
     /// Sources of advisories.
     pub feeds: Vec<Feed>,
+    /// Sources of VEX documents.
+    pub vex: Vec<VexSource>,
+    /// The file of rules that say which findings are ignored.
+    pub ignore: Option<PathBuf>,
 }
 
 /// Why there is no configuration.
@@ -81,6 +87,8 @@ struct File {
     nats: Nats,
     telemetry: Telemetry,
     feeds: Vec<Feed>,
+    vex: Vec<VexSource>,
+    ignore: Option<PathBuf>,
 }
 
 impl Default for File {
@@ -98,6 +106,8 @@ impl Default for File {
             nats: Nats::default(),
             telemetry: Telemetry::default(),
             feeds: Vec::new(),
+            vex: Vec::new(),
+            ignore: None,
         }
     }
 }
@@ -119,6 +129,8 @@ impl Default for Config {
             nats: file.nats,
             telemetry: file.telemetry,
             feeds: file.feeds,
+            vex: file.vex,
+            ignore: file.ignore,
         }
     }
 }
@@ -217,13 +229,16 @@ fn check(mut file: File, base: &Path) -> Result<Config, ConfigError> {
         return Err(invalid("telemetry.otlp_endpoint", "must start with http:// or https://"));
     }
     for (n, feed) in file.feeds.iter_mut().enumerate() {
-        match feed {
-            Feed::Path(path) if path.as_os_str().is_empty() => {
-                return Err(invalid(format!("feeds[{n}]"), "is empty"));
-            }
-            Feed::Path(path) => *path = base.join(&path),
-            Feed::Url(_) => {}
+        check_feed(feed, base, || format!("feeds[{n}]"))?;
+    }
+    for (n, source) in file.vex.iter_mut().enumerate() {
+        check_feed(&mut source.from, base, || format!("vex[{n}].from"))?;
+        for key in &mut source.keys {
+            *key = base.join(&key);
         }
+    }
+    if let Some(path) = file.ignore.as_mut() {
+        *path = base.join(&path);
     }
     Ok(Config {
         listen,
@@ -238,7 +253,20 @@ fn check(mut file: File, base: &Path) -> Result<Config, ConfigError> {
         nats: file.nats,
         telemetry: file.telemetry,
         feeds: file.feeds,
+        vex: file.vex,
+        ignore: file.ignore,
     })
+}
+
+fn check_feed(feed: &mut Feed, base: &Path, field: impl Fn() -> String) -> Result<(), ConfigError> {
+    match feed {
+        Feed::Path(path) if path.as_os_str().is_empty() => Err(invalid(field(), "is empty")),
+        Feed::Path(path) => {
+            *path = base.join(&path);
+            Ok(())
+        }
+        Feed::Url(_) => Ok(()),
+    }
 }
 
 fn is_http(url: &str) -> bool {

@@ -251,6 +251,24 @@ impl Default for Telemetry {
     }
 }
 
+/// A source of VEX documents, and whom it is believed to speak for.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct VexSource {
+    /// A document, a directory of documents, or a VEX repository (as a directory, a `.tar.gz`, or the address of its
+    /// `vex-repository.json`).
+    pub from: Feed,
+    /// The name under which its statements count; where it is empty, each document's author.
+    #[serde(default)]
+    pub issuer: String,
+    /// Public keys in PEM: only documents that are signed with one of them count.
+    #[serde(default)]
+    pub keys: Vec<PathBuf>,
+    /// Only documents of these authors count.
+    #[serde(default)]
+    pub authors: Vec<String>,
+}
+
 /// Where advisories come from: a file or directory, or an HTTPS address.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Feed {

@@ -5,9 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use plimsoll_model::exposure::Exposure;
 use plimsoll_model::finding::Assessment;
+use plimsoll_model::vex::{ImagePlace, Statement, Suppression};
 use plimsoll_model::vulnerability::{Intelligence, Match, MatchStatus, Severity};
 use plimsoll_model::{Digest, FindingKey, Holder, PackageKey, Timestamp, Vulnerability};
 use plimsoll_risk::{Deployment, ExposureInput, Settings, assess};
+
+use crate::suppress::{Statements, Verdict, judge};
 
 /// A match of a component that an image of the holder has.
 #[derive(Debug, Clone, Copy)]
@@ -27,6 +30,10 @@ pub struct HolderView<'a> {
     pub matches: &'a [HeldMatch<'a>],
     /// For a repository: what workloads that run its images have, as (vulnerability, package). Those findings are the workloads'.
     pub covered: &'a BTreeSet<(String, PackageKey)>,
+    /// What trusted issuers and the operator's rules say.
+    pub statements: &'a Statements,
+    /// How statements may name the images; one that is missing has only its digest.
+    pub places: &'a BTreeMap<Digest, ImagePlace>,
 }
 
 /// A finding as it should be.
@@ -42,6 +49,8 @@ pub struct Desired {
     pub advisory: String,
     pub db_seq: u64,
     pub evidence: Vec<String>,
+    /// Of a suppressed one: the statements that say so, sorted.
+    pub suppressions: Vec<Suppression>,
 }
 
 /// What should be open for a holder, and why some findings should not.
@@ -49,6 +58,8 @@ pub struct Desired {
 pub struct Desires {
     /// Sorted by key.
     pub open: Vec<Desired>,
+    /// What would be open but for statements; sorted by key.
+    pub suppressed: Vec<Desired>,
     /// Known not to be affected: the holder has the package, an advisory denies it.
     pub denied: BTreeSet<(String, PackageKey)>,
     /// Held by workloads that run the repository's images.
@@ -77,13 +88,74 @@ pub fn desired<'v>(
         let identity = || (id.to_owned(), package.clone());
         if affected.is_empty() {
             desires.denied.insert(identity());
-        } else if view.covered.contains(&identity()) {
+            continue;
+        }
+        if view.covered.contains(&identity()) {
             desires.covered.insert(identity());
-        } else if let Some(open) = open(view, id, package, &affected, lookup(id), settings, now) {
-            desires.open.push(open);
+            continue;
+        }
+        let said = sift(view, id, lookup(id), &affected, now);
+        let group = if said.standing.is_empty() { &affected } else { &said.standing };
+        let Some(mut one) = open(view, id, package, group, lookup(id), settings, now) else { continue };
+        if said.standing.is_empty() {
+            one.suppressions = said.suppressions.into_iter().take(MAX_SUPPRESSIONS).collect();
+            desires.suppressed.push(one);
+        } else {
+            one.evidence.extend(said.notes);
+            one.evidence.truncate(MAX_EVIDENCE);
+            desires.open.push(one);
         }
     }
     desires
+}
+
+/// Most statements that a finding carries.
+const MAX_SUPPRESSIONS: usize = 16;
+
+/// The affected matches of one finding, by what statements say of them.
+struct Sifted<'h, 'a> {
+    standing: Vec<&'h HeldMatch<'a>>,
+    suppressions: BTreeSet<Suppression>,
+    /// What is said of those that stand, and which are left out.
+    notes: BTreeSet<String>,
+}
+
+fn sift<'h, 'a>(
+    view: &HolderView<'_>,
+    id: &str,
+    vulnerability: Option<&Vulnerability>,
+    affected: &[&'h HeldMatch<'a>],
+    now: Timestamp,
+) -> Sifted<'h, 'a> {
+    let mut sifted = Sifted { standing: Vec::new(), suppressions: BTreeSet::new(), notes: BTreeSet::new() };
+    if view.statements.is_empty() {
+        sifted.standing = affected.to_vec();
+        return sifted;
+    }
+    let about: Vec<&Statement> = view.statements.about(id, vulnerability).collect();
+    for held in affected {
+        let own;
+        let place = match view.places.get(held.image) {
+            Some(place) => place,
+            None => {
+                own = ImagePlace { digests: [held.image.clone()].into(), ..ImagePlace::default() };
+                &own
+            }
+        };
+        let component = &held.matched.component;
+        match judge(&about, view.holder, place, component, now) {
+            Verdict::Stands(notes) => {
+                sifted.standing.push(held);
+                sifted.notes.extend(notes);
+            }
+            Verdict::Suppressed(by) => {
+                let left = by.first().map_or("", |s| s.issuer.as_str());
+                sifted.notes.insert(format!("version {} is left out: {left}", component.version));
+                sifted.suppressions.extend(by);
+            }
+        }
+    }
+    sifted
 }
 
 fn open(
@@ -125,6 +197,7 @@ fn open(
         db_seq: affected.iter().map(|h| h.db_seq).min()?,
         evidence: evidence(view, affected),
         vulnerability,
+        suppressions: Vec::new(),
     })
 }
 

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`id`] | a finding's key -> its stable id |
 //! | [`mod@desired`] | what a holder has now -> the findings that should be open for it |
+//! | [`suppress`] | statements (VEX, ignore rules) -> whether a match stands |
 //! | [`mod@transition`] | one finding × what should be -> the finding and its change, if any |
 //! | [`rollup`] | changes of one cause -> messages, and the subjects they are published under |
 //! | [`mod@plan`] | open findings -> the actions that remove most risk first |
@@ -15,10 +16,12 @@ pub mod desired;
 pub mod id;
 pub mod plan;
 pub mod rollup;
+pub mod suppress;
 pub mod transition;
 
 pub use desired::{Desired, Desires, HeldMatch, HolderView, desired};
 pub use id::finding_id;
 pub use plan::{PlanFinding, RolloutCandidate, plan};
 pub use rollup::{MAX_CHANGES, Part, advisory_sentence, encode_token, roll_up, subject, subject_of};
+pub use suppress::Statements;
 pub use transition::{Gone, Origin, Outcome, Transition, transition};

@@ -11,6 +11,8 @@ use crate::id::finding_id;
 pub enum Outcome {
     /// It should be open like this; `origin` says where it was before, if it moved here.
     Open(Box<Desired>, Option<Origin>),
+    /// It would be open like this, but statements say that it should not.
+    Suppressed(Box<Desired>),
     /// It should not be open.
     Gone(Gone),
 }
@@ -52,12 +54,19 @@ pub enum Transition {
 /// The next state of the finding of `key`. Pure; applying the same outcome twice is [`Transition::Unchanged`] the second time.
 ///
 /// The due date is set when the finding opens and then moves only earlier; a finding that reopens goes on with its
-/// old clock. The revision rises by one with each published change.
+/// old clock. The revision rises by one with each published change; a finding that was suppressed before it was ever told
+/// has revision 0 and opens as a new one.
 pub fn transition(current: Option<Finding>, outcome: Outcome, now: Timestamp) -> Transition {
     match (current, outcome) {
         (None, Outcome::Gone(_)) => Transition::Unchanged,
         (None, Outcome::Open(desired, origin)) => opened(*desired, origin.as_ref(), now),
         (Some(finding), Outcome::Gone(gone)) => closed(finding, gone),
+        (finding, Outcome::Suppressed(desired)) => suppressed(finding, *desired, now),
+        (Some(finding), Outcome::Open(desired, origin))
+            if finding.revision == 0 && finding.state != FindingState::Open =>
+        {
+            opened(*desired, origin.as_ref(), now)
+        }
         (Some(finding), Outcome::Open(desired, _)) if finding.state == FindingState::Open => {
             still_open(finding, *desired, now)
         }
@@ -99,6 +108,7 @@ fn build(
         due,
         db_seq: desired.db_seq,
         evidence: desired.evidence,
+        suppressions: desired.suppressions,
     }
 }
 
@@ -133,6 +143,30 @@ fn reopened(old: Finding, desired: Desired, origin: Option<&Origin>, now: Timest
     published(kind, origin.map(|o| o.class), build(old.id, old.revision + 1, desired, opened_at, due))
 }
 
+fn suppressed(old: Option<Finding>, desired: Desired, now: Timestamp) -> Transition {
+    let suppress = |mut finding: Finding| {
+        finding.state = FindingState::Suppressed;
+        finding
+    };
+    let Some(old) = old else {
+        // Nobody was told of it; it is kept so that it can be seen.
+        let id = finding_id(&desired.key);
+        let due = due(desired.assessment.class, now);
+        return Transition::Silent(Box::new(suppress(build(id, 0, desired, now, due))));
+    };
+    let due = earlier(old.due, due(desired.assessment.class, old.opened_at));
+    let next = suppress(build(old.id.clone(), old.revision, desired, old.opened_at, due));
+    match old.state {
+        FindingState::Open => {
+            let class = old.assessment.class;
+            let next = Finding { revision: old.revision + 1, ..next };
+            published(ChangeKind::Suppressed, Some(class), next)
+        }
+        _ if next == old => Transition::Unchanged,
+        _ => Transition::Silent(Box::new(next)),
+    }
+}
+
 fn closed(old: Finding, gone: Gone) -> Transition {
     let (state, kind) = match gone {
         Gone::Denied => (FindingState::Suppressed, ChangeKind::Suppressed),
@@ -143,12 +177,18 @@ fn closed(old: Finding, gone: Gone) -> Transition {
     match old.state {
         FindingState::Open => {
             let class = old.assessment.class;
-            let next = Finding { state, images: Vec::new(), revision: old.revision + 1, ..old };
+            let (images, suppressions) = (Vec::new(), Vec::new());
+            let next = Finding { state, images, suppressions, revision: old.revision + 1, ..old };
             published(kind, Some(class), next)
         }
         // Its end was told; which end it is now is kept without telling again.
-        _ if old.state == state => Transition::Unchanged,
-        _ => Transition::Silent(Box::new(Finding { state, ..old })),
+        _ if old.state == state && old.suppressions.is_empty() => Transition::Unchanged,
+        _ => Transition::Silent(Box::new(Finding {
+            state,
+            images: Vec::new(),
+            suppressions: Vec::new(),
+            ..old
+        })),
     }
 }
 

@@ -119,6 +119,8 @@ pub struct ImageFact {
     pub partial: Vec<Partial>,
     /// Layer digests, oldest first.
     pub layers: Vec<Digest>,
+    /// Components all of whose files are inside of another's (see [`crate::Sbom::inside`]), as places in `components`.
+    pub inside: Vec<(u32, u32)>,
 }
 
 /// A scan that ended without an inventory.

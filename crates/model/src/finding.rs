@@ -159,6 +159,9 @@ pub struct Finding {
     pub db_seq: u64,
     /// The path that proves the exposure, or the condition that is missing.
     pub evidence: Vec<String>,
+    /// The statements that suppress it; empty unless it is suppressed by statements.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub suppressions: Vec<crate::vex::Suppression>,
 }
 
 impl Finding {
@@ -215,7 +218,7 @@ impl ChangeKind {
 /// What made a change: the event or fact that led to it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cause {
-    /// `push`, `deploy`, `policy`, `advisory`, `delete`, `failure`.
+    /// `push`, `deploy`, `policy`, `advisory`, `vex`, `delete`, `failure`.
     pub kind: String,
     /// Id of the event or fact.
     pub id: String,

@@ -13,6 +13,7 @@
 //! | [`fact`] | what the stages established: the aggregator's input |
 //! | [`finding`] | holders, classes, findings and their changes |
 //! | [`action`] | what people do about findings |
+//! | [`vex`] | statements about vulnerabilities in products |
 //! | [`time`] | points in time, in milliseconds |
 
 pub mod action;
@@ -26,6 +27,7 @@ pub mod platform;
 pub mod reference;
 pub mod sbom;
 pub mod time;
+pub mod vex;
 pub mod vulnerability;
 
 pub use action::{Action, ActionKind};
@@ -39,4 +41,5 @@ pub use platform::Platform;
 pub use reference::Reference;
 pub use sbom::{Component, Sbom};
 pub use time::Timestamp;
+pub use vex::{Statement, Suppression};
 pub use vulnerability::{Match, MatchSet, Vulnerability};

@@ -1,5 +1,7 @@
 //! The components of one image.
 
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
@@ -26,6 +28,82 @@ pub struct Sbom {
     pub partial: Vec<Partial>,
     /// Labels and annotations of interest (`org.opencontainers.image.*`), sorted.
     pub labels: Vec<(String, String)>,
+}
+
+/// Components that may be the whole of a file, at most; a list of more (a lockfile) has no whole.
+const MAX_WHOLES: usize = 16;
+
+impl Sbom {
+    /// Components all of whose files are inside of another one's, by key, with those others: what is linked into a program
+    /// whose main module the other is, what is in an archive or deeper in it (`app.jar!/lib/x.jar`). Distribution packages
+    /// contain nothing here: their locations are their database.
+    pub fn inside(&self) -> BTreeMap<ComponentKey, Vec<ComponentKey>> {
+        let mut by_path: HashMap<&str, Vec<&Component>> = HashMap::new();
+        let kept = |c: &&Component| !c.key.package.ecosystem.is_distribution();
+        for component in self.components.iter().filter(kept) {
+            for location in &component.locations {
+                by_path.entry(&location.path).or_default().push(component);
+            }
+        }
+        let wholes: HashMap<&str, Vec<&Component>> =
+            by_path.iter().map(|(path, parts)| (*path, wholes(parts))).collect();
+        // Paths with what each whole of them reaches, made where they are asked for.
+        let mut reached: HashMap<(&str, &str), HashSet<&str>> = HashMap::new();
+        let mut outer: BTreeMap<&ComponentKey, BTreeSet<&ComponentKey>> = BTreeMap::new();
+        let mut seen: HashSet<&ComponentKey> = HashSet::new();
+        for component in self.components.iter().filter(kept) {
+            for location in &component.locations {
+                let path = location.path.as_str();
+                let mut here: BTreeSet<&ComponentKey> = BTreeSet::new();
+                for whole in wholes.get(path).into_iter().flatten().filter(|w| w.purl != component.purl) {
+                    let parts = by_path.get(path).map_or(&[][..], Vec::as_slice);
+                    let reach =
+                        reached.entry((path, whole.purl.as_str())).or_insert_with(|| reach(whole, parts));
+                    if reach.contains(component.purl.as_str()) {
+                        here.insert(&whole.key);
+                    }
+                }
+                for (at, _) in path.match_indices("!/") {
+                    let above = path.get(..at).and_then(|above| wholes.get(above));
+                    here.extend(above.into_iter().flatten().map(|whole| &whole.key));
+                }
+                let all = outer.entry(&component.key).or_default();
+                if seen.insert(&component.key) {
+                    *all = here;
+                } else {
+                    all.retain(|key| here.contains(key));
+                }
+            }
+        }
+        outer
+            .into_iter()
+            .filter(|(_, outer)| !outer.is_empty())
+            .map(|(key, outer)| (key.clone(), outer.into_iter().cloned().collect()))
+            .collect()
+    }
+}
+
+/// What no other component of the same file depends on.
+fn wholes<'s>(parts: &[&'s Component]) -> Vec<&'s Component> {
+    let needed: HashSet<&str> = parts.iter().flat_map(|p| p.depends_on.iter().map(String::as_str)).collect();
+    let whole = |part: &&&Component| !needed.contains(part.purl.as_str());
+    let wholes: Vec<&Component> = parts.iter().filter(whole).copied().collect();
+    if wholes.len() > MAX_WHOLES { Vec::new() } else { wholes }
+}
+
+/// The purls that `whole` depends on, directly or through others of the same file.
+fn reach<'s>(whole: &'s Component, parts: &[&'s Component]) -> HashSet<&'s str> {
+    let by_purl: HashMap<&str, &'s Component> = parts.iter().map(|p| (p.purl.as_str(), *p)).collect();
+    let mut reached: HashSet<&str> = HashSet::new();
+    let mut pending: Vec<&'s Component> = vec![whole];
+    while let Some(component) = pending.pop() {
+        for purl in &component.depends_on {
+            if reached.insert(purl) {
+                pending.extend(by_purl.get(purl.as_str()));
+            }
+        }
+    }
+    reached
 }
 
 /// What os-release says.
@@ -85,4 +163,75 @@ pub enum Confidence {
     Low,
     /// The package's own statement.
     High,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::package::{Ecosystem, PackageKey};
+
+    fn component(name: &str, paths: &[&str], depends_on: &[&str]) -> Component {
+        let package = PackageKey { ecosystem: Ecosystem::Golang, release: None, name: name.into() };
+        let mut key = ComponentKey::from_id("golang|||x|v1|||").unwrap();
+        key.package = package;
+        let location = |path: &&str| Location { path: (*path).into(), layer: None };
+        Component {
+            key,
+            purl: name.into(),
+            display_name: name.into(),
+            locations: paths.iter().map(location).collect(),
+            licenses: Vec::new(),
+            owned_by: None,
+            confidence: Confidence::High,
+            supplier: String::new(),
+            found_by: String::new(),
+            depends_on: depends_on.iter().map(|d| (*d).into()).collect(),
+        }
+    }
+
+    fn inside(components: Vec<Component>) -> Vec<(String, Vec<String>)> {
+        let sbom = Sbom {
+            image: None,
+            name: String::new(),
+            platform: None,
+            distribution: None,
+            layers: Vec::new(),
+            components,
+            anomalies: Vec::new(),
+            partial: Vec::new(),
+            labels: Vec::new(),
+        };
+        let name = |key: &ComponentKey| key.package.name.clone();
+        sbom.inside().iter().map(|(key, outer)| (name(key), outer.iter().map(name).collect())).collect()
+    }
+
+    #[test]
+    fn what_is_inside_of_what() {
+        let own = |name: &str, outer: &[&str]| {
+            (name.to_owned(), outer.iter().map(|o| (*o).to_owned()).collect::<Vec<_>>())
+        };
+        // Two programs: `net` is in both, `text` in one; `crypto` needs `net` and is no whole.
+        let components = vec![
+            component("a", &["bin/a"], &["net", "text", "crypto"]),
+            component("b", &["bin/b"], &["net"]),
+            component("crypto", &["bin/a"], &["net"]),
+            component("net", &["bin/a", "bin/b"], &[]),
+            component("text", &["bin/a"], &[]),
+        ];
+        assert_eq!(inside(components), [own("crypto", &["a"]), own("text", &["a"])]);
+        // The same main module in both files.
+        let components = vec![
+            component("a", &["bin/a", "bin/b"], &["net"]),
+            component("net", &["bin/a", "bin/b"], &[]),
+            component("other", &["bin/a"], &[]),
+        ];
+        assert_eq!(inside(components), [own("net", &["a"])]);
+        // Archives in archives.
+        let components = vec![
+            component("app", &["app.jar"], &["lib"]),
+            component("lib", &["app.jar!/lib/x.jar"], &["deep"]),
+            component("deep", &["app.jar!/lib/x.jar!/y.jar"], &[]),
+        ];
+        assert_eq!(inside(components), [own("deep", &["app", "lib"]), own("lib", &["app"])]);
+    }
 }

@@ -148,6 +148,8 @@ fn release(purl: &Purl) -> Option<Release> {
         (purl.namespace.as_str(), distro.as_str())
     } else if let Some(version) = debian_version(&distro) {
         ("debian", version)
+    } else if let Some(version) = ubuntu_version(&distro).filter(|_| purl.namespace == "ubuntu") {
+        ("ubuntu", version)
     } else {
         // Ids may hold dashes (`opensuse-leap-15.5`): the version is what follows the last one, if it is one.
         match distro.rsplit_once('-') {
@@ -184,6 +186,26 @@ pub(crate) fn debian_version(codename: &str) -> Option<&'static str> {
     })
 }
 
+/// The number of an Ubuntu release, from its codename.
+fn ubuntu_version(codename: &str) -> Option<&'static str> {
+    Some(match codename {
+        "trusty" => "14.04",
+        "xenial" => "16.04",
+        "bionic" => "18.04",
+        "focal" => "20.04",
+        "jammy" => "22.04",
+        "kinetic" => "22.10",
+        "lunar" => "23.04",
+        "mantic" => "23.10",
+        "noble" => "24.04",
+        "oracular" => "24.10",
+        "plucky" => "25.04",
+        "questing" => "25.10",
+        "resolute" => "26.04",
+        _ => return None,
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -205,6 +227,7 @@ mod tests {
                 "deb|debian|12|libc6|2.36-9+b1|glibc|2.36-9|amd64",
             ),
             ("pkg:deb/debian/apt@2.6.1?distro=bookworm", "deb|debian|12|apt|2.6.1|apt|2.6.1|"),
+            ("pkg:deb/ubuntu/apt@2.6.1?distro=jammy", "deb|ubuntu|22.04|apt|2.6.1|apt|2.6.1|"),
             ("pkg:deb/ubuntu/apt@2.6.1?distro=ubuntu-22.04", "deb|ubuntu|22.04|apt|2.6.1|apt|2.6.1|"),
             (
                 "pkg:apk/alpine/libssl3@3.1.4-r5?arch=x86_64&distro=3.19.1",

@@ -123,6 +123,7 @@ fn push(n: u64, repository: u64) -> [Fact; 3] {
                 matches,
                 partial: vec![],
                 layers,
+                inside: vec![],
             }),
         ),
     ]

@@ -32,4 +32,4 @@ pub use query::affected::{Affected, AffectedHolder, Unaffected};
 pub use query::findings::{Filter, Page};
 pub use query::images::{ImageFailure, ImageRecord};
 pub use reader::{Counts, OutboxRow, Reader, Roots};
-pub use store::{CommitOutcome, Durability, Emit, Settings, Store};
+pub use store::{CommitOutcome, Durability, Emit, Settings, StatementSet, Store};

@@ -89,6 +89,14 @@ impl Reader {
         self.counter("SELECT value FROM meta WHERE key = 'db_seq'").await
     }
 
+    /// The set of statements that holds; 0 before the first.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn statements_seq(&self) -> Result<u64, StoreError> {
+        self.counter("SELECT value FROM meta WHERE key = 'statements_seq'").await
+    }
+
     /// The last sequence of the outbox that the relay reported as published, in this epoch.
     ///
     /// # Errors

@@ -4,7 +4,9 @@ use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
 
+use plimsoll_findings::Statements;
 use plimsoll_model::finding::{Assessment, FindingState};
+use plimsoll_model::vex::Suppression;
 use plimsoll_model::vulnerability::{Match, MatchStatus};
 use plimsoll_model::{
     Class, ComponentKey, Finding, FindingKey, Holder, PackageKey, Timestamp, Vulnerability,
@@ -23,6 +25,8 @@ pub(crate) struct Cache {
     pub(crate) rows: ComponentRows,
     /// By holder: the hash of all that its findings were computed from, when they were saved.
     pub(crate) judged: HashMap<i64, u64>,
+    /// The statements that hold, with a hash of their ids.
+    pub(crate) statements: Option<(Arc<Statements>, u64)>,
 }
 
 /// Components by id; `None` for those without matches.
@@ -175,6 +179,8 @@ struct BodyRef<'a> {
     status: MatchStatus,
     advisory: &'a str,
     evidence: &'a [String],
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    suppressions: &'a [Suppression],
 }
 
 #[derive(Deserialize)]
@@ -186,6 +192,8 @@ struct Body {
     status: MatchStatus,
     advisory: String,
     evidence: Vec<String>,
+    #[serde(default)]
+    suppressions: Vec<Suppression>,
 }
 
 pub(crate) fn finding_body(finding: &Finding) -> Result<String, StoreError> {
@@ -199,6 +207,7 @@ pub(crate) fn finding_body(finding: &Finding) -> Result<String, StoreError> {
             status: finding.status,
             advisory: &finding.advisory,
             evidence: &finding.evidence,
+            suppressions: &finding.suppressions,
         },
     )
 }
@@ -255,6 +264,7 @@ impl FindingRow {
             due: self.due.map(Timestamp),
             db_seq: unsigned(self.db_seq),
             evidence: body.evidence,
+            suppressions: body.suppressions,
         })
     }
 }

@@ -11,7 +11,7 @@ use crate::error::StoreError;
 type Statements = &'static [&'static str];
 
 /// Statements of each schema version, in order.
-const MIGRATIONS: &[Statements] = &[FIRST, BACKLOG];
+const MIGRATIONS: &[Statements] = &[FIRST, BACKLOG, STATEMENTS];
 
 const FIRST: Statements = &[
     // Counters: epoch, seq (last of the outbox), db_seq, fence.
@@ -83,6 +83,16 @@ const BACKLOG: Statements = &[
     // Holders to be judged for the packages of a name; of an empty name, for all. `repo` is 0 where there is none.
     "CREATE TABLE backlog_holders (repo INTEGER NOT NULL, holder INTEGER NOT NULL, name TEXT NOT NULL, cause INTEGER NOT NULL, PRIMARY KEY (repo, holder, name)) WITHOUT ROWID",
     "CREATE INDEX components_matched ON components (name) WHERE matches IS NOT NULL",
+];
+
+/// What trusted issuers and the operator say of findings.
+const STATEMENTS: Statements = &[
+    // Statements of VEX documents and ignore rules, as JSON; `live` is 0 once they have expired.
+    "CREATE TABLE statements (id TEXT PRIMARY KEY, expires INTEGER, live INTEGER NOT NULL, body TEXT NOT NULL) WITHOUT ROWID",
+    "CREATE INDEX statements_expires ON statements (expires) WHERE live = 1 AND expires IS NOT NULL",
+    "INSERT INTO meta VALUES ('statements_seq', 0)",
+    // Components of an image all of whose files are inside of another component's.
+    "CREATE TABLE inside (image INTEGER NOT NULL, component INTEGER NOT NULL, outer INTEGER NOT NULL, PRIMARY KEY (image, component, outer)) WITHOUT ROWID",
 ];
 
 /// Brings the schema to the newest version, one transaction for each.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use plimsoll_inventory::Tracking;
 use plimsoll_model::finding::{Cause, RollUp};
-use plimsoll_model::{ComponentKey, Fact, Timestamp};
+use plimsoll_model::{ComponentKey, Fact, Statement, Timestamp};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{ConnectOptions as _, Connection as _, SqliteConnection};
 use tokio::sync::Mutex;
@@ -42,6 +42,13 @@ impl Settings {
             at_once: Self::AT_ONCE,
         })
     }
+}
+
+/// All statements that hold, as of some number: sets are totally ordered, as Dbs are.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct StatementSet {
+    pub seq: u64,
+    pub statements: Vec<Statement>,
 }
 
 /// What a commit survives.
@@ -181,8 +188,8 @@ impl Store {
         self.transaction(settings, now, emit, Task::Facts(facts)).await
     }
 
-    /// Judges again the holders of clusters whose view became too old to prove anything (or fresh again) since they were last judged.
-    /// To be called from time to time.
+    /// Judges again what time has changed: findings whose suppression has expired, and the holders of clusters whose view became
+    /// too old to prove anything (or fresh again) since they were last judged. To be called from time to time.
     ///
     /// # Errors
     /// [`StoreError`]; then nothing is committed.
@@ -217,6 +224,21 @@ impl Store {
         self.transaction(settings, now, emit, Task::Backlog).await
     }
 
+    /// Replaces the statements (VEX, ignore rules) by those of a newer set, and judges what the difference names. A set that is
+    /// not newer changes nothing.
+    ///
+    /// # Errors
+    /// [`StoreError`]; then nothing is committed.
+    pub async fn set_statements(
+        &self,
+        set: &StatementSet,
+        settings: &Settings,
+        now: Timestamp,
+        emit: Emit,
+    ) -> Result<CommitOutcome, StoreError> {
+        self.transaction(settings, now, emit, Task::Statements(set)).await
+    }
+
     async fn transaction(
         &self,
         settings: &Settings,
@@ -236,6 +258,7 @@ impl Store {
             Task::Facts(facts) => work.facts(facts).await?,
             Task::Age => work.age().await?,
             Task::Backlog => work.backlog().await?,
+            Task::Statements(set) => work.replace_statements(set).await?,
             Task::All => work.all(cause("settings", "the settings changed", now)).await?,
         }
         let outcome = work.finish().await?;
@@ -399,6 +422,7 @@ enum Task<'a> {
     Age,
     All,
     Backlog,
+    Statements(&'a StatementSet),
 }
 
 async fn check_fence(connection: &mut SqliteConnection, fence: i64) -> Result<(), StoreError> {

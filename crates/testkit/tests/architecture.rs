@@ -11,7 +11,7 @@ use cargo_metadata::{DependencyKind, Metadata, MetadataCommand, Package};
 
 /// Values in, values out.
 const DOMAIN: &[&str] =
-    &["model", "version", "image", "sbom", "vuln", "netpol", "risk", "findings", "inventory"];
+    &["model", "version", "image", "sbom", "vex", "vuln", "netpol", "risk", "findings", "inventory"];
 
 /// What a domain crate never depends on, whatever [`ARROWS`] says: I/O, other processes, their messages.
 const EDGES: &[&str] = &["bus", "store", "proto", "telemetry", "process", "testkit"];
@@ -26,6 +26,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("findings", &["model", "risk"]),
     ("sbom", &["model"]),
     ("netpol", &["model"]),
+    // Products are package URLs, which are sbom's to read.
+    ("vex", &["model", "sbom"]),
     ("vuln", &["model", "version"]),
     ("image", &["config", "cpu", "model"]),
     // tools
@@ -99,7 +101,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("tracing-opentelemetry", &["telemetry"]),
     ("tracing-subscriber", &["telemetry"]),
     ("prometheus-client", &["telemetry"]),
-    ("serde-saphyr", &["config", "netpol"]),
+    ("serde-saphyr", &["config", "netpol", "vex"]),
     ("tikv-jemallocator", &["process"]),
     ("prost-build", &["proto-generate"]),
     ("protox", &["proto-generate"]),

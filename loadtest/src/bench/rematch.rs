@@ -239,6 +239,7 @@ fn push(image: u64, arguments: &RematchArguments, packages: u64, db: &Db) -> Res
         matches,
         partial: vec![],
         layers,
+        inside: vec![],
     };
     Ok([
         fact(format!("pushed-{image}"), FactBody::ImagePushed(pushed)),

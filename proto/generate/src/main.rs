@@ -4,7 +4,7 @@
 use std::path::Path;
 
 /// The messages that people and other programs read as JSON.
-const PUBLIC: [&str; 22] = [
+const PUBLIC: [&str; 23] = [
     "ImagePushed",
     "ImageDeleted",
     "LayerPushed",
@@ -15,6 +15,7 @@ const PUBLIC: [&str; 22] = [
     "Change",
     "Cause",
     "Finding",
+    "Suppression",
     "Factors",
     "Holder",
     "WorkloadHolder",

@@ -253,6 +253,11 @@ impl From<ImageFact> for v1::ImageFact {
             matches: Some(value.matches.into()),
             partial: into_all(value.partial),
             layers: into_all(value.layers),
+            inside: value
+                .inside
+                .into_iter()
+                .map(|(component, outer)| v1::Inside { component, outer })
+                .collect(),
         }
     }
 }
@@ -268,6 +273,7 @@ impl TryFrom<v1::ImageFact> for ImageFact {
             matches: message.matches.unwrap_or_default().try_into()?,
             partial: into_all(message.partial),
             layers: message.layers.iter().map(|d| parse("layers", d)).collect::<Result<_, _>>()?,
+            inside: message.inside.into_iter().map(|inside| (inside.component, inside.outer)).collect(),
         })
     }
 }

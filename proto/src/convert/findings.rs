@@ -5,6 +5,8 @@ use plimsoll_model::finding::{
     Assessment, Cause, Change, ChangeKind, Class, Factors, Finding, FindingKey, FindingState, Holder, RollUp,
 };
 
+use plimsoll_model::vex::{StatementKind, Suppression, VexStatus};
+
 use super::common::{same_fields, status, status_word};
 use super::facts::{level, level_word};
 use super::{Invalid, all, into_all, parse, parse_optional, text, words};
@@ -21,6 +23,14 @@ words!(change_word, change, "kind", ChangeKind {
     ChangeKind::Opened => "opened", ChangeKind::Reclassified => "reclassified", ChangeKind::Updated => "updated",
     ChangeKind::Fixed => "fixed", ChangeKind::Reopened => "reopened", ChangeKind::Suppressed => "suppressed",
     ChangeKind::Rescoped => "rescoped", ChangeKind::Merged => "merged", ChangeKind::ScanFailed => "scan_failed",
+});
+
+words!(kind_word, kind, "kind", StatementKind {
+    StatementKind::Vex => "vex", StatementKind::Ignore => "ignore",
+});
+words!(vex_word, vex_status, "status", VexStatus {
+    VexStatus::Affected => "affected", VexStatus::UnderInvestigation => "under_investigation",
+    VexStatus::Fixed => "fixed", VexStatus::NotAffected => "not_affected",
 });
 
 same_fields!(Cause, Cause { kind, id, sentence });
@@ -122,6 +132,7 @@ impl From<Finding> for v1::Finding {
             due: text(value.due.as_ref()),
             db_seq: value.db_seq,
             evidence: value.evidence,
+            suppressions: into_all(value.suppressions),
         }
     }
 }
@@ -154,6 +165,40 @@ impl TryFrom<v1::Finding> for Finding {
             due: parse_optional("due", &message.due)?,
             db_seq: message.db_seq,
             evidence: message.evidence,
+            suppressions: all(message.suppressions)?,
+        })
+    }
+}
+
+impl From<Suppression> for v1::Suppression {
+    fn from(value: Suppression) -> Self {
+        Self {
+            statement: value.statement,
+            kind: kind_word(value.kind),
+            status: vex_word(value.status),
+            justification: value.justification,
+            reason: value.reason,
+            issuer: value.issuer,
+            document: value.document,
+            signed_by: value.signed_by,
+            expires: text(value.expires.as_ref()),
+        }
+    }
+}
+
+impl TryFrom<v1::Suppression> for Suppression {
+    type Error = Invalid;
+    fn try_from(message: v1::Suppression) -> Result<Self, Invalid> {
+        Ok(Self {
+            statement: message.statement,
+            kind: kind(&message.kind)?,
+            status: vex_status(&message.status)?,
+            justification: message.justification,
+            reason: message.reason,
+            issuer: message.issuer,
+            document: message.document,
+            signed_by: message.signed_by,
+            expires: parse_optional("expires", &message.expires)?,
         })
     }
 }

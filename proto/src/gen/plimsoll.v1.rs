@@ -738,6 +738,16 @@ pub struct ImageFact {
     pub partial: ::prost::alloc::vec::Vec<Partial>,
     #[prost(string, repeated, tag = "7")]
     pub layers: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    #[prost(message, repeated, tag = "8")]
+    pub inside: ::prost::alloc::vec::Vec<Inside>,
+}
+/// All files of one component are inside of another's; both are places in the list of components.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Inside {
+    #[prost(uint32, tag = "1")]
+    pub component: u32,
+    #[prost(uint32, tag = "2")]
+    pub outer: u32,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ScanFailed {
@@ -965,6 +975,39 @@ pub struct Finding {
     pub db_seq: u64,
     #[prost(string, repeated, tag = "20")]
     pub evidence: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Of a finding that statements suppress: what they say.
+    #[prost(message, repeated, tag = "21")]
+    pub suppressions: ::prost::alloc::vec::Vec<Suppression>,
+}
+/// Why a finding is suppressed.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Suppression {
+    /// Id of the statement.
+    #[prost(string, tag = "1")]
+    pub statement: ::prost::alloc::string::String,
+    /// vex, ignore
+    #[prost(string, tag = "2")]
+    pub kind: ::prost::alloc::string::String,
+    /// not_affected, fixed
+    #[prost(string, tag = "3")]
+    pub status: ::prost::alloc::string::String,
+    /// A justification label of VEX, e.g. vulnerable_code_not_present; may be empty.
+    #[prost(string, tag = "4")]
+    pub justification: ::prost::alloc::string::String,
+    /// Why, for people.
+    #[prost(string, tag = "5")]
+    pub reason: ::prost::alloc::string::String,
+    #[prost(string, tag = "6")]
+    pub issuer: ::prost::alloc::string::String,
+    /// Id or place of the document.
+    #[prost(string, tag = "7")]
+    pub document: ::prost::alloc::string::String,
+    /// Name of the key that the signature was verified with; empty for an unsigned document.
+    #[prost(string, tag = "8")]
+    pub signed_by: ::prost::alloc::string::String,
+    /// Empty where it does not expire.
+    #[prost(string, tag = "9")]
+    pub expires: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Cause {

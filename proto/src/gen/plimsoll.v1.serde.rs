@@ -1042,6 +1042,9 @@ impl serde::Serialize for Finding {
         if !self.evidence.is_empty() {
             len += 1;
         }
+        if !self.suppressions.is_empty() {
+            len += 1;
+        }
         let mut struct_ser = serializer.serialize_struct("plimsoll.v1.Finding", len)?;
         if !self.id.is_empty() {
             struct_ser.serialize_field("id", &self.id)?;
@@ -1107,6 +1110,9 @@ impl serde::Serialize for Finding {
         if !self.evidence.is_empty() {
             struct_ser.serialize_field("evidence", &self.evidence)?;
         }
+        if !self.suppressions.is_empty() {
+            struct_ser.serialize_field("suppressions", &self.suppressions)?;
+        }
         struct_ser.end()
     }
 }
@@ -1140,6 +1146,7 @@ impl<'de> serde::Deserialize<'de> for Finding {
             "db_seq",
             "dbSeq",
             "evidence",
+            "suppressions",
         ];
 
         #[allow(clippy::enum_variant_names)]
@@ -1164,6 +1171,7 @@ impl<'de> serde::Deserialize<'de> for Finding {
             Due,
             DbSeq,
             Evidence,
+            Suppressions,
         }
         impl<'de> serde::Deserialize<'de> for GeneratedField {
             fn deserialize<D>(deserializer: D) -> std::result::Result<GeneratedField, D::Error>
@@ -1205,6 +1213,7 @@ impl<'de> serde::Deserialize<'de> for Finding {
                             "due" => Ok(GeneratedField::Due),
                             "dbSeq" | "db_seq" => Ok(GeneratedField::DbSeq),
                             "evidence" => Ok(GeneratedField::Evidence),
+                            "suppressions" => Ok(GeneratedField::Suppressions),
                             _ => Err(serde::de::Error::unknown_field(value, FIELDS)),
                         }
                     }
@@ -1244,6 +1253,7 @@ impl<'de> serde::Deserialize<'de> for Finding {
                 let mut due__ = None;
                 let mut db_seq__ = None;
                 let mut evidence__ = None;
+                let mut suppressions__ = None;
                 while let Some(k) = map_.next_key()? {
                     match k {
                         GeneratedField::Id => {
@@ -1372,6 +1382,12 @@ impl<'de> serde::Deserialize<'de> for Finding {
                             }
                             evidence__ = Some(map_.next_value()?);
                         }
+                        GeneratedField::Suppressions => {
+                            if suppressions__.is_some() {
+                                return Err(serde::de::Error::duplicate_field("suppressions"));
+                            }
+                            suppressions__ = Some(map_.next_value()?);
+                        }
                     }
                 }
                 Ok(Finding {
@@ -1395,6 +1411,7 @@ impl<'de> serde::Deserialize<'de> for Finding {
                     due: due__.unwrap_or_default(),
                     db_seq: db_seq__.unwrap_or_default(),
                     evidence: evidence__.unwrap_or_default(),
+                    suppressions: suppressions__.unwrap_or_default(),
                 })
             }
         }
@@ -3097,6 +3114,234 @@ impl<'de> serde::Deserialize<'de> for SourcedFlag {
             }
         }
         deserializer.deserialize_struct("plimsoll.v1.SourcedFlag", FIELDS, GeneratedVisitor)
+    }
+}
+impl serde::Serialize for Suppression {
+    #[allow(deprecated)]
+    fn serialize<S>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error>
+    where
+        S: serde::Serializer,
+    {
+        use serde::ser::SerializeStruct;
+        let mut len = 0;
+        if !self.statement.is_empty() {
+            len += 1;
+        }
+        if !self.kind.is_empty() {
+            len += 1;
+        }
+        if !self.status.is_empty() {
+            len += 1;
+        }
+        if !self.justification.is_empty() {
+            len += 1;
+        }
+        if !self.reason.is_empty() {
+            len += 1;
+        }
+        if !self.issuer.is_empty() {
+            len += 1;
+        }
+        if !self.document.is_empty() {
+            len += 1;
+        }
+        if !self.signed_by.is_empty() {
+            len += 1;
+        }
+        if !self.expires.is_empty() {
+            len += 1;
+        }
+        let mut struct_ser = serializer.serialize_struct("plimsoll.v1.Suppression", len)?;
+        if !self.statement.is_empty() {
+            struct_ser.serialize_field("statement", &self.statement)?;
+        }
+        if !self.kind.is_empty() {
+            struct_ser.serialize_field("kind", &self.kind)?;
+        }
+        if !self.status.is_empty() {
+            struct_ser.serialize_field("status", &self.status)?;
+        }
+        if !self.justification.is_empty() {
+            struct_ser.serialize_field("justification", &self.justification)?;
+        }
+        if !self.reason.is_empty() {
+            struct_ser.serialize_field("reason", &self.reason)?;
+        }
+        if !self.issuer.is_empty() {
+            struct_ser.serialize_field("issuer", &self.issuer)?;
+        }
+        if !self.document.is_empty() {
+            struct_ser.serialize_field("document", &self.document)?;
+        }
+        if !self.signed_by.is_empty() {
+            struct_ser.serialize_field("signedBy", &self.signed_by)?;
+        }
+        if !self.expires.is_empty() {
+            struct_ser.serialize_field("expires", &self.expires)?;
+        }
+        struct_ser.end()
+    }
+}
+impl<'de> serde::Deserialize<'de> for Suppression {
+    #[allow(deprecated)]
+    fn deserialize<D>(deserializer: D) -> std::result::Result<Self, D::Error>
+    where
+        D: serde::Deserializer<'de>,
+    {
+        const FIELDS: &[&str] = &[
+            "statement",
+            "kind",
+            "status",
+            "justification",
+            "reason",
+            "issuer",
+            "document",
+            "signed_by",
+            "signedBy",
+            "expires",
+        ];
+
+        #[allow(clippy::enum_variant_names)]
+        enum GeneratedField {
+            Statement,
+            Kind,
+            Status,
+            Justification,
+            Reason,
+            Issuer,
+            Document,
+            SignedBy,
+            Expires,
+        }
+        impl<'de> serde::Deserialize<'de> for GeneratedField {
+            fn deserialize<D>(deserializer: D) -> std::result::Result<GeneratedField, D::Error>
+            where
+                D: serde::Deserializer<'de>,
+            {
+                struct GeneratedVisitor;
+
+                impl serde::de::Visitor<'_> for GeneratedVisitor {
+                    type Value = GeneratedField;
+
+                    fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                        write!(formatter, "expected one of: {:?}", &FIELDS)
+                    }
+
+                    #[allow(unused_variables)]
+                    fn visit_str<E>(self, value: &str) -> std::result::Result<GeneratedField, E>
+                    where
+                        E: serde::de::Error,
+                    {
+                        match value {
+                            "statement" => Ok(GeneratedField::Statement),
+                            "kind" => Ok(GeneratedField::Kind),
+                            "status" => Ok(GeneratedField::Status),
+                            "justification" => Ok(GeneratedField::Justification),
+                            "reason" => Ok(GeneratedField::Reason),
+                            "issuer" => Ok(GeneratedField::Issuer),
+                            "document" => Ok(GeneratedField::Document),
+                            "signedBy" | "signed_by" => Ok(GeneratedField::SignedBy),
+                            "expires" => Ok(GeneratedField::Expires),
+                            _ => Err(serde::de::Error::unknown_field(value, FIELDS)),
+                        }
+                    }
+                }
+                deserializer.deserialize_identifier(GeneratedVisitor)
+            }
+        }
+        struct GeneratedVisitor;
+        impl<'de> serde::de::Visitor<'de> for GeneratedVisitor {
+            type Value = Suppression;
+
+            fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                formatter.write_str("struct plimsoll.v1.Suppression")
+            }
+
+            fn visit_map<V>(self, mut map_: V) -> std::result::Result<Suppression, V::Error>
+                where
+                    V: serde::de::MapAccess<'de>,
+            {
+                let mut statement__ = None;
+                let mut kind__ = None;
+                let mut status__ = None;
+                let mut justification__ = None;
+                let mut reason__ = None;
+                let mut issuer__ = None;
+                let mut document__ = None;
+                let mut signed_by__ = None;
+                let mut expires__ = None;
+                while let Some(k) = map_.next_key()? {
+                    match k {
+                        GeneratedField::Statement => {
+                            if statement__.is_some() {
+                                return Err(serde::de::Error::duplicate_field("statement"));
+                            }
+                            statement__ = Some(map_.next_value()?);
+                        }
+                        GeneratedField::Kind => {
+                            if kind__.is_some() {
+                                return Err(serde::de::Error::duplicate_field("kind"));
+                            }
+                            kind__ = Some(map_.next_value()?);
+                        }
+                        GeneratedField::Status => {
+                            if status__.is_some() {
+                                return Err(serde::de::Error::duplicate_field("status"));
+                            }
+                            status__ = Some(map_.next_value()?);
+                        }
+                        GeneratedField::Justification => {
+                            if justification__.is_some() {
+                                return Err(serde::de::Error::duplicate_field("justification"));
+                            }
+                            justification__ = Some(map_.next_value()?);
+                        }
+                        GeneratedField::Reason => {
+                            if reason__.is_some() {
+                                return Err(serde::de::Error::duplicate_field("reason"));
+                            }
+                            reason__ = Some(map_.next_value()?);
+                        }
+                        GeneratedField::Issuer => {
+                            if issuer__.is_some() {
+                                return Err(serde::de::Error::duplicate_field("issuer"));
+                            }
+                            issuer__ = Some(map_.next_value()?);
+                        }
+                        GeneratedField::Document => {
+                            if document__.is_some() {
+                                return Err(serde::de::Error::duplicate_field("document"));
+                            }
+                            document__ = Some(map_.next_value()?);
+                        }
+                        GeneratedField::SignedBy => {
+                            if signed_by__.is_some() {
+                                return Err(serde::de::Error::duplicate_field("signedBy"));
+                            }
+                            signed_by__ = Some(map_.next_value()?);
+                        }
+                        GeneratedField::Expires => {
+                            if expires__.is_some() {
+                                return Err(serde::de::Error::duplicate_field("expires"));
+                            }
+                            expires__ = Some(map_.next_value()?);
+                        }
+                    }
+                }
+                Ok(Suppression {
+                    statement: statement__.unwrap_or_default(),
+                    kind: kind__.unwrap_or_default(),
+                    status: status__.unwrap_or_default(),
+                    justification: justification__.unwrap_or_default(),
+                    reason: reason__.unwrap_or_default(),
+                    issuer: issuer__.unwrap_or_default(),
+                    document: document__.unwrap_or_default(),
+                    signed_by: signed_by__.unwrap_or_default(),
+                    expires: expires__.unwrap_or_default(),
+                })
+            }
+        }
+        deserializer.deserialize_struct("plimsoll.v1.Suppression", FIELDS, GeneratedVisitor)
     }
 }
 impl serde::Serialize for Vulnerability {

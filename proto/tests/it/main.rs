@@ -10,6 +10,7 @@ use plimsoll_model::finding::{
 };
 use plimsoll_model::package::{Ecosystem, PackageKey, Release};
 use plimsoll_model::time::Timestamp;
+use plimsoll_model::vex::{StatementKind, Suppression, VexStatus};
 use plimsoll_model::vulnerability::{
     Exploit, Intelligence, Kev, MatchStatus, Severity, Sourced, Vulnerability,
 };
@@ -167,6 +168,17 @@ fn roll_up() -> RollUp {
         due: Some(Timestamp(1_700_259_200_000)),
         db_seq: 5,
         evidence: vec!["internet via ingress".into()],
+        suppressions: vec![Suppression {
+            statement: "s1".into(),
+            kind: StatementKind::Vex,
+            status: VexStatus::NotAffected,
+            justification: "vulnerable_code_not_present".into(),
+            reason: "not built in".into(),
+            issuer: "vendor".into(),
+            document: "https://example.com/vex/1".into(),
+            signed_by: "vendor.pub".into(),
+            expires: Some(Timestamp(1_700_000_000_000)),
+        }],
     };
     RollUp {
         epoch: 1,

@@ -155,6 +155,12 @@ impl ScanStage {
         let db_seq = db.as_ref().map_or(0, |db| db.seq());
         let components = matchable_keys(&sbom);
         let matches = self.matched(cx, db, components.clone()).await?;
+        let place = |key: &ComponentKey| u32::try_from(components.binary_search(key).ok()?).ok();
+        let mut inside: Vec<(u32, u32)> = Vec::new();
+        for (component, outer) in sbom.inside() {
+            let Some(component) = place(&component) else { continue };
+            inside.extend(outer.iter().filter_map(place).map(|outer| (component, outer)));
+        }
         let body = FactBody::Image(ImageFact {
             digest: digest.clone(),
             platform: sbom.platform.clone().unwrap_or_default(),
@@ -163,6 +169,7 @@ impl ScanStage {
             matches,
             partial: sbom.partial.clone(),
             layers: sbom.layers.iter().map(|l| l.digest.clone()).collect(),
+            inside,
         });
         let id = WorkKey::of(&[
             "image",

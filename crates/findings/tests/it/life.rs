@@ -1,8 +1,8 @@
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use plimsoll_findings::{
-    Gone, HeldMatch, HolderView, MAX_CHANGES, Origin, Outcome, Transition, desired, encode_token, finding_id,
-    roll_up, subject_of, transition,
+    Gone, HeldMatch, HolderView, MAX_CHANGES, Origin, Outcome, Statements, Transition, desired, encode_token,
+    finding_id, roll_up, subject_of, transition,
 };
 use plimsoll_model::exposure::ExposureLevel;
 use plimsoll_model::finding::{Change, ChangeKind, Class, Finding, FindingState};
@@ -105,6 +105,8 @@ fn what_should_be_open() {
         deployment: Deployment::Repository,
         matches: &held,
         covered: &covered,
+        statements: &Statements::default(),
+        places: &BTreeMap::new(),
     };
     let got = desired(&view, |_| None, &Settings::standard().unwrap(), NOW);
     assert_eq!(got.open.len(), 1);

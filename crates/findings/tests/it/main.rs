@@ -3,3 +3,4 @@
 mod life;
 mod planning;
 mod support;
+mod suppressing;

@@ -1,6 +1,6 @@
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use plimsoll_findings::{Desired, HeldMatch, HolderView, desired};
+use plimsoll_findings::{Desired, HeldMatch, HolderView, Statements, desired};
 use plimsoll_model::exposure::{Exposure, ExposureLevel, WorkloadName};
 use plimsoll_model::vulnerability::{Intelligence, Match, MatchStatus, Severity, Sourced};
 use plimsoll_model::{
@@ -103,6 +103,8 @@ pub(crate) fn wanted(
         deployment: Deployment::Workload { privileged: false, replicas: 1 },
         matches: &held,
         covered: &BTreeSet::new(),
+        statements: &Statements::default(),
+        places: &BTreeMap::new(),
     };
     let lookup = |id: &str| vulnerabilities.iter().find(|v| v.id == id);
     desired(&view, lookup, &Settings::standard().unwrap(), NOW).open

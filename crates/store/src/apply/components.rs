@@ -55,6 +55,7 @@ impl Work<'_> {
                 .fetch_one(&mut *self.connection)
                 .await?;
                 self.join_components(id, &ids).await?;
+                self.save_inside(id, image).await?;
                 self.was_scanned(image.digest.as_str()).await?;
             }
             // The inventory of the later event counts: a newer cataloger may have seen more.
@@ -74,6 +75,7 @@ impl Work<'_> {
                 .bind(id)
                 .execute(&mut *self.connection)
                 .await?;
+                self.save_inside(id, image).await?;
                 if components != ids {
                     sqlx::query("DELETE FROM image_components WHERE image = ? AND component IN (SELECT value FROM json_each(?))")
                         .bind(id)
@@ -111,6 +113,31 @@ impl Work<'_> {
         Ok(())
     }
 
+    /// Keeps what is inside of what in an image.
+    async fn save_inside(&mut self, id: i64, image: &ImageFact) -> Result<(), StoreError> {
+        sqlx::query("DELETE FROM inside WHERE image = ?").bind(id).execute(&mut *self.connection).await?;
+        if image.inside.is_empty() {
+            return Ok(());
+        }
+        let row = |place: u32| {
+            let key = image.components.get(usize::try_from(place).ok()?)?;
+            self.cache.components.get(&key.id()).map(|known| known.id)
+        };
+        let pairs: Vec<(i64, i64)> = image
+            .inside
+            .iter()
+            .filter_map(|(component, outer)| Some((row(*component)?, row(*outer)?)))
+            .collect();
+        sqlx::query(
+            "INSERT INTO inside (image, component, outer) SELECT ?1, value->>0, value->>1 FROM json_each(?2) WHERE true ON CONFLICT DO NOTHING",
+        )
+        .bind(id)
+        .bind(list(&pairs)?)
+        .execute(&mut *self.connection)
+        .await?;
+        Ok(())
+    }
+
     pub(super) async fn matched(&mut self, fact: &Fact, matched: &MatchFact) -> Result<(), StoreError> {
         let what = if matched.reason.is_empty() {
             format!("Db {}", matched.matches.db_seq)
@@ -124,7 +151,7 @@ impl Work<'_> {
     }
 
     /// Touches what has these components, as settled; what is not settled yet is touched already.
-    fn touch_components(&mut self, components: &[i64], cause: usize) {
+    pub(super) fn touch_components(&mut self, components: &[i64], cause: usize) {
         self.pending.components.extend(components.iter().map(|id| (*id, cause)));
     }
 

@@ -4,11 +4,13 @@ mod cluster;
 mod components;
 mod failure;
 mod registry;
+mod statements;
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
+use plimsoll_findings::Statements;
 use plimsoll_model::finding::Cause;
 use plimsoll_model::{Fact, FactBody, Holder, Timestamp};
 use sqlx::SqliteConnection;
@@ -32,6 +34,9 @@ pub(crate) struct Work<'a> {
     pub(crate) seq: u64,
     pub(crate) db_seq: i64,
     pub(crate) settings_hash: u64,
+    pub(crate) statements: Arc<Statements>,
+    /// Of the ids of the statements.
+    pub(crate) statements_hash: u64,
     /// True when some component waits for a newer Db.
     pub(crate) waiting: bool,
 }
@@ -115,7 +120,7 @@ impl<'a> Work<'a> {
         )
         .fetch_one(&mut *connection)
         .await?;
-        Ok(Self {
+        let mut work = Self {
             connection,
             cache,
             settings,
@@ -129,7 +134,11 @@ impl<'a> Work<'a> {
             db_seq,
             settings_hash: hash_of(&format!("{:?}", settings.risk)),
             waiting: waiting != 0,
-        })
+            statements: Arc::default(),
+            statements_hash: 0,
+        };
+        work.load_statements().await?;
+        Ok(work)
     }
 
     pub(crate) async fn facts(&mut self, facts: &[Fact]) -> Result<(), StoreError> {
@@ -142,6 +151,8 @@ impl<'a> Work<'a> {
         .fetch_all(&mut *self.connection)
         .await?;
         let mut fresh: HashSet<String> = fresh.into_iter().collect();
+        // What has expired is told with its own cause, not with that of the facts.
+        self.expire().await?;
         let mut last = None;
         for fact in facts {
             if !fresh.remove(&fact.id) {
@@ -170,8 +181,9 @@ impl<'a> Work<'a> {
         }
     }
 
-    /// Judges again the clusters whose views crossed the age limit.
+    /// Judges again what statements suppressed that have expired, and the clusters whose views crossed the age limit.
     pub(crate) async fn age(&mut self) -> Result<(), StoreError> {
+        self.expire().await?;
         let clusters: Vec<(String, i64, i64)> = sqlx::query_as("SELECT name, as_of, stale FROM clusters")
             .fetch_all(&mut *self.connection)
             .await?;

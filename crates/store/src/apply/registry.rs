@@ -132,6 +132,14 @@ impl Work<'_> {
             manifest.digest.short()
         );
         let cause = self.cause_of(fact, "push", what);
+        if self.statements.needs_digests()
+            && let ManifestKind::Index { children } = &manifest.kind
+        {
+            // Statements may name what is held by another digest through this index.
+            for (_, child) in children {
+                self.touch_digest(child.as_str(), cause).await?;
+            }
+        }
         self.touch_digest(digest, cause).await
     }
 }

@@ -1,15 +1,18 @@
 //! Where are we affected, and where not although the package is there?
 
+use std::collections::HashMap;
+
 use plimsoll_model::exposure::Exposure;
 use plimsoll_model::fact::WorkloadFact;
-use plimsoll_model::{ComponentKey, Ecosystem, Finding, Holder, Vulnerability};
+use plimsoll_model::vex::StatementKind;
+use plimsoll_model::{ComponentKey, Ecosystem, Finding, Holder, PackageKey, Suppression, Vulnerability};
 use sqlx::Row as _;
 
 use super::findings::finding_of;
 use crate::apply::list;
 use crate::error::{StoreError, decode};
 use crate::reader::Reader;
-use crate::rows::matches_of;
+use crate::rows::{matched_ids, matches_of};
 use crate::view::component_key;
 
 /// The answer for one vulnerability, or one package.
@@ -43,9 +46,15 @@ pub struct AffectedHolder {
 pub struct Unaffected {
     pub holder: Holder,
     pub component: ComponentKey,
-    /// `not affected: <advisory>`, `no advisory matches this version`, or `unmatched: no Db yet`.
+    /// `VEX: <statement>`, `ignored: <reason>`, `not affected: <advisory>`, `no advisory matches this version`, or
+    /// `unmatched: no Db yet`.
     pub because: String,
+    /// The statements, where it is because of statements.
+    pub suppressions: Vec<Suppression>,
 }
+
+/// What statements suppress: by holder and package, vulnerability with versions and statements.
+type Suppressed = HashMap<(String, PackageKey), Vec<(String, Vec<String>, Vec<Suppression>)>>;
 
 /// Most rows of each list.
 pub const MAX_ROWS: i64 = 2_000;
@@ -111,14 +120,42 @@ impl Reader {
         let holders =
             rows.iter().map(|row| row.try_get("holder")).collect::<Result<Vec<i64>, sqlx::Error>>()?;
         self.fill_images(affected.iter_mut().map(|a| &mut a.finding).zip(holders)).await?;
-        let mut unaffected = Vec::new();
-        for (key, db_seq, matches, holder) in candidates.into_iter().take(most) {
-            let component = component_key(&key)?;
-            if let Some(because) = not_affected(&component, db_seq, matches.as_deref(), ids)? {
-                unaffected.push(Unaffected { holder: decode("holders", &holder)?, component, because });
+        let suppressed = self.suppressed(Some(&ids_json), None).await?;
+        let unaffected = unaffected_of(candidates.into_iter().take(most), ids, None, &suppressed)?;
+        Ok(Affected { vulnerability, affected, unaffected, truncated })
+    }
+
+    /// Findings that statements suppress, of vulnerabilities or of a package's name.
+    async fn suppressed(&self, ids: Option<&str>, name: Option<&str>) -> Result<Suppressed, StoreError> {
+        let rows: Vec<(String, String, String)> = match (ids, name) {
+            (Some(ids), _) => {
+                sqlx::query_as(
+                    "SELECT h.key, f.vulnerability, f.body FROM json_each(?) j CROSS JOIN findings f ON f.vulnerability = j.value AND f.state = 2 JOIN holders h ON h.id = f.holder LIMIT ?",
+                )
+                .bind(ids)
+                .bind(MAX_ROWS + 1)
+                .fetch_all(&self.pool)
+                .await?
+            }
+            (None, name) => {
+                sqlx::query_as(
+                    "SELECT h.key, f.vulnerability, f.body FROM findings f JOIN holders h ON h.id = f.holder WHERE f.name = ? AND f.state = 2 LIMIT ?",
+                )
+                .bind(name)
+                .bind(MAX_ROWS + 1)
+                .fetch_all(&self.pool)
+                .await?
+            }
+        };
+        let mut suppressed = Suppressed::new();
+        for (holder, vulnerability, body) in rows {
+            let SuppressedBody { package, versions, suppressions } = decode("findings", &body)?;
+            if !suppressions.is_empty() {
+                let of = suppressed.entry((holder, package)).or_default();
+                of.push((vulnerability, versions, suppressions));
             }
         }
-        Ok(Affected { vulnerability, affected, unaffected, truncated })
+        Ok(suppressed)
     }
 
     async fn by_package(&self, query: &str) -> Result<Affected, StoreError> {
@@ -155,16 +192,8 @@ impl Reader {
         let most = usize::try_from(MAX_ROWS).unwrap_or(usize::MAX);
         let truncated = affected.len() > most || holding.len() > most;
         affected.truncate(most);
-        let mut unaffected = Vec::new();
-        for (key, db_seq, matches, holder) in holding.into_iter().take(most) {
-            let component = component_key(&key)?;
-            if version.as_ref().is_some_and(|v| *v != component.version) {
-                continue;
-            }
-            if let Some(because) = not_affected(&component, db_seq, matches.as_deref(), &[])? {
-                unaffected.push(Unaffected { holder: decode("holders", &holder)?, component, because });
-            }
-        }
+        let suppressed = self.suppressed(None, Some(&name)).await?;
+        let unaffected = unaffected_of(holding.into_iter().take(most), &[], version.as_deref(), &suppressed)?;
         Ok(Affected { vulnerability: None, affected, unaffected, truncated })
     }
 }
@@ -180,6 +209,69 @@ fn affected_of(row: &sqlx::sqlite::SqliteRow) -> Result<AffectedHolder, StoreErr
         repository: row.try_get::<Option<String>, _>("place")?.unwrap_or_default(),
         reference: image.zip(basis),
     })
+}
+
+/// The parts of a finding's body that matter here.
+#[derive(serde::Deserialize)]
+struct SuppressedBody {
+    package: PackageKey,
+    versions: Vec<String>,
+    #[serde(default)]
+    suppressions: Vec<Suppression>,
+}
+
+/// Of components with their holders those that are not affected, and why. `ids` are the vulnerabilities that are asked about, all
+/// when empty.
+fn unaffected_of(
+    rows: impl Iterator<Item = (String, i64, Option<String>, String)>,
+    ids: &[String],
+    version: Option<&str>,
+    suppressed: &Suppressed,
+) -> Result<Vec<Unaffected>, StoreError> {
+    let mut unaffected = Vec::new();
+    for (key, db_seq, matches, holder) in rows {
+        let component = component_key(&key)?;
+        if version.is_some_and(|v| *v != component.version) {
+            continue;
+        }
+        let (because, suppressions) = match not_affected(&component, db_seq, matches.as_deref(), ids)? {
+            Some(because) => (because, Vec::new()),
+            None => {
+                let said = suppressed.get(&(holder.clone(), component.package.clone()));
+                let said: Vec<_> =
+                    said.into_iter().flatten().filter(|(_, v, _)| v.contains(&component.version)).collect();
+                let matched = matched_ids(matches.as_deref().unwrap_or("[]"))?;
+                let all = matched
+                    .iter()
+                    .filter(|id| ids.is_empty() || ids.contains(id))
+                    .all(|id| said.iter().any(|(v, _, _)| v == id));
+                if said.is_empty() || !all {
+                    continue;
+                }
+                let mut by: Vec<Suppression> = said.into_iter().flat_map(|(_, _, s)| s.clone()).collect();
+                by.sort();
+                by.dedup();
+                (by.iter().map(words).collect::<Vec<_>>().join("; "), by)
+            }
+        };
+        unaffected.push(Unaffected { holder: decode("holders", &holder)?, component, because, suppressions });
+    }
+    Ok(unaffected)
+}
+
+fn words(by: &Suppression) -> String {
+    let why: Vec<&str> =
+        [by.justification.as_str(), by.reason.as_str()].into_iter().filter(|t| !t.is_empty()).collect();
+    let why = why.join(": ");
+    match by.kind {
+        StatementKind::Ignore => format!("ignored: {why} ({})", by.document),
+        StatementKind::Vex if why.is_empty() => {
+            format!("VEX: {} by {} ({})", by.status.as_str(), by.issuer, by.document)
+        }
+        StatementKind::Vex => {
+            format!("VEX: {} by {}: {why} ({})", by.status.as_str(), by.issuer, by.document)
+        }
+    }
 }
 
 /// Why a component is not affected by any of `ids` (by anything, when empty); `None` when it is.

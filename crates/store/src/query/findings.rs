@@ -169,13 +169,13 @@ impl Reader {
         Ok(Some(finding))
     }
 
-    /// Fills in which images of its holder have each open finding.
+    /// Fills in which images of its holder have each open or suppressed finding.
     pub(crate) async fn fill_images<'f>(
         &self,
         findings: impl Iterator<Item = (&'f mut Finding, i64)>,
     ) -> Result<(), StoreError> {
         let mut findings: Vec<(&mut Finding, i64)> =
-            findings.filter(|(f, _)| f.state == FindingState::Open).collect();
+            findings.filter(|(f, _)| f.state != FindingState::Fixed).collect();
         if findings.is_empty() {
             return Ok(());
         }

@@ -28,6 +28,8 @@ pub(crate) struct HolderState {
     /// Inventoried images.
     pub(crate) images: Vec<Digest>,
     pub(crate) covered: BTreeSet<(String, PackageKey)>,
+    /// `registry/repository` of the images, where known.
+    pub(crate) place: Option<String>,
     /// Code and reference of a container whose image could not be resolved.
     pub(crate) unresolved: Option<(String, String)>,
 }
@@ -41,9 +43,10 @@ struct ContainerRow {
     image: Option<String>,
     body: Option<String>,
     as_of: Option<i64>,
+    place: Option<String>,
 }
 
-from_row!(ContainerRow { id, key, digest, repo, code, image, body, as_of });
+from_row!(ContainerRow { id, key, digest, repo, code, image, body, as_of, place });
 
 impl Work<'_> {
     pub(super) async fn load_holders(
@@ -87,7 +90,7 @@ impl Work<'_> {
     ) -> Result<(), StoreError> {
         let ids: Vec<i64> = containers.keys().copied().collect();
         let rows: Vec<ContainerRow> = sqlx::query_as(
-            "SELECT h.id, h.key, c.digest, c.repo, c.code, c.image, w.body, cl.as_of FROM json_each(?) j CROSS JOIN holders h ON h.id = j.value LEFT JOIN containers c ON c.holder = h.id LEFT JOIN workloads w ON w.id = c.workload AND w.live = 1 LEFT JOIN clusters cl ON cl.name = c.cluster ORDER BY h.id",
+            "SELECT h.id, h.key, c.digest, c.repo, c.code, c.image, w.body, cl.as_of, r.registry || '/' || r.repository AS place FROM json_each(?) j CROSS JOIN holders h ON h.id = j.value LEFT JOIN containers c ON c.holder = h.id LEFT JOIN workloads w ON w.id = c.workload AND w.live = 1 LEFT JOIN clusters cl ON cl.name = c.cluster LEFT JOIN repositories r ON r.id = c.repo ORDER BY h.id",
         )
         .bind(list(&ids)?)
         .fetch_all(&mut *self.connection)
@@ -114,6 +117,7 @@ impl Work<'_> {
                 digests: row.digest.as_deref().map(parse).transpose()?.into_iter().collect(),
                 images: Vec::new(),
                 covered: BTreeSet::new(),
+                place: row.place,
                 unresolved: code.zip(row.image),
             });
         }
@@ -209,6 +213,7 @@ impl Work<'_> {
                     digests: digests.into_iter().collect(),
                     images: images.into_iter().collect(),
                     covered,
+                    place: Some(format!("{registry}/{name}")),
                     unresolved: None,
                 });
             }

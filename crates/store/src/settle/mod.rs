@@ -3,6 +3,7 @@
 mod backlog;
 mod failures;
 mod holders;
+mod places;
 mod save;
 mod scoped;
 
@@ -14,7 +15,7 @@ use plimsoll_findings::{
     Desired, Desires, Gone, HolderView, Origin, Outcome, Transition, advisory_sentence, desired, finding_id,
     roll_up, subject, transition,
 };
-use plimsoll_model::finding::{Change, RollUp};
+use plimsoll_model::finding::{Change, FindingState, RollUp};
 use plimsoll_model::{Finding, FindingKey, Holder, PackageKey, Vulnerability};
 
 use crate::apply::{Caused, Pending, Touch, Work, list};
@@ -23,6 +24,7 @@ use crate::rows::{FindingRow, only_id};
 use crate::store::Emit;
 use crate::view::Snapshot;
 use holders::HolderState;
+use places::Names;
 
 /// Holders that are judged together.
 const CHUNK: usize = 1_000;
@@ -35,7 +37,7 @@ struct Judged {
     state: HolderState,
     desires: Desires,
     open: BTreeMap<String, Finding>,
-    /// Closed findings that open again, by id.
+    /// By id: those that are suppressed, and closed ones that open or are suppressed again.
     closed: HashMap<String, Finding>,
 }
 
@@ -182,10 +184,11 @@ impl Work<'_> {
             .flat_map(|c| c.matches.iter().map(|m| m.vulnerability.as_str()))
             .collect();
         self.load_vulnerabilities(&ids.into_iter().collect::<Vec<_>>()).await?;
+        let names = self.names(&states, snapshot).await?;
         // What is judged for some packages only was not loaded whole: it has no print, and is always judged.
         let prints: Vec<Option<u64>> = states
             .iter()
-            .map(|state| state.scope.is_none().then(|| self.fingerprint(state, snapshot)))
+            .map(|state| state.scope.is_none().then(|| self.fingerprint(state, snapshot, &names)))
             .collect();
         let changed: Vec<&HolderState> = states
             .iter()
@@ -193,7 +196,7 @@ impl Work<'_> {
             .filter(|(state, print)| print.is_none() || self.cache.judged.get(&state.id) != print.as_ref())
             .map(|(state, _)| state)
             .collect();
-        let mut open = self.open_findings(&changed).await?;
+        let mut open = self.standing_findings(&changed).await?;
         let mut judged = Vec::with_capacity(states.len());
         for (state, print) in states.into_iter().zip(prints) {
             // Nothing that its findings follow from is other than when they were saved.
@@ -211,27 +214,34 @@ impl Work<'_> {
                 .flat_map(|image| snapshot.matches(image))
                 .filter(|held| in_scope(&held.matched.component.package.name))
                 .collect();
+            let places = self.places(&state, snapshot, &names);
             let view = HolderView {
                 holder: &state.holder,
                 exposure: state.exposure.as_ref(),
                 deployment: state.deployment,
                 matches: &matches,
                 covered: &state.covered,
+                statements: &self.statements,
+                places: &places,
             };
             let vulnerabilities = &self.cache.vulnerabilities;
             let lookup = |id: &str| -> Option<&Vulnerability> {
                 vulnerabilities.get(id).map(|known| known.value.as_ref())
             };
             let desires = desired(&view, lookup, &self.settings.risk, self.now);
-            let open = open.remove(&state.id).unwrap_or_default();
-            judged.push(Judged { state, desires, open, closed: HashMap::new() });
+            let (open, suppressed): (BTreeMap<_, _>, BTreeMap<_, _>) = open
+                .remove(&state.id)
+                .unwrap_or_default()
+                .into_iter()
+                .partition(|(_, finding)| finding.state == FindingState::Open);
+            judged.push(Judged { state, desires, open, closed: suppressed.into_iter().collect() });
         }
         self.load_closed(&mut judged).await?;
         Ok(judged)
     }
 
     /// A hash of all that the findings of a holder follow from, but for the digests of its images.
-    fn fingerprint(&self, state: &HolderState, snapshot: &Snapshot) -> u64 {
+    fn fingerprint(&self, state: &HolderState, snapshot: &Snapshot, names: &Names) -> u64 {
         let mut components: Vec<i64> = state
             .images
             .iter()
@@ -256,11 +266,19 @@ impl Work<'_> {
         // Rare values with a readable form and no hash of their own.
         let level = state.exposure.as_ref().map(|e| e.level);
         format!("{unproved:?} {level:?} {:?}", state.deployment).hash(&mut hasher);
-        (&state.covered, state.repository, self.settings_hash).hash(&mut hasher);
+        (&state.covered, state.repository, self.settings_hash, self.statements_hash).hash(&mut hasher);
+        if !self.statements.is_empty() {
+            // Statements may name images, by their digests, indexes and place.
+            (&state.images, &state.place).hash(&mut hasher);
+            for image in &state.images {
+                names.indexes(image).hash(&mut hasher);
+            }
+        }
         hasher.finish()
     }
 
-    async fn open_findings(
+    /// Findings that are open or suppressed, by holder and id.
+    async fn standing_findings(
         &mut self,
         states: &[&HolderState],
     ) -> Result<HashMap<i64, BTreeMap<String, Finding>>, StoreError> {
@@ -271,7 +289,7 @@ impl Work<'_> {
         let wanted: Vec<(i64, Option<&BTreeSet<String>>)> =
             states.iter().map(|s| (s.id, s.scope.as_deref())).collect();
         let rows: Vec<FindingRow> = sqlx::query_as(
-            "SELECT f.id, f.holder, f.vulnerability, f.state, f.opened_at, f.due, f.revision, f.db_seq, f.body FROM json_each(?) j CROSS JOIN findings f ON f.holder = j.value->>0 AND f.state = 0 AND (j.value->>1 IS NULL OR f.name IN (SELECT value FROM json_each(j.value, '$[1]')))",
+            "SELECT f.id, f.holder, f.vulnerability, f.state, f.opened_at, f.due, f.revision, f.db_seq, f.body FROM json_each(?) j CROSS JOIN findings f ON f.holder = j.value->>0 AND f.state IN (0, 2) AND (j.value->>1 IS NULL OR f.name IN (SELECT value FROM json_each(j.value, '$[1]')))",
         )
         .bind(list(&wanted)?)
         .fetch_all(&mut *self.connection)
@@ -286,8 +304,11 @@ impl Work<'_> {
     async fn load_closed(&mut self, judged: &mut [Judged]) -> Result<(), StoreError> {
         let mut opening = Vec::new();
         for one in judged.iter() {
+            let wanted = one.desires.open.iter().chain(&one.desires.suppressed);
             opening.extend(
-                one.desires.open.iter().map(|d| finding_id(&d.key)).filter(|id| !one.open.contains_key(id)),
+                wanted
+                    .map(|d| finding_id(&d.key))
+                    .filter(|id| !one.open.contains_key(id) && !one.closed.contains_key(id)),
             );
         }
         if opening.is_empty() {
@@ -343,8 +364,12 @@ impl Work<'_> {
         for Judged { state, desires, mut open, mut closed } in judged {
             let clock = causes.get(state.cause).map_or(self.now, |c| c.at);
             let wanted: HashSet<String> = desires.open.iter().map(|d| finding_id(&d.key)).collect();
-            let closing: Vec<FindingKey> =
-                open.values().filter(|f| !wanted.contains(&f.id)).map(|f| f.key.clone()).collect();
+            let kept: HashSet<String> = desires.suppressed.iter().map(|d| finding_id(&d.key)).collect();
+            let closing: Vec<FindingKey> = open
+                .values()
+                .filter(|f| !wanted.contains(&f.id) && !kept.contains(&f.id))
+                .map(|f| f.key.clone())
+                .collect();
             let mut merged: HashSet<FindingKey> = HashSet::new();
             let mut steps: Vec<(Option<Finding>, Outcome)> = Vec::new();
             for one in desires.open {
@@ -355,7 +380,7 @@ impl Work<'_> {
                     current.images.clone_from(&one.images);
                 }
                 let mut origin = None;
-                if current.as_ref().is_none_or(|f| f.state != plimsoll_model::finding::FindingState::Open) {
+                if current.as_ref().is_none_or(|f| f.state != FindingState::Open) {
                     origin = origins.of(&state, &one);
                     if let Some(old) = merged_into(&one, closing.iter())
                         && let Some(old) = open.values().find(|f| f.key == *old)
@@ -366,7 +391,16 @@ impl Work<'_> {
                 }
                 steps.push((current, Outcome::Open(Box::new(one), origin)));
             }
-            for (_, old) in open {
+            for one in desires.suppressed {
+                let id = finding_id(&one.key);
+                let mut current = open.remove(&id).or_else(|| closed.remove(&id));
+                if let Some(current) = &mut current {
+                    current.images.clone_from(&one.images);
+                }
+                steps.push((current, Outcome::Suppressed(Box::new(one))));
+            }
+            let suppressed = closed.into_values().filter(|f| f.state == FindingState::Suppressed);
+            for old in open.into_values().chain(suppressed) {
                 let about = (old.key.vulnerability.clone(), old.key.package.clone());
                 let gone = if merged.contains(&old.key) {
                     Gone::Merged

@@ -88,10 +88,15 @@ impl Work<'_> {
         .fetch_all(&mut *self.connection)
         .await?;
         for (id, repository, key) in rows {
+            let holder: Holder = decode("holders", &key)?;
+            let place = match &holder {
+                Holder::Repository { registry, repository, .. } => Some(format!("{registry}/{repository}")),
+                Holder::Workload { .. } => None,
+            };
             let touch = repositories.get(&repository).cloned().unwrap_or_default();
             states.push(HolderState {
                 id,
-                holder: decode("holders", &key)?,
+                holder,
                 repository: Some(repository),
                 cause: touch.cause,
                 scope: touch.scope,
@@ -100,6 +105,7 @@ impl Work<'_> {
                 digests: Vec::new(),
                 images: Vec::new(),
                 covered: BTreeSet::new(),
+                place,
                 unresolved: None,
             });
         }

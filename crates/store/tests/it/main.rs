@@ -4,4 +4,5 @@ mod orders;
 mod outbox;
 mod questions;
 mod scenarios;
+mod statements;
 mod support;

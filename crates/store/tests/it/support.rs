@@ -213,6 +213,7 @@ pub(crate) fn image(id: &str, n: u8, components: &[ComponentKey], matches: Match
         matches,
         partial: vec![],
         layers: vec![digest(200)],
+        inside: vec![],
     };
     fact(id, FactBody::Image(body))
 }

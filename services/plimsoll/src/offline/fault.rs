@@ -12,7 +12,7 @@ use plimsoll_vuln::DbError;
 use crate::error::CliError;
 
 /// The messages of an error and of its causes, each once.
-fn chain(error: &dyn Error) -> String {
+pub(super) fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(next) = cause {

@@ -5,6 +5,7 @@
 //! | [`read`] | what a person names becomes an Sbom |
 //! | [`scan`], [`sbom`] | the commands of that name |
 //! | [`db`] | building, asking and comparing Dbs |
+//! | [`vex`] | statements that suppress findings |
 //! | [`netpol`] | connectivity of directories of manifests |
 //! | [`fault`] | the errors of the crates below, with what to do about them |
 //! | [`out`] | where documents go |
@@ -16,6 +17,7 @@ mod out;
 mod read;
 mod sbom;
 mod scan;
+mod vex;
 
 use clap::Subcommand;
 

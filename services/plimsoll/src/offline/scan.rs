@@ -6,18 +6,19 @@ use std::process::ExitCode;
 
 use clap::ValueEnum;
 use plimsoll_config::{Assumption, Config};
-use plimsoll_findings::{Desired, HeldMatch, HolderView, desired};
+use plimsoll_findings::{Desired, HeldMatch, HolderView, Statements, desired};
 use plimsoll_model::extract::Partial;
 use plimsoll_model::finding::{Assessment, Class};
 use plimsoll_model::sbom::{Component, Location};
+use plimsoll_model::vex::{ImagePlace, Suppression};
 use plimsoll_model::vulnerability::MatchStatus;
-use plimsoll_model::{Digest, Holder, PackageKey, Platform, Sbom, Timestamp, Vulnerability};
+use plimsoll_model::{Digest, Holder, MatchSet, PackageKey, Platform, Sbom, Timestamp, Vulnerability};
 use plimsoll_risk::{Deployment, OrderKey, Settings};
 use plimsoll_vuln::Db;
 use serde::Serialize;
 
 use super::read::{self, Content, Subject};
-use super::{fault, out};
+use super::{fault, out, vex};
 use crate::error::CliError;
 use crate::{Outcome, output};
 
@@ -40,6 +41,8 @@ pub(crate) struct Args {
     /// Of an image for several platforms, the one to read; default: linux/amd64, or the only one
     #[arg(long, value_name = "OS/ARCH", value_parser = read::platform)]
     platform: Option<Platform>,
+    #[command(flatten)]
+    vex: vex::VexArgs,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -70,6 +73,8 @@ struct Report<'a> {
     counts: Vec<Count>,
     /// In order of work.
     findings: Vec<Row<'a>>,
+    /// What would be a finding but for statements (VEX, ignore rules).
+    suppressed: Vec<Row<'a>>,
 }
 
 #[derive(Serialize)]
@@ -98,6 +103,9 @@ struct Row<'a> {
     advisory: &'a str,
     evidence: &'a [String],
     components: Vec<Place<'a>>,
+    /// The statements that suppress it.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    suppressions: &'a [Suppression],
 }
 
 #[derive(Serialize)]
@@ -116,7 +124,9 @@ pub(crate) fn run(args: &Args) -> Outcome {
     content.warn();
     let sbom = &content.sbom;
     let matches = db.match_sbom(sbom).map_err(|e| fault::db(&e))?;
-    let findings = findings(sbom, &matches.matches, &matches.vulnerabilities, db.seq(), &config)?;
+    let statements = vex::statements(&args.vex, &config)?;
+    let place = vex::place(&subject, sbom, &statements);
+    let Findings { open: findings, suppressed } = findings(sbom, &matches, &statements, place, &config)?;
     let info = db.info().map_err(|e| fault::db(&e))?;
     let counts = Class::ALL.map(|class| Count {
         class,
@@ -140,11 +150,14 @@ pub(crate) fn run(args: &Args) -> Outcome {
                 partial: &sbom.partial,
                 counts: counts.into(),
                 findings: rows(sbom, &findings),
+                suppressed: rows(sbom, &suppressed),
             };
             out::emit(&out::json(&report)?)?;
         }
         Format::Table => {
-            let text = table(&content, &findings, &counts, (&matches.uncovered, &matches.end_of_life), &info);
+            let mut text =
+                table(&content, &findings, &counts, (&matches.uncovered, &matches.end_of_life), &info);
+            text.push_str(&suppressed_lines(&suppressed, args.vex.show_suppressed));
             out::emit(text.as_bytes())?;
         }
     }
@@ -166,14 +179,20 @@ fn verdict(fail_on: Option<Class>, findings: &[Desired], content: &Content) -> O
     Ok(ExitCode::SUCCESS)
 }
 
-/// The findings of an image that runs nowhere that we know of, in order of work.
+/// What there is to do, and what statements take off the list; each in order of work.
+struct Findings {
+    open: Vec<Desired>,
+    suppressed: Vec<Desired>,
+}
+
+/// The findings of an image that runs nowhere that we know of.
 fn findings(
     sbom: &Sbom,
-    matches: &[plimsoll_model::vulnerability::Match],
-    vulnerabilities: &[Vulnerability],
-    db_seq: u64,
+    set: &MatchSet,
+    statements: &Statements,
+    place: ImagePlace,
     config: &Config,
-) -> Result<Vec<Desired>, CliError> {
+) -> Result<Findings, CliError> {
     let mut settings = Settings::standard().map_err(|e| CliError::new(e.code(), &e))?;
     settings.max_age_ms = config.exposure.max_age.as_millis();
     settings.undeployed_exposed = config.exposure.assume == Assumption::Exposed;
@@ -185,22 +204,62 @@ fn findings(
     // Findings are of an image; what is none (a directory) is told apart by nothing here.
     let image = sbom.image.clone().unwrap_or_else(|| Digest::from_sha256(&[0; 32]));
     let held: Vec<HeldMatch<'_>> =
-        matches.iter().map(|matched| HeldMatch { image: &image, matched, db_seq }).collect();
+        set.matches.iter().map(|matched| HeldMatch { image: &image, matched, db_seq: set.db_seq }).collect();
+    let places = BTreeMap::from([(image.clone(), place)]);
     let view = HolderView {
         holder: &holder,
         exposure: None,
         deployment: Deployment::Repository,
         matches: &held,
         covered: &BTreeSet::new(),
+        statements,
+        places: &places,
     };
     let lookup = |id: &str| {
-        let found = vulnerabilities.binary_search_by(|v| v.id.as_str().cmp(id)).ok();
-        found.and_then(|at| vulnerabilities.get(at))
+        let found = set.vulnerabilities.binary_search_by(|v| v.id.as_str().cmp(id)).ok();
+        found.and_then(|at| set.vulnerabilities.get(at))
     };
     let now = Timestamp::now();
-    let mut open = desired(&view, lookup, &settings, now).open;
-    open.sort_by(|a, b| order(a, now).cmp(&order(b, now)).then_with(|| a.key.cmp(&b.key)));
-    Ok(open)
+    let desires = desired(&view, lookup, &settings, now);
+    let sorted = |mut findings: Vec<Desired>| {
+        findings.sort_by(|a, b| order(a, now).cmp(&order(b, now)).then_with(|| a.key.cmp(&b.key)));
+        findings
+    };
+    Ok(Findings { open: sorted(desires.open), suppressed: sorted(desires.suppressed) })
+}
+
+/// What statements suppress: how many, or each with who says so and why.
+fn suppressed_lines(suppressed: &[Desired], show: bool) -> String {
+    if suppressed.is_empty() {
+        return String::new();
+    }
+    let count = suppressed.len();
+    if !show {
+        return format!("Suppressed by statements: {count}; --show-suppressed lists them.\n");
+    }
+    let mut text = format!("Suppressed by statements: {count}\n");
+    for finding in suppressed {
+        for by in &finding.suppressions {
+            let why = [by.justification.as_str(), by.reason.as_str()];
+            let why: Vec<&str> = why.into_iter().filter(|part| !part.is_empty()).collect();
+            let signed =
+                if by.signed_by.is_empty() { String::new() } else { format!(", signed {}", by.signed_by) };
+            let expires = by.expires.map_or(String::new(), |at| format!(", until {at}"));
+            let line = format!(
+                "  {} in {} {}: {} by {}: {} ({}{signed}{expires})",
+                finding.key.vulnerability,
+                finding.key.package.name,
+                finding.versions.join(", "),
+                by.status.as_str(),
+                by.issuer,
+                if why.is_empty() { "no reason given".to_owned() } else { why.join(": ") },
+                by.document,
+            );
+            text.push_str(&output::clean_line(&line));
+            text.push('\n');
+        }
+    }
+    text
 }
 
 fn order(finding: &Desired, opened_at: Timestamp) -> OrderKey<'_> {
@@ -233,6 +292,7 @@ fn rows<'a>(sbom: &'a Sbom, findings: &'a [Desired]) -> Vec<Row<'a>> {
                 .filter(|component| finding.versions.contains(&component.key.version))
                 .map(|component| Place { purl: &component.purl, locations: &component.locations })
                 .collect(),
+            suppressions: &finding.suppressions,
         }
     };
     findings.iter().map(row).collect()

@@ -359,3 +359,65 @@ fn policies_are_compared() {
     let unknown = run(["netpol", "explain", &closed, "--from", "nobody", "--to", "db"]);
     assert!(unknown.code == 2 && unknown.err.contains("no_such_workload"), "{}", unknown.err);
 }
+
+#[test]
+fn statements_take_findings_off_the_list_and_say_why() {
+    let place = Place::new();
+    let vex = |version: &str| {
+        serde_json::json!({ "@context": "https://openvex.dev/ns/v0.2.0", "@id": "https://example.com/vex/1", "author": "Shop",
+            "statements": [{ "vulnerability": { "name": "GHSA-35jh-r3h4-6jhm" }, "status": "not_affected",
+                "justification": "vulnerable_code_not_in_execute_path", "impact_statement": "templates are never compiled",
+                "products": [{ "@id": format!("pkg:npm/lodash@{version}") }] }] })
+        .to_string()
+    };
+    std::fs::write(place.at("vex.json"), vex("4.17.20")).unwrap();
+    std::fs::write(place.at("other.json"), vex("4.17.19")).unwrap();
+    let scan = |more: &[&str]| place.scan(more);
+
+    let done = scan(&["-o", "json", "--vex", &place.at("vex.json"), "--fail-on", "upgrade"]);
+    assert_eq!(done.code, 0, "what is suppressed fails nothing: {}", done.err);
+    let report = done.json();
+    assert_eq!(report["findings"], serde_json::json!([]));
+    let suppressed = &report["suppressed"][0];
+    assert_eq!(suppressed["vulnerability"]["id"], "CVE-2021-23337", "named by an alias");
+    let by = &suppressed["suppressions"][0];
+    assert_eq!((by["issuer"].as_str(), by["status"].as_str()), (Some("Shop"), Some("not_affected")));
+    assert_eq!(by["document"], "https://example.com/vex/1");
+
+    let table = scan(&["--vex", &place.at("vex.json")]);
+    assert!(table.out.contains("Suppressed by statements: 1; --show-suppressed"), "{}", table.out);
+    let table = scan(&["--vex", &place.at("vex.json"), "--show-suppressed"]);
+    for word in ["CVE-2021-23337 in lodash 4.17.20", "not_affected by Shop", "templates are never compiled"] {
+        assert!(table.out.contains(word), "{word} is not in {}", table.out);
+    }
+    let done = scan(&["-o", "json", "--vex", &place.at("other.json")]);
+    assert_eq!(done.json()["findings"].as_array().unwrap().len(), 1, "another version is another product");
+
+    // Rules, from the command line and from the configuration.
+    let rule = |expires: &str| {
+        format!(
+            "rules:\n- id: CVE-2021-23337\n  package: lodash\n  reason: next week\n  expires: {expires}\n"
+        )
+    };
+    std::fs::write(place.at("ignore.yaml"), rule("2999-01-01")).unwrap();
+    std::fs::write(place.at("old.yaml"), rule("2020-01-01")).unwrap();
+    std::fs::write(place.at("plimsoll.yaml"), "ignore: ignore.yaml\nvex: [{from: other.json}]\n").unwrap();
+    for (arguments, open) in [
+        (["--ignore-file", &place.at("ignore.yaml")], 0),
+        (["--ignore-file", &place.at("old.yaml")], 1),
+        (["--config", &place.at("plimsoll.yaml")], 0),
+    ] {
+        let done = scan(&[["-o", "json"].as_slice(), &arguments].concat());
+        assert_eq!(done.json()["findings"].as_array().unwrap().len(), open, "{arguments:?} {}", done.err);
+    }
+    std::fs::write(place.at("wrong.yaml"), "rules:\n- id: CVE-1\n  expires: never\n").unwrap();
+    let done = scan(&["--ignore-file", &place.at("wrong.yaml")]);
+    assert!(
+        done.code == 2 && done.err.contains("ignore_invalid") && done.err.contains("reason"),
+        "{}",
+        done.err
+    );
+    std::fs::write(place.at("none.json"), "{}").unwrap();
+    let done = scan(&["--vex", &place.at("none.json")]);
+    assert!(done.code == 2 && done.err.contains("vex_format_unknown"), "{}", done.err);
+}
