@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use plimsoll_netpol::engine::{Direction, Options};
 use plimsoll_netpol::format::OutputFormat;
-use plimsoll_netpol::report::{ConnectionsOptions, DiffOptions, connections, diff_dirs};
+use plimsoll_netpol::report::{ConnectionsOptions, DiffFormat, DiffOptions, connections, diff_dirs};
 use plimsoll_netpol::suggest::{SuggestFormat, SuggestOptions, suggest_dir};
 
 fn main() -> ExitCode {
@@ -46,7 +46,11 @@ fn main() -> ExitCode {
     let answer = match command.as_str() {
         "connections" => connections(&directory, &options).map_err(|error| code(&error, error.code())),
         "diff" => {
-            let options = DiffOptions { engine: options.engine, format: options.format };
+            let options = DiffOptions {
+                engine: options.engine,
+                format: DiffFormat::Rows(options.format),
+                ..DiffOptions::default()
+            };
             diff_dirs(&before, &after, &options).map_err(|error| code(&error, error.code()))
         }
         "suggest" => {

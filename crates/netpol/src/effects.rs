@@ -1,19 +1,22 @@
 //! What a change of a cluster means: the sentences behind the rows of a difference.
 //!
 //! Each effect has a stable code and an identity that does not depend on how often or in which order the change was
-//! delivered, so that the same change gives the same findings.
+//! delivered, so that the same change gives the same findings. Codes are those of [`crate::rules`].
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use plimsoll_model::exposure::ExposureLevel;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 
 use crate::conn::ConnSet;
 use crate::diff::{ChangeKind, ConnDiff, DiffPeer, DiffRow, Snapshot};
-use crate::engine::{Connectivity, Direction, Warning};
+use crate::engine::{Connectivity, Direction, RuleRef, Warning};
 use crate::exposure::WorkloadExposure;
 use crate::ip::IpRange;
 use crate::live::LiveSnapshot;
+use crate::objects::ObjectKey;
+use crate::remarks;
 use crate::standing::Condition;
 
 /// How soon somebody should look.
@@ -26,7 +29,19 @@ pub enum Urgency {
     Info,
 }
 
-/// One consequence of a change.
+impl Urgency {
+    /// The word as printed.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::High => "high",
+            Self::Medium => "medium",
+            Self::Low => "low",
+            Self::Info => "info",
+        }
+    }
+}
+
+/// One consequence of a change, or one remark on a state.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Effect {
     pub urgency: Urgency,
@@ -38,14 +53,64 @@ pub struct Effect {
     pub message: String,
     /// Rules that decide after the change, or decided before it.
     pub decided_by: Vec<String>,
+    /// What tells it from others of the same code and subject, without words that may be written otherwise one day.
+    pub detail: String,
+    /// Objects that it is about, the first one first.
+    pub objects: Vec<ObjectKey>,
     /// What has to hold for it to stand; none for what only happened.
     pub condition: Option<Condition>,
 }
 
 impl Effect {
-    /// Text that is equal for the same effect of the same change, whatever else happened: code, subject, message.
+    pub(crate) fn new(
+        code: &'static str,
+        urgency: Urgency,
+        subject: impl ToString,
+        detail: impl ToString,
+        message: String,
+    ) -> Self {
+        Self {
+            urgency,
+            code,
+            subject: subject.to_string(),
+            message,
+            decided_by: Vec::new(),
+            detail: detail.to_string(),
+            objects: Vec::new(),
+            condition: None,
+        }
+    }
+
+    pub(crate) fn decided(mut self, by: Vec<String>) -> Self {
+        self.decided_by = by;
+        self
+    }
+
+    pub(crate) fn about(mut self, objects: impl IntoIterator<Item = ObjectKey>) -> Self {
+        self.objects.extend(objects);
+        self
+    }
+
+    pub(crate) fn while_holds(mut self, condition: Condition) -> Self {
+        self.condition = Some(condition);
+        self
+    }
+
+    /// Text that is equal for the same effect of the same change, whatever else happened: code, subject, detail.
     pub fn identity(&self) -> String {
-        format!("{}\n{}\n{}", self.code, self.subject, self.message)
+        format!("{}\n{}\n{}", self.code, self.subject, self.detail)
+    }
+
+    /// 128 bits of cluster and [`Effect::identity`] as hexadecimal digits: equal for the same effect whenever it is
+    /// found, and in the formats of later versions too. `cluster` is empty for manifests.
+    pub fn fingerprint(&self, cluster: &str) -> String {
+        let mut hash = Sha256::new();
+        for field in ["netpol/1", cluster, self.code, &self.subject, &self.detail] {
+            hash.update((field.len() as u64).to_be_bytes());
+            hash.update(field.as_bytes());
+        }
+        let bytes = hash.finalize();
+        bytes.iter().take(16).map(|byte| format!("{byte:02x}")).collect()
     }
 }
 
@@ -84,10 +149,17 @@ pub fn effects(before: Judged<'_>, after: Judged<'_>, diff: &ConnDiff) -> Vec<Ef
     let (mut old, mut new) = (before.by_name(), after.by_name());
     let names: BTreeSet<String> = old.keys().chain(new.keys()).cloned().collect();
     let subject = |name| Subject { name, before: old.remove(name), after: new.remove(name) };
-    told(before.snapshot, after.snapshot, names.iter().map(String::as_str).map(subject), diff)
+    let subjects = names.iter().map(String::as_str).map(subject);
+    let mut found = told(before.snapshot, after.snapshot, subjects, diff);
+    let known = remarks::of_workloads(&before.snapshot.state, &before.snapshot.connectivity);
+    let known: BTreeSet<String> = known.iter().map(Effect::identity).collect();
+    let now = remarks::of_workloads(&after.snapshot.state, &after.snapshot.connectivity);
+    found.extend(now.into_iter().filter(|remark| !known.contains(&remark.identity())));
+    found.sort();
+    found
 }
 
-/// As [`effects`], of the states of a resident cluster. Only the workloads of `concerned`, by printed name, are looked
+/// As [`effects`], without what no policy is odd about, of the states of a resident cluster. Only the workloads of `concerned`, by printed name, are looked
 /// at ([`crate::live::Delta::concerned`]); all of them without it.
 pub fn effects_between(
     before: &LiveSnapshot,
@@ -118,102 +190,167 @@ fn told<'a>(
     diff: &ConnDiff,
 ) -> Vec<Effect> {
     let mut found = Vec::new();
+    let mut objects: Objects = BTreeMap::new();
+    let mut changed: BTreeSet<ObjectKey> = BTreeSet::new();
     for subject in subjects {
         exposed(&subject, &mut found);
         isolation(&subject, before, after, &mut found);
+        changed_policies(&subject, before, after, &mut changed);
+        let known = subject.after.or(subject.before);
+        objects.extend(known.map(|(_, exposure)| (subject.name.to_owned(), exposure.objects)));
     }
-    outward(diff, &mut found);
-    connections(diff, &mut found);
+    outward(diff, &objects, &mut found);
+    connections(diff, &objects, &mut found);
+    idle_rules(&changed, before, after, &mut found);
     hygiene(&before.connectivity, &after.connectivity, &mut found);
     found.sort();
     found.dedup();
     found
 }
 
-/// NETPOL001: reachable from the internet. NETPOL002: reachable from every namespace or another one.
+/// Objects of workloads, by printed name.
+type Objects = BTreeMap<String, Vec<ObjectKey>>;
+
+/// Policies that select a workload and are new or differ.
+fn changed_policies(
+    subject: &Subject<'_>,
+    before: &Snapshot,
+    after: &Snapshot,
+    changed: &mut BTreeSet<ObjectKey>,
+) {
+    let Some((index, _)) = &subject.after else { return };
+    for direction in [Direction::Ingress, Direction::Egress] {
+        for key in after.connectivity.selected_by(*index, direction) {
+            if changed.contains(key) {
+                continue;
+            }
+            let differs = match (before.state.get(key), after.state.get(key)) {
+                (Some(then), Some(now)) => !std::ptr::eq(then, now) && now.differs_from(then),
+                _ => true,
+            };
+            if differs {
+                changed.insert(key.clone());
+            }
+        }
+    }
+}
+
+/// NETPOL009: rules of changed policies that change nothing. That a new rule makes old ones needless is for a review of
+/// the whole.
+fn idle_rules(changed: &BTreeSet<ObjectKey>, before: &Snapshot, after: &Snapshot, found: &mut Vec<Effect>) {
+    if changed.is_empty() {
+        return;
+    }
+    let shadowed = before.connectivity.shadowed(Some(changed));
+    let old: BTreeSet<&RuleRef> = shadowed.iter().map(|shadowed| &shadowed.rule).collect();
+    let now = after.connectivity.shadowed(Some(changed)).into_iter();
+    found.extend(now.filter(|shadowed| !old.contains(&shadowed.rule)).map(remarks::shadowed));
+}
+
+/// NETPOL001: reachable from the internet, on more ports, or possibly. NETPOL002: reachable from every namespace or
+/// another one.
 fn exposed(subject: &Subject<'_>, found: &mut Vec<Effect>) {
-    let Some((_, now)) = &subject.after else { return };
+    let (name, Some((_, now))) = (subject.name, &subject.after) else { return };
     let then = subject.before.as_ref().map(|(_, then)| then);
-    if now.level <= then.map_or(ExposureLevel::Isolated, |then| then.level) {
-        return;
-    }
-    let (code, word) = match now.level {
-        ExposureLevel::Open => ("NETPOL001", "became reachable from the internet"),
-        ExposureLevel::Controlled => ("NETPOL002", "became reachable from other namespaces"),
-        ExposureLevel::Small | ExposureLevel::Isolated => return,
+    let level = then.map_or(ExposureLevel::Isolated, |then| then.level);
+    let path = now.paths.first().cloned().unwrap_or_default();
+    let mut tell = |code, urgency, detail: String, message: String, stands: Option<ExposureLevel>| {
+        let mut effect = Effect::new(code, urgency, name, detail, message).about(now.objects.clone());
+        effect.condition = stands.map(Condition::Reachable);
+        found.push(effect);
     };
-    // A new workload without policies is what NETPOL006 says.
-    if then.is_none() && now.level == ExposureLevel::Controlled && now.ingress_policies == 0 {
+    let none = ConnSet::none();
+    let more = now.internet_ports.subtract(then.map_or(&none, |then| &then.internet_ports));
+    if now.level == ExposureLevel::Open && level < ExposureLevel::Open {
+        let message = format!("{name} became reachable from the internet: {path}");
+        tell("NETPOL001", Urgency::High, format!("internet {more}"), message, Some(now.level));
         return;
     }
-    let (name, path) = (subject.name, now.paths.first().cloned().unwrap_or_default());
-    found.push(Effect {
-        urgency: Urgency::High,
-        code,
-        subject: name.to_owned(),
-        message: format!("{name} {word}: {path}"),
-        decided_by: Vec::new(),
-        condition: Some(Condition::Reachable(now.level)),
-    });
+    if !more.is_empty() {
+        let message = format!("{name} became reachable from the internet on more ports, {more}: {path}");
+        tell("NETPOL001", Urgency::High, format!("internet {more}"), message, Some(now.level));
+    }
+    let possible = then.map_or(ExposureLevel::Isolated, |then| then.at_most);
+    if now.at_most == ExposureLevel::Open && possible < ExposureLevel::Open && now.level < ExposureLevel::Open
+    {
+        let why = now.caveats.first().cloned().unwrap_or_default();
+        let message = format!("{name} may have become reachable from the internet: {why}");
+        tell("NETPOL001", Urgency::Medium, "internet possible".to_owned(), message, None);
+    }
+    // A new workload without policies is what NETPOL006 says.
+    if now.level != ExposureLevel::Controlled || then.is_none() && now.ingress_policies == 0 {
+        return;
+    }
+    if now.from_any_pod && !then.is_some_and(|then| then.from_any_pod) {
+        let any = now.paths.iter().find(|path| path.contains("pod of the cluster")).unwrap_or(&path);
+        let message = format!("{name} became reachable from the whole cluster: {any}");
+        tell("NETPOL002", Urgency::High, "cluster".to_owned(), message, Some(now.level));
+    } else if level < ExposureLevel::Controlled {
+        let message = format!("{name} became reachable from other namespaces: {path}");
+        tell("NETPOL002", Urgency::High, "namespaces".to_owned(), message, Some(now.level));
+    }
 }
 
 /// NETPOL003: isolation lost. NETPOL006: a new workload that no policy selects. NETPOL010: selected otherwise although
 /// no policy changed.
 fn isolation(subject: &Subject<'_>, before: &Snapshot, after: &Snapshot, found: &mut Vec<Effect>) {
     let (old, new) = (&before.connectivity, &after.connectivity);
-    let (name, Some((index, _))) = (subject.name, &subject.after) else { return };
+    let (name, Some((index, exposure))) = (subject.name, &subject.after) else { return };
     for direction in [Direction::Ingress, Direction::Egress] {
         let (now, word) = (new.selected_by(*index, direction), direction.as_str());
-        let effect = |urgency, code, message, decided_by, condition| Effect {
-            urgency,
-            code,
-            subject: name.to_owned(),
-            message,
-            decided_by,
-            condition: Some(condition),
+        let effect = |urgency, code, detail: &str, message| {
+            Effect::new(code, urgency, name, detail, message).about(exposure.objects.clone())
         };
         let Some((then, _)) = &subject.before else {
             if now.is_empty() {
                 let message = format!("new workload {name} is selected by no policy for {word}");
                 let condition = Condition::Unselected(direction);
-                found.push(effect(Urgency::Medium, "NETPOL006", message, Vec::new(), condition));
+                found.push(effect(Urgency::Medium, "NETPOL006", word, message).while_holds(condition));
             }
             continue;
         };
         let then_keys = old.selected_by(*then, direction);
         if old.is_isolated(*then, direction) && !new.is_isolated(*index, direction) {
             let message = format!("{name} is no longer isolated for {word}");
-            let decided_by = then_keys.iter().map(ToString::to_string).collect();
+            let by = then_keys.iter().map(ToString::to_string).collect();
             let condition = Condition::NotIsolated(direction);
-            found.push(effect(Urgency::High, "NETPOL003", message, decided_by, condition));
+            found.push(effect(Urgency::High, "NETPOL003", word, message).decided(by).while_holds(condition));
         }
-        let unchanged =
-            |key: &&&crate::objects::ObjectKey| match (before.state.get(key), after.state.get(key)) {
-                (Some(then), Some(now)) => !now.differs_from(then),
-                _ => false,
-            };
-        let gone: Vec<crate::objects::ObjectKey> = then_keys
-            .iter()
-            .filter(|key| !now.contains(key))
-            .filter(unchanged)
-            .map(|key| (*key).clone())
-            .collect();
+        let unchanged = |key: &ObjectKey| match (before.state.get(key), after.state.get(key)) {
+            (Some(then), Some(now)) => !now.differs_from(then),
+            _ => false,
+        };
+        let only_in = |these: &[&ObjectKey], those: &[&ObjectKey]| -> Vec<ObjectKey> {
+            let alone = these.iter().copied().filter(|key| !those.contains(key));
+            alone.filter(|key| unchanged(key)).cloned().collect()
+        };
+        let (gone, come) = (only_in(&then_keys, &now), only_in(&now, &then_keys));
+        let names = |keys: &[ObjectKey]| keys.iter().map(ToString::to_string).collect::<Vec<_>>();
         if !gone.is_empty() {
-            let names: Vec<String> = gone.iter().map(ToString::to_string).collect();
-            let list = names.join(", ");
-            let message =
-                format!("{name} changed its labels, and is no longer selected for {word} by {list}");
+            let (names, list) = (names(&gone), names(&gone).join(", "));
+            let message = format!("labels changed, and {name} is no longer selected for {word} by {list}");
+            let detail = format!("{word} lost {list}");
             let condition = Condition::Deselected { direction, policies: gone };
-            found.push(effect(Urgency::High, "NETPOL010", message, names, condition));
+            let told = effect(Urgency::High, "NETPOL010", &detail, message);
+            found.push(told.decided(names).while_holds(condition));
+        }
+        if !come.is_empty() {
+            let list = names(&come).join(", ");
+            let message = format!(
+                "labels changed, and {name} is now selected for {word} by {list}, which may break connections"
+            );
+            let detail = format!("{word} gained {list}");
+            found.push(effect(Urgency::Medium, "NETPOL010", &detail, message).decided(names(&come)));
         }
     }
 }
 
-fn decided(row: &DiffRow) -> Vec<String> {
+fn decided(row: &DiffRow) -> (Vec<String>, Vec<ObjectKey>) {
     let decisions = if row.kind == ChangeKind::Removed { &row.decided_after } else { &row.decided_before };
     let other = if row.kind == ChangeKind::Removed { &row.decided_before } else { &row.decided_after };
     let from = if other.is_empty() { decisions } else { other };
-    from.iter().map(ToString::to_string).collect()
+    let policies = from.iter().map(|decision| decision.policy.clone()).collect();
+    (from.iter().map(ToString::to_string).collect(), policies)
 }
 
 /// New ways out of one workload.
@@ -222,11 +359,12 @@ struct Outward {
     ranges: Vec<IpRange>,
     more: ConnSet,
     decided_by: Vec<String>,
+    policies: Vec<ObjectKey>,
     fresh: bool,
 }
 
 /// NETPOL004: new ways out to the world or to the metadata address.
-fn outward(diff: &ConnDiff, found: &mut Vec<Effect>) {
+fn outward(diff: &ConnDiff, known: &Objects, found: &mut Vec<Effect>) {
     let mut opened: BTreeMap<&DiffPeer, Outward> = BTreeMap::new();
     for row in diff.rows.iter().filter(|row| matches!(row.kind, ChangeKind::Added | ChangeKind::Changed)) {
         let DiffPeer::Range(range) = &row.destination else { continue };
@@ -234,41 +372,43 @@ fn outward(diff: &ConnDiff, found: &mut Vec<Effect>) {
         if more.is_empty() {
             continue;
         }
-        let entry = opened.entry(&row.source).or_insert_with(|| Outward {
-            decided_by: decided(row),
-            fresh: row.source_differs,
-            ..Outward::default()
+        let entry = opened.entry(&row.source).or_insert_with(|| {
+            let (decided_by, policies) = decided(row);
+            Outward { decided_by, policies, fresh: row.source_differs, ..Outward::default() }
         });
         entry.ranges.push(*range);
         entry.more = entry.more.union(&more);
     }
-    for (source, Outward { ranges, more, decided_by, fresh }) in opened {
+    for (source, Outward { mut ranges, more, decided_by, policies, fresh }) in opened {
         let metadata = ranges.iter().any(|range| range.contains(METADATA.into()));
         // Default allow of a new workload is NETPOL006.
         if fresh && decided_by.is_empty() {
             continue;
         }
-        let what = if metadata {
-            "addresses outside the cluster, the metadata service among them"
-        } else {
-            "addresses outside the cluster"
+        ranges.sort_unstable();
+        let listed: Vec<String> = ranges.iter().map(ToString::to_string).collect();
+        let shown: Vec<&str> = listed.iter().take(3).map(String::as_str).collect();
+        let rest = match listed.len().saturating_sub(3) {
+            0 => String::new(),
+            more => format!(" and {more} more ranges"),
         };
-        found.push(Effect {
-            urgency: Urgency::Medium,
-            code: "NETPOL004",
-            subject: source.to_string(),
-            message: format!("{source} may now connect to {what}: {more}"),
-            decided_by,
-            condition: Some(Condition::Outward {
-                ranges: ranges.into_iter().take(MAX_RANGES).collect(),
-                more,
-            }),
-        });
+        let what = if metadata { ", the metadata service among them" } else { "" };
+        let message = format!(
+            "{source} may now connect to addresses outside the cluster{what}: {more} to {}{rest}",
+            shown.join(", ")
+        );
+        let name = source.to_string();
+        let detail = format!("{more} to {}", listed.join(","));
+        let objects = policies.into_iter().chain(known.get(&name).into_iter().flatten().cloned());
+        let effect = Effect::new("NETPOL004", Urgency::Medium, &name, detail, message);
+        ranges.truncate(MAX_RANGES);
+        let condition = Condition::Outward { ranges, more };
+        found.push(effect.decided(decided_by).about(objects).while_holds(condition));
     }
 }
 
 /// NETPOL005: each connection between workloads that differs.
-fn connections(diff: &ConnDiff, found: &mut Vec<Effect>) {
+fn connections(diff: &ConnDiff, known: &Objects, found: &mut Vec<Effect>) {
     for row in &diff.rows {
         if matches!((&row.source, &row.destination), (DiffPeer::Range(_), _) | (_, DiffPeer::Range(_))) {
             continue;
@@ -282,30 +422,57 @@ fn connections(diff: &ConnDiff, found: &mut Vec<Effect>) {
             }
             ChangeKind::Unchanged => continue,
         };
+        let detail = format!("{} {} -> {}", row.source, row.before, row.after);
+        let (by, policies) = decided(row);
         let subject = row.destination.to_string();
-        let decided_by = decided(row);
-        found.push(Effect { urgency, code: "NETPOL005", subject, message, decided_by, condition: None });
+        let objects = policies.into_iter().chain(known.get(&subject).into_iter().flatten().cloned());
+        let effect = Effect::new("NETPOL005", urgency, &subject, detail, message);
+        found.push(effect.decided(by).about(objects));
     }
 }
 
 /// NETPOL007, 008, 011, 012, 020: what is odd about policies now and was not before.
 fn hygiene(before: &Connectivity, after: &Connectivity, found: &mut Vec<Effect>) {
     let new = |warning: &&Warning| before.warnings().binary_search(warning).is_err();
-    for warning in after.warnings().iter().filter(new) {
-        let (code, urgency) = match warning.code {
-            "policy_selects_nothing" => ("NETPOL007", Urgency::Low),
-            "rule_matches_nothing" => ("NETPOL008", Urgency::Low),
-            "named_port_unresolved" => ("NETPOL011", Urgency::Medium),
-            "policy_priority_tie" => ("NETPOL012", Urgency::Medium),
-            _ => ("NETPOL020", Urgency::Medium),
-        };
-        found.push(Effect {
-            urgency,
-            code,
-            subject: warning.object.to_string(),
-            message: format!("{}: {}", warning.object, warning.message),
-            decided_by: Vec::new(),
-            condition: Some(Condition::Odd { code: warning.code.to_owned(), object: warning.object.clone() }),
-        });
+    found.extend(after.warnings().iter().filter(new).map(remarks::of_warning));
+}
+
+/// NETPOL030: workloads of which what runs (after) allows otherwise than what is declared (before), one finding each.
+pub fn drift(diff: &ConnDiff) -> Vec<Effect> {
+    #[derive(Default)]
+    struct Drift {
+        counts: [usize; 3],
+        rows: Vec<String>,
+        objects: BTreeSet<ObjectKey>,
     }
+    let mut found: BTreeMap<String, Drift> = BTreeMap::new();
+    for row in diff.rows.iter().filter(|row| row.kind != ChangeKind::Unchanged) {
+        let subject = match &row.destination {
+            DiffPeer::Workload(name) => name.clone(),
+            _ => row.source.to_string(),
+        };
+        let drift = found.entry(subject).or_default();
+        let slot = match row.kind {
+            ChangeKind::Added => 0,
+            ChangeKind::Removed => 1,
+            ChangeKind::Changed | ChangeKind::Unchanged => 2,
+        };
+        if let Some(count) = drift.counts.get_mut(slot) {
+            *count += 1;
+        }
+        drift.rows.push(format!(
+            "{} => {}: declared {}, allowed {}",
+            row.source, row.destination, row.before, row.after
+        ));
+        drift.objects.extend(decided(row).1);
+    }
+    let told = found.into_iter().map(|(subject, Drift { counts: [more, fewer, other], rows, objects })| {
+        let message = format!(
+            "{subject} runs with other connections than are declared: {more} more, {fewer} fewer, {other} different; \
+             first {}",
+            rows.first().map(String::as_str).unwrap_or_default()
+        );
+        Effect::new("NETPOL030", Urgency::Medium, &subject, rows.join("\n"), message).about(objects)
+    });
+    told.collect()
 }

@@ -33,6 +33,10 @@ pub struct WorkloadExposure {
     pub paths: Vec<String>,
     /// Ports of the pods that the paths reach.
     pub ports: ConnSet,
+    /// Ports that the internet reaches.
+    pub internet_ports: ConnSet,
+    /// Any pod of the cluster may reach it, whatever its labels and namespace.
+    pub from_any_pod: bool,
     /// Where declared policy may differ from what is enforced, or the view from the cluster.
     pub caveats: Vec<String>,
     /// Other workloads that this one may connect to.
@@ -200,7 +204,7 @@ impl<'a> Judge<'a> {
         let mut paths: Vec<(ExposureLevel, String)> = Vec::new();
         let mut caveats: BTreeSet<String> = BTreeSet::new();
         let (mut level, mut at_most) = (ExposureLevel::Isolated, ExposureLevel::Isolated);
-        let mut ports = ConnSet::none();
+        let (mut ports, mut internet_ports) = (ConnSet::none(), ConnSet::none());
         for way in ways {
             let reached = if way.internet { ExposureLevel::Open } else { ExposureLevel::Controlled };
             let from = if way.internet { "internet" } else { "private addresses" };
@@ -210,6 +214,9 @@ impl<'a> Judge<'a> {
                     paths.push((reached, format!("{from} via {} to {open}", way.via)));
                     (level, at_most) = (level.max(reached), at_most.max(reached));
                     ports = ports.union(&open);
+                    if way.internet {
+                        internet_ports = internet_ports.union(&open);
+                    }
                 }
                 Admitted::Unknown(why) => {
                     caveats.insert(format!("{}: {why}", way.via));
@@ -246,6 +253,9 @@ impl<'a> Judge<'a> {
             at_most,
             paths: paths.into_iter().map(|(_, path)| path).collect(),
             ports,
+            internet_ports,
+            from_any_pod: !self.connectivity.is_selected(index, Direction::Ingress)
+                || !self.any_pod(index).is_empty(),
             caveats: caveats.into_iter().collect(),
             reaches: 0,
             ingress_policies: self.connectivity.selected_by(index, Direction::Ingress).len(),

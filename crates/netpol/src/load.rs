@@ -1,5 +1,6 @@
 //! A directory of manifests becomes a cluster state. The one place of this crate that reads files.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::BufReader;
 use std::path::{Path, PathBuf};
@@ -7,7 +8,10 @@ use std::path::{Path, PathBuf};
 use thiserror::Error;
 use walkdir::WalkDir;
 
-use crate::objects::{AdminFlavor, Format, Object, ParseError, ParseOptions, parse_documents_each};
+use crate::locate::line_of;
+use crate::objects::{
+    AdminFlavor, Format, Object, ObjectKey, ParseError, ParseOptions, parse_documents_each,
+};
 use crate::state::ClusterState;
 
 /// Most files of one directory.
@@ -128,4 +132,22 @@ pub(crate) fn load_with(
         });
     }
     Ok(loaded)
+}
+
+/// Looks the lines of objects up in the files that they came from; each file is read once.
+#[derive(Debug, Default)]
+pub struct Lines {
+    files: BTreeMap<String, Option<String>>,
+}
+
+impl Lines {
+    /// The line of an object in a file, 1-based; None where the file is gone, is no text or does not name it.
+    pub fn find(&mut self, file: &str, key: &ObjectKey) -> Option<usize> {
+        let read = || {
+            let size = fs::metadata(file).ok()?.len();
+            if size > MAX_FILE_BYTES { None } else { fs::read_to_string(file).ok() }
+        };
+        let text = self.files.entry(file.to_owned()).or_insert_with(read);
+        line_of(text.as_deref()?, key)
+    }
 }

@@ -4,17 +4,23 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
+use serde::Serialize;
 use thiserror::Error;
 
 use crate::diff::{Snapshot, diff_snapshots};
-use crate::engine::{Connectivity, Direction, Endpoint, Options, Peer, Warning};
+use crate::effects::{Effect, Judged, Urgency, drift, effects};
+use crate::engine::{Connectivity, Direction, Endpoint, Explanation, Options, Peer, Side, Warning};
 use crate::entries::ingress_rows;
+use crate::exposure::exposures;
 use crate::format::{
-    INGRESS_CONTROLLER, OutputFormat, PotentialReport, PrintedRow, is_range, print_connections, print_diff,
+    INGRESS_CONTROLLER, Located, OutputFormat, PotentialReport, PrintedRow, is_range, print_comment,
+    print_connections, print_diff, print_json, print_lines, print_sarif,
 };
-use crate::load::{LoadError, Loaded, load};
+use crate::load::{Lines, LoadError, Loaded, load};
 use crate::objects::ParseOptions;
 use crate::potential::potential;
+use crate::remarks::remarks;
+use crate::state::ClusterState;
 
 /// Why there is no answer.
 #[derive(Debug, Error)]
@@ -51,12 +57,42 @@ pub struct ConnectionsOptions {
     pub focus_direction: Option<Direction>,
 }
 
+/// Form of a printed difference.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DiffFormat {
+    /// The connections that differ.
+    Rows(OutputFormat),
+    /// A comment on a pull request, in Markdown: what matters, with the connections folded.
+    Comment,
+    /// What the change means, as SARIF 2.1.0.
+    Sarif,
+}
+
+impl Default for DiffFormat {
+    fn default() -> Self {
+        Self::Rows(OutputFormat::Txt)
+    }
+}
+
 /// What to print of the difference of two directories.
 #[derive(Debug, Clone, Default)]
 pub struct DiffOptions {
     /// Reading where Kubernetes leaves it open.
     pub engine: Options,
-    pub format: OutputFormat,
+    pub format: DiffFormat,
+    /// Look for what the change means, whatever the form: [`Report::worst`] is known then.
+    pub judge: bool,
+    /// The first directory is what is declared, the second what runs: differences are drift.
+    pub drift: bool,
+}
+
+/// Form of printed remarks.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum LintFormat {
+    #[default]
+    Txt,
+    Json,
+    Sarif,
 }
 
 /// A printed answer.
@@ -65,6 +101,8 @@ pub struct Report {
     pub text: String,
     /// True when a difference has rows; for connections, always false.
     pub differs: bool,
+    /// The most urgent finding, where findings were looked for and there is one.
+    pub worst: Option<Urgency>,
     /// Lines for standard error.
     pub warnings: Vec<String>,
 }
@@ -133,7 +171,7 @@ pub fn connections(directory: &Path, options: &ConnectionsOptions) -> Result<Rep
         }
     }
     let text = print_connections(&rows, report.as_ref(), &workloads, options.format);
-    Ok(Report { text, differs: false, warnings })
+    Ok(Report { text, differs: false, worst: None, warnings })
 }
 
 /// `ns/name[Kind]` against `name` or `ns/name`.
@@ -189,7 +227,26 @@ impl<'a> Focus<'a> {
     }
 }
 
-/// The difference of the manifests below two directories, printed.
+/// Findings with the files of their objects: of the first state that knows them.
+fn located(effects: &[Effect], states: &[&ClusterState]) -> Vec<Located> {
+    let mut lines = Lines::default();
+    let mut locate = |effect: &Effect| {
+        let mut places: Vec<(String, Option<usize>)> = Vec::new();
+        for key in &effect.objects {
+            let source = states.iter().find_map(|state| state.get(key)?.meta().source.clone());
+            let place = source.map(|file| {
+                let line = lines.find(&file, key);
+                (file, line)
+            });
+            places.extend(place.filter(|place| !places.contains(place)));
+        }
+        Located { effect: effect.clone(), places }
+    };
+    effects.iter().map(&mut locate).collect()
+}
+
+/// The difference of the manifests below two directories, printed. Nothing is printed when there is none, but for
+/// SARIF, which then has no results.
 ///
 /// # Errors
 /// As [`connections`], for either directory.
@@ -200,16 +257,100 @@ pub fn diff_dirs(before: &Path, after: &Path, options: &DiffOptions) -> Result<R
     let before = Snapshot::new(Arc::new(before.state), &options.engine);
     let after = Snapshot::new(Arc::new(after.state), &options.engine);
     warnings.extend(words(after.connectivity.warnings()));
-    let diff = diff_snapshots(&before, &after, options.format == OutputFormat::Dot);
-    Ok(Report { text: print_diff(&diff, options.format), differs: !diff.is_empty(), warnings })
+    let whole = options.format == DiffFormat::Rows(OutputFormat::Dot);
+    let diff = diff_snapshots(&before, &after, whole);
+    let judged = options.judge || !matches!(options.format, DiffFormat::Rows(_));
+    let found = match (judged, options.drift) {
+        (false, _) => Vec::new(),
+        (true, true) => drift(&diff),
+        (true, false) => {
+            let judge =
+                |snapshot: &Snapshot| exposures(&snapshot.state, &snapshot.connectivity, &options.engine);
+            let (old, new) = (judge(&before), judge(&after));
+            let judged = |snapshot, exposures| Judged { snapshot, exposures };
+            effects(judged(&before, &old), judged(&after, &new), &diff)
+        }
+    };
+    let text = match options.format {
+        DiffFormat::Rows(format) => print_diff(&diff, format),
+        DiffFormat::Comment => print_comment(&diff, &found),
+        DiffFormat::Sarif => print_sarif(&located(&found, &[&after.state, &before.state])),
+    };
+    let worst = found.iter().map(|effect| effect.urgency).min();
+    Ok(Report { text, differs: !diff.is_empty(), worst, warnings })
 }
 
-/// Why one workload of a directory may connect to another, or not, as text. `from` and `to` are `name`,
-/// `namespace/name`, or an address outside the cluster.
+#[derive(Serialize)]
+struct JsonDecision<'a> {
+    kind: &'a str,
+    namespace: &'a str,
+    policy: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rule: Option<usize>,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    name: &'a str,
+    action: &'a str,
+    conn: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    file: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+struct JsonSide<'a> {
+    isolated: bool,
+    conn: String,
+    decisions: Vec<JsonDecision<'a>>,
+}
+
+#[derive(Serialize)]
+struct JsonExplanation<'a> {
+    from: &'a str,
+    to: &'a str,
+    conn: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    egress: Option<JsonSide<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ingress: Option<JsonSide<'a>>,
+    caveats: &'a [String],
+}
+
+fn explained_json(from: &str, to: &str, explained: &Explanation, caveats: &[String]) -> String {
+    fn json_side(side: &Side) -> JsonSide<'_> {
+        let decisions = side.decisions.iter().map(|decision| JsonDecision {
+            kind: &decision.policy.kind,
+            namespace: &decision.policy.namespace,
+            policy: &decision.policy.name,
+            rule: decision.rule,
+            name: &decision.name,
+            action: decision.action,
+            conn: decision.conn.to_string(),
+            file: decision.source.as_deref(),
+        });
+        JsonSide { isolated: side.isolated, conn: side.conn.to_string(), decisions: decisions.collect() }
+    }
+    let whole = JsonExplanation {
+        from,
+        to,
+        conn: explained.conn.to_string(),
+        egress: explained.egress.as_ref().map(json_side),
+        ingress: explained.ingress.as_ref().map(json_side),
+        caveats,
+    };
+    serde_json::to_string_pretty(&whole).unwrap_or_default() + "\n"
+}
+
+/// Why one workload of a directory may connect to another, or not, as text or, with `json`, as an object. `from` and
+/// `to` are `name`, `namespace/name`, or an address outside the cluster.
 ///
 /// # Errors
 /// As [`connections`].
-pub fn explain(directory: &Path, from: &str, to: &str, options: &Options) -> Result<Report, ReportError> {
+pub fn explain(
+    directory: &Path,
+    from: &str,
+    to: &str,
+    json: bool,
+    options: &Options,
+) -> Result<Report, ReportError> {
     let Loaded { state, warnings } = loaded(directory, options)?;
     let connectivity = Connectivity::build(&state, options);
     let peer = |wanted: &str, direction: Direction| {
@@ -221,6 +362,11 @@ pub fn explain(directory: &Path, from: &str, to: &str, options: &Options) -> Res
     };
     let (source, destination) = (peer(from, Direction::Ingress)?, peer(to, Direction::Egress)?);
     let explained = connectivity.explain(source, destination);
+    let caveats = connectivity.caveats(source, destination);
+    if json {
+        let text = explained_json(from, to, &explained, &caveats);
+        return Ok(Report { text, differs: false, worst: None, warnings });
+    }
     let mut text = format!("{from} => {to} : {}\n", explained.conn);
     for (side, word, name) in [(&explained.egress, "egress", from), (&explained.ingress, "ingress", to)] {
         let Some(side) = side else { continue };
@@ -233,22 +379,25 @@ pub fn explain(directory: &Path, from: &str, to: &str, options: &Options) -> Res
             text.push_str(&format!("  {decision}{source}\n"));
         }
     }
-    Ok(Report { text, differs: false, warnings })
+    for caveat in &caveats {
+        text.push_str(&format!("not certain: {caveat}\n"));
+    }
+    Ok(Report { text, differs: false, worst: None, warnings })
 }
 
-/// What is odd about the policies of a directory: one line each, `code object: message`. `differs` tells whether
-/// there is any.
+/// What is odd about the policies of a directory, most urgent first. `differs` tells whether there is anything.
 ///
 /// # Errors
 /// As [`connections`].
-pub fn lint(directory: &Path, options: &Options) -> Result<Report, ReportError> {
+pub fn lint(directory: &Path, format: LintFormat, options: &Options) -> Result<Report, ReportError> {
     let Loaded { state, warnings } = loaded(directory, options)?;
     let connectivity = Connectivity::build(&state, options);
-    let line = |warning: &Warning| {
-        let source = state.get(&warning.object).and_then(|object| object.meta().source.clone());
-        let source = source.map(|source| format!(" [{source}]")).unwrap_or_default();
-        format!("{} {}: {}{source}\n", warning.code, warning.object, warning.message)
+    let found = located(&remarks(&state, &connectivity), &[&state]);
+    let text = match format {
+        LintFormat::Txt => print_lines(&found),
+        LintFormat::Json => print_json(&found),
+        LintFormat::Sarif => print_sarif(&found),
     };
-    let text: String = connectivity.warnings().iter().map(line).collect();
-    Ok(Report { differs: !text.is_empty(), text, warnings })
+    let worst = found.iter().map(|finding| finding.effect.urgency).min();
+    Ok(Report { differs: !found.is_empty(), text, worst, warnings })
 }

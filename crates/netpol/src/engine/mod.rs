@@ -22,6 +22,7 @@ mod row;
 mod selectors;
 mod sets;
 mod settle;
+mod shadow;
 
 use std::sync::Arc;
 
@@ -36,6 +37,7 @@ pub use explain::{Decision, Explanation, Side};
 pub(crate) use profile::Space;
 pub use query::{Peer, Rows, Verdict};
 pub(crate) use resident::Engine;
+pub use shadow::{RuleRef, Shadowed};
 
 use crate::bits::Bits;
 use crate::conn::{ConnId, ConnSet};

@@ -175,6 +175,36 @@ impl Connectivity {
         if host(source) || host(destination) || blocks { Verdict::Unknown } else { Verdict::Deny }
     }
 
+    /// Why what is declared of two peers may not be what happens between them, in words.
+    pub fn caveats(&self, source: Peer, destination: Peer) -> Vec<String> {
+        let mut found = Vec::new();
+        let ends = [(source, Direction::Egress, "egress"), (destination, Direction::Ingress, "ingress")];
+        for (peer, direction, word) in ends {
+            let Peer::Workload(index) = peer else { continue };
+            let Some(endpoint) = self.endpoints.get(index) else { continue };
+            let selected = self.is_selected(index, direction);
+            if endpoint.host_network {
+                found.push(format!(
+                    "{endpoint} uses the node's network, where policies are as a rule not enforced"
+                ));
+            }
+            let between_pods = matches!((source, destination), (Peer::Workload(_), Peer::Workload(_)));
+            if between_pods
+                && self.options.block_pods != BlockPods::Match
+                && self.block_may_match(peer, direction)
+            {
+                found.push(format!(
+                    "whether the address blocks in the {word} rules of {endpoint} match pods depends on the network plugin"
+                ));
+            }
+            if selected && direction == Direction::Ingress {
+                found.push(format!("traffic to {endpoint} from its own node is always allowed"));
+            }
+        }
+        found.dedup();
+        found
+    }
+
     /// True when a policy that selects the peer names addresses in this direction.
     fn block_may_match(&self, peer: Peer, direction: Direction) -> bool {
         self.classes_of(peer).iter().filter_map(|class| self.class(*class)).any(|class| {

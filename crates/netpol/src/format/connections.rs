@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 
 use super::dot::{clusters, edge, node, split, weight};
-use super::{ENTIRE_CLUSTER, INGRESS_CONTROLLER, OutputFormat, PrintedRow, csv_line, is_range, md_line};
+use super::{ENTIRE_CLUSTER, INGRESS_CONTROLLER, OutputFormat, PrintedRow, csv_line, is_range, md_line, svg};
 
 /// A possible connection of a workload with a peer that rules imply.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -18,7 +18,7 @@ pub struct ExposedRow {
 }
 
 impl ExposedRow {
-    fn peer_text(&self) -> String {
+    pub(super) fn peer_text(&self) -> String {
         let Some((namespace, pods)) = &self.peer else { return ENTIRE_CLUSTER.to_owned() };
         // A namespace that is known by name stands without brackets.
         if namespace.contains(' ') {
@@ -67,6 +67,7 @@ pub fn print_connections(
             OutputFormat::Md => md_table(&rows, false),
             OutputFormat::Json => json(&rows),
             OutputFormat::Dot => dot(&rows, None, workloads),
+            OutputFormat::Svg => svg::of_connections(&rows, None, workloads),
         };
     };
     let (egress, ingress) = sections(&rows, report);
@@ -82,6 +83,7 @@ pub fn print_connections(
             },
         }),
         OutputFormat::Dot => dot(&rows, Some(report), workloads),
+        OutputFormat::Svg => svg::of_connections(&rows, Some(report), workloads),
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 
 use super::dot::{clusters, edge, node, split, weight};
-use super::{OutputFormat, csv_line, md_line};
+use super::{OutputFormat, csv_line, md_line, svg};
 use crate::diff::{ChangeKind, ConnDiff, DiffPeer, DiffRow};
 
 #[derive(Serialize)]
@@ -42,14 +42,8 @@ fn info(row: &DiffRow) -> String {
     }
 }
 
-/// Prints a difference; nothing at all when there is none. The graph needs the unchanged rows too.
-pub fn print_diff(diff: &ConnDiff, format: OutputFormat) -> String {
-    if diff.is_empty() {
-        return String::new();
-    }
-    if format == OutputFormat::Dot {
-        return dot(diff);
-    }
+/// The rows that differ, in the order in which they are printed.
+fn sorted(diff: &ConnDiff) -> Vec<Line<'_>> {
     let mut lines: Vec<Line<'_>> = diff
         .rows
         .iter()
@@ -71,14 +65,30 @@ pub fn print_diff(diff: &ConnDiff, format: OutputFormat) -> String {
         let entry = line.row.source == DiffPeer::IngressController;
         (entry, line.row.kind, line.fields.join(";"))
     });
+    lines
+}
+
+/// The fields of every line, in order.
+pub(super) fn table_lines(diff: &ConnDiff) -> Vec<[String; 6]> {
+    sorted(diff).into_iter().map(|line| line.fields).collect()
+}
+
+/// Prints a difference; nothing at all when there is none. The graph needs the unchanged rows too.
+pub fn print_diff(diff: &ConnDiff, format: OutputFormat) -> String {
+    if diff.is_empty() {
+        return String::new();
+    }
+    let lines = sorted(diff);
     match format {
+        OutputFormat::Dot => dot(diff),
+        OutputFormat::Svg => svg::of_diff(diff),
         OutputFormat::Csv => table(&lines, csv_line(&HEADS), csv_line),
         OutputFormat::Md => {
             let rule = "|-----------|--------|-------------|------|------|---------------------|\n";
             table(&lines, md_line(&HEADS) + rule, md_line)
         }
         OutputFormat::Json => json(&lines),
-        OutputFormat::Txt | OutputFormat::Dot => txt(&lines),
+        OutputFormat::Txt => txt(&lines),
     }
 }
 

@@ -1,11 +1,16 @@
 //! Printed forms that users of np-guard and roxctl already parse.
 
+mod comment;
 mod connections;
 mod diff;
 mod dot;
+mod findings;
+mod svg;
 
+pub use comment::print_comment;
 pub use connections::{ExposedRow, PotentialReport, print_connections};
 pub use diff::print_diff;
+pub use findings::{Located, print_json, print_lines, print_sarif};
 
 use serde::Serialize;
 
@@ -18,6 +23,8 @@ pub enum OutputFormat {
     Csv,
     Md,
     Dot,
+    /// A picture that needs no other program.
+    Svg,
 }
 
 impl OutputFormat {
@@ -29,6 +36,7 @@ impl OutputFormat {
             "csv" => Some(Self::Csv),
             "md" => Some(Self::Md),
             "dot" => Some(Self::Dot),
+            "svg" => Some(Self::Svg),
             _ => None,
         }
     }

@@ -61,6 +61,11 @@ impl<'a> Node<'a> {
         }
     }
 
+    /// Refuses what has no fields; null has, as for Kubernetes, every field at its default.
+    pub(super) fn structure(&self) -> Read<()> {
+        if self.value.is_null() { Ok(()) } else { self.object().map(|_| ()) }
+    }
+
     /// The entries of a list field; empty when it is missing.
     pub(super) fn list(&self, name: &str) -> Read<Vec<Self>> {
         self.get(name).map_or(Ok(Vec::new()), |node| node.items())

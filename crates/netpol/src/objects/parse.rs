@@ -244,6 +244,10 @@ fn loose_meta(root: &Node<'_>) -> Meta {
 
 fn meta(root: &Node<'_>, namespaced: bool) -> Read<Meta> {
     let metadata = root.require("metadata")?;
+    metadata.object()?;
+    if let Some(spec) = root.get("spec") {
+        spec.object()?;
+    }
     let name = match metadata.text_at("name")? {
         Some(name) => name,
         None => match metadata.text_at("generateName")? {

@@ -95,6 +95,7 @@ pub(super) fn read(meta: Meta, root: &Node<'_>) -> Read<NetworkPolicy> {
 fn rules(spec: &Node<'_>, direction: &str, peers: &str) -> Read<Vec<PolicyRule>> {
     let mut rules = Vec::new();
     for rule in spec.list(direction)? {
+        rule.structure()?;
         let read = |entries: Vec<Node<'_>>| entries.iter().map(peer).collect::<Read<Vec<_>>>();
         let ports = rule.list("ports")?.iter().map(port).collect::<Read<Vec<_>>>()?;
         rules.push(PolicyRule { peers: read(rule.list(peers)?)?, ports });
@@ -147,6 +148,7 @@ pub(super) fn port_name(node: &Node<'_>) -> Read<String> {
 }
 
 fn port(entry: &Node<'_>) -> Read<PolicyPort> {
+    entry.structure()?;
     let protocol = protocol(entry.get("protocol"))?;
     let (port, end) = (entry.get("port"), entry.get("endPort"));
     let port = match (port, end) {

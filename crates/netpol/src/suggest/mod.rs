@@ -223,5 +223,5 @@ pub fn suggest_dir(
     };
     let flows = flows.map(read).transpose()?;
     let suggestion = made(&Manifests { state, declared }, flows, options)?;
-    Ok(Report { text: suggestion.print(format), differs: !suggestion.gaps.is_empty(), warnings })
+    Ok(Report { text: suggestion.print(format), differs: !suggestion.gaps.is_empty(), worst: None, warnings })
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use plimsoll_netpol::engine::{Direction, Options};
 use plimsoll_netpol::format::OutputFormat;
-use plimsoll_netpol::report::{ConnectionsOptions, DiffOptions, connections, diff_dirs};
+use plimsoll_netpol::report::{ConnectionsOptions, DiffFormat, DiffOptions, connections, diff_dirs};
 use serde_json::Value;
 
 fn root() -> Option<PathBuf> {
@@ -62,7 +62,11 @@ fn np_guard_cases() {
             let format = OutputFormat::parse(&name).unwrap();
             let expected = root.join(format!("{}{name}", case["expected"].as_str().unwrap()));
             let report = if case["kind"] == "diff" {
-                let options = DiffOptions { engine: engine.clone(), format };
+                let options = DiffOptions {
+                    engine: engine.clone(),
+                    format: DiffFormat::Rows(format),
+                    ..DiffOptions::default()
+                };
                 diff_dirs(&directory("before"), &directory("after"), &options)
             } else {
                 let options = ConnectionsOptions {

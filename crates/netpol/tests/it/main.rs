@@ -3,10 +3,15 @@
 
 mod cluster_policies;
 mod conformance;
+mod e2e;
 mod effects;
 mod exposure;
+mod features;
+mod findings;
+mod formats;
 mod hostile;
 mod live;
+mod odd;
 mod oracle;
 mod semantics;
 mod suggest;

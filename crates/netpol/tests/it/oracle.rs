@@ -19,18 +19,24 @@ use proptest::prelude::*;
 
 /// One end of a packet.
 #[derive(Clone, Copy)]
-enum End<'a> {
+pub(crate) enum End<'a> {
     Pod(&'a Workload),
     Address(IpAddr),
 }
 
-struct Judge<'a> {
-    state: &'a ClusterState,
-    match_pods: bool,
+pub(crate) struct Judge<'a> {
+    pub(crate) state: &'a ClusterState,
+    pub(crate) match_pods: bool,
 }
 
 impl Judge<'_> {
-    fn allows(&self, source: End<'_>, destination: End<'_>, protocol: Protocol, port: u16) -> bool {
+    pub(crate) fn allows(
+        &self,
+        source: End<'_>,
+        destination: End<'_>,
+        protocol: Protocol,
+        port: u16,
+    ) -> bool {
         let out = match source {
             End::Pod(pod) => self.side(pod, destination, destination, protocol, port, false),
             End::Address(_) => true,
@@ -430,7 +436,7 @@ pub(crate) fn namespace(name: &'static str) -> impl Strategy<Value = Object> {
     })
 }
 
-fn cluster() -> impl Strategy<Value = ClusterState> {
+pub(crate) fn cluster() -> impl Strategy<Value = ClusterState> {
     let namespaces = (namespace("red"), namespace("green")).prop_map(|(a, b)| vec![a, b]);
     let pods = (pod(1), pod(2), pod(3), pod(4)).prop_map(|(a, b, c, d)| vec![a, b, c, d]);
     let policies = (0usize..4).prop_flat_map(|count| (0..count).map(network_policy).collect::<Vec<_>>());

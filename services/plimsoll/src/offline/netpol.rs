@@ -4,10 +4,12 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Subcommand, ValueEnum};
+use plimsoll_netpol::effects::Urgency;
 use plimsoll_netpol::engine::{BlockPods, Direction, Options};
 use plimsoll_netpol::format::OutputFormat;
 use plimsoll_netpol::report::{
-    ConnectionsOptions, DiffOptions, Report, ReportError, connections, diff_dirs, explain, lint,
+    ConnectionsOptions, DiffFormat, DiffOptions, LintFormat, Report, ReportError, connections, diff_dirs,
+    explain, lint,
 };
 use plimsoll_netpol::suggest::{Basis, SuggestFormat, SuggestOptions, suggest_dir};
 
@@ -45,11 +47,15 @@ pub(crate) enum What {
         /// The manifests as they will be
         #[arg(long, value_name = "DIR")]
         after: PathBuf,
-        #[arg(short, long, value_enum, default_value_t = Format::Txt)]
-        output: Format,
-        /// Exit with 1 if there is any difference
+        /// md is a comment for a pull request, or the bare table with --compat np-guard
+        #[arg(short, long, value_enum, default_value_t = DiffForm::Txt)]
+        output: DiffForm,
+        /// Exit with 1 if any connection differs, or if a finding is at least as urgent
         #[arg(long, value_enum, value_name = "WHAT")]
-        fail_on: Option<Change>,
+        fail_on: Option<FailOn>,
+        /// The first directory is what is declared, the second what runs: differences are drift (NETPOL030)
+        #[arg(long)]
+        drift: bool,
         #[command(flatten)]
         reading: Reading,
     },
@@ -63,14 +69,19 @@ pub(crate) enum What {
         /// The same of the other end
         #[arg(long, value_name = "WORKLOAD")]
         to: String,
+        #[arg(short, long, value_enum, default_value_t = ExplainForm::Txt)]
+        output: ExplainForm,
         #[command(flatten)]
         reading: Reading,
     },
-    /// Policies that select nothing, rules that match nothing, and what makes the answer uncertain
+    /// Policies that select nothing, rules without effect, workloads without policies, and what makes the answer
+    /// uncertain
     Lint {
         /// Directory of manifests, or one file
         dir: PathBuf,
-        /// Exit with 1 if there is anything to say
+        #[arg(short, long, value_enum, default_value_t = LintForm::Txt)]
+        output: LintForm,
+        /// Exit with 1 if there is anything to say, or anything as urgent
         #[arg(long, value_enum, value_name = "WHAT")]
         fail_on: Option<Remark>,
         #[command(flatten)]
@@ -154,13 +165,45 @@ enum Blocks {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Change {
+pub(crate) enum FailOn {
+    /// Any connection that differs
     Change,
+    High,
+    Medium,
+    Low,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum DiffForm {
+    Txt,
+    Json,
+    Csv,
+    Md,
+    Dot,
+    Svg,
+    Sarif,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ExplainForm {
+    Txt,
+    Json,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LintForm {
+    Txt,
+    Json,
+    Sarif,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Remark {
+    /// Anything
     Warning,
+    High,
+    Medium,
+    Low,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -176,6 +219,7 @@ pub(crate) enum Format {
     Csv,
     Md,
     Dot,
+    Svg,
 }
 
 impl From<Format> for OutputFormat {
@@ -186,6 +230,7 @@ impl From<Format> for OutputFormat {
             Format::Csv => Self::Csv,
             Format::Md => Self::Md,
             Format::Dot => Self::Dot,
+            Format::Svg => Self::Svg,
         }
     }
 }
@@ -218,14 +263,48 @@ pub(crate) fn run(what: What) -> Outcome {
                     Way::Egress => Direction::Egress,
                 }),
             };
-            tell(connections(&dir, &options), false)
+            tell(connections(&dir, &options), Limit::Never)
         }
-        What::Diff { before, after, output, fail_on, reading } => {
-            let options = DiffOptions { engine: reading.into(), format: output.into() };
-            tell(diff_dirs(&before, &after, &options), fail_on.is_some())
+        What::Diff { before, after, output, fail_on, drift, reading } => {
+            let engine: Options = reading.into();
+            let format = match output {
+                DiffForm::Md if !engine.np_guard => DiffFormat::Comment,
+                DiffForm::Sarif => DiffFormat::Sarif,
+                DiffForm::Txt => DiffFormat::Rows(OutputFormat::Txt),
+                DiffForm::Json => DiffFormat::Rows(OutputFormat::Json),
+                DiffForm::Csv => DiffFormat::Rows(OutputFormat::Csv),
+                DiffForm::Md => DiffFormat::Rows(OutputFormat::Md),
+                DiffForm::Dot => DiffFormat::Rows(OutputFormat::Dot),
+                DiffForm::Svg => DiffFormat::Rows(OutputFormat::Svg),
+            };
+            let limit = match fail_on {
+                None => Limit::Never,
+                Some(FailOn::Change) => Limit::Anything,
+                Some(FailOn::High) => Limit::Urgency(Urgency::High),
+                Some(FailOn::Medium) => Limit::Urgency(Urgency::Medium),
+                Some(FailOn::Low) => Limit::Urgency(Urgency::Low),
+            };
+            let judge = matches!(limit, Limit::Urgency(_));
+            tell(diff_dirs(&before, &after, &DiffOptions { engine, format, judge, drift }), limit)
         }
-        What::Explain { dir, from, to, reading } => tell(explain(&dir, &from, &to, &reading.into()), false),
-        What::Lint { dir, fail_on, reading } => tell(lint(&dir, &reading.into()), fail_on.is_some()),
+        What::Explain { dir, from, to, output, reading } => {
+            tell(explain(&dir, &from, &to, output == ExplainForm::Json, &reading.into()), Limit::Never)
+        }
+        What::Lint { dir, output, fail_on, reading } => {
+            let format = match output {
+                LintForm::Txt => LintFormat::Txt,
+                LintForm::Json => LintFormat::Json,
+                LintForm::Sarif => LintFormat::Sarif,
+            };
+            let limit = match fail_on {
+                None => Limit::Never,
+                Some(Remark::Warning) => Limit::Anything,
+                Some(Remark::High) => Limit::Urgency(Urgency::High),
+                Some(Remark::Medium) => Limit::Urgency(Urgency::Medium),
+                Some(Remark::Low) => Limit::Urgency(Urgency::Low),
+            };
+            tell(lint(&dir, format, &reading.into()), limit)
+        }
         What::Suggest { dir, flows, from, namespace, allow_external, output, fail_on, reading } => {
             let options = SuggestOptions {
                 engine: reading.into(),
@@ -243,20 +322,35 @@ pub(crate) fn run(what: What) -> Outcome {
                 Suggested::Md => SuggestFormat::Md,
             };
             let report = suggest_dir(&dir, flows.as_deref(), &options, format);
-            tell_report(report.map_err(|e| fault::suggest(&e))?, fail_on.is_some())
+            let limit = if fail_on.is_some() { Limit::Anything } else { Limit::Never };
+            tell_report(report.map_err(|e| fault::suggest(&e))?, limit)
         }
     }
 }
 
-/// Prints an answer; with `fail`, one that differs ends with 1.
-fn tell(report: Result<Report, ReportError>, fail: bool) -> Outcome {
-    tell_report(report.map_err(|e| fault::report(&e))?, fail)
+/// What makes a command end with 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Limit {
+    Never,
+    Anything,
+    /// A finding of this urgency or a higher one.
+    Urgency(Urgency),
 }
 
-fn tell_report(report: Report, fail: bool) -> Outcome {
+/// Prints an answer, and ends as the limit asks.
+fn tell(report: Result<Report, ReportError>, limit: Limit) -> Outcome {
+    tell_report(report.map_err(|e| fault::report(&e))?, limit)
+}
+
+fn tell_report(report: Report, limit: Limit) -> Outcome {
     for warning in &report.warnings {
         eprintln!("warning: {}", output::clean(warning));
     }
     out::emit(output::for_terminal(&report.text).as_bytes())?;
-    Ok(if fail && report.differs { ExitCode::from(1) } else { ExitCode::SUCCESS })
+    let reached = match limit {
+        Limit::Never => false,
+        Limit::Anything => report.differs,
+        Limit::Urgency(least) => report.worst.is_some_and(|worst| worst <= least),
+    };
+    Ok(if reached { ExitCode::from(1) } else { ExitCode::SUCCESS })
 }

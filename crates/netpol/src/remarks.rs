@@ -1,0 +1,190 @@
+//! What is odd about a state, without looking at what it was before.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use crate::effects::{Effect, Urgency};
+use crate::engine::{BlockPods, Connectivity, Direction, Shadowed, Warning};
+use crate::ip::IpRange;
+use crate::objects::{Object, ObjectKey, PolicyPeer, WorkloadKind};
+use crate::standing::Condition;
+use crate::state::ClusterState;
+
+/// DaemonSets by which network plugins that enforce NetworkPolicy are known.
+const ENFORCING: [&str; 14] = [
+    "calico-node",
+    "cilium",
+    "antrea-agent",
+    "kube-router",
+    "weave-net",
+    "aws-node",
+    "azure-npm",
+    "azure-cns",
+    "ovnkube-node",
+    "ovs-node",
+    "kube-ovn-cni",
+    "canal",
+    "kindnet",
+    "netd",
+];
+/// Those of network plugins that do not.
+const NOT_ENFORCING: [&str; 3] = ["kube-flannel-ds", "kube-flannel", "kube-multus-ds"];
+
+/// Every remark on a state: about policies, workloads without policies, and rules that change nothing. Most urgent
+/// first.
+pub fn remarks(state: &ClusterState, connectivity: &Connectivity) -> Vec<Effect> {
+    let mut found: Vec<Effect> = connectivity.warnings().iter().map(of_warning).collect();
+    found.extend(of_workloads(state, connectivity));
+    unprotected(connectivity, &mut found);
+    found.extend(connectivity.shadowed(None).into_iter().map(shadowed));
+    found.sort();
+    found.dedup();
+    found
+}
+
+/// NETPOL007, 008, 011, 012 or 020: what the engine finds odd about an object.
+pub(crate) fn of_warning(warning: &Warning) -> Effect {
+    let (code, urgency) = match warning.code {
+        "policy_selects_nothing" => ("NETPOL007", Urgency::Low),
+        "rule_matches_nothing" => ("NETPOL008", Urgency::Low),
+        "named_port_unresolved" => ("NETPOL011", Urgency::Medium),
+        "policy_priority_tie" => ("NETPOL012", Urgency::Medium),
+        _ => ("NETPOL020", Urgency::Medium),
+    };
+    let object = &warning.object;
+    let detail = format!("{} {}", warning.code, warning.message);
+    let message = format!("{object}: {}", warning.message);
+    let condition = Condition::Odd { code: warning.code.to_owned(), object: object.clone() };
+    Effect::new(code, urgency, object, detail, message).about([object.clone()]).while_holds(condition)
+}
+
+/// NETPOL020: where what workloads are keeps policies from being enforced as they are declared.
+pub(crate) fn of_workloads(state: &ClusterState, connectivity: &Connectivity) -> Vec<Effect> {
+    let mut found = Vec::new();
+    host_network(connectivity, &mut found);
+    plugin(state, &mut found);
+    if connectivity.options().block_pods != BlockPods::Match && !connectivity.options().np_guard {
+        blocks(state, &mut found);
+    }
+    found
+}
+
+/// NETPOL009 of a rule.
+pub(crate) fn shadowed(shadowed: Shadowed) -> Effect {
+    let Shadowed { rule, by } = shadowed;
+    let by: Vec<String> = by.iter().map(ToString::to_string).collect();
+    let shown = by.iter().take(3).cloned().collect::<Vec<_>>().join(", ");
+    let rest = if by.len() > 3 { format!(" and {} more", by.len() - 3) } else { String::new() };
+    let message = format!("{rule} changes nothing: {shown}{rest} decides all of its traffic already");
+    let field = if rule.direction == Direction::Ingress { "ingress" } else { "egress" };
+    let detail = format!("{field}[{}]", rule.rule);
+    Effect::new("NETPOL009", Urgency::Low, &rule.policy, detail, message)
+        .decided(by)
+        .about([rule.policy.clone()])
+}
+
+/// NETPOL006: workloads that no policy selects in a direction.
+fn unprotected(connectivity: &Connectivity, found: &mut Vec<Effect>) {
+    for (index, endpoint) in connectivity.endpoints().iter().enumerate() {
+        let open = |direction| !endpoint.assumed && !connectivity.is_selected(index, direction);
+        let (urgency, what) = match (open(Direction::Ingress), open(Direction::Egress)) {
+            (true, true) => (Urgency::Medium, "ingress or egress"),
+            (true, false) => (Urgency::Medium, "ingress"),
+            (false, true) => (Urgency::Low, "egress"),
+            (false, false) => continue,
+        };
+        let message = format!("{endpoint} is selected by no policy for {what}: everything is allowed");
+        let effect = Effect::new("NETPOL006", urgency, endpoint, what, message);
+        found.push(effect.about(endpoint.objects.clone()));
+    }
+}
+
+/// NETPOL020: policies that select pods on the node's network.
+fn host_network(connectivity: &Connectivity, found: &mut Vec<Effect>) {
+    for (index, endpoint) in connectivity.endpoints().iter().enumerate() {
+        if endpoint.assumed || !endpoint.host_network {
+            continue;
+        }
+        let by: BTreeSet<&ObjectKey> = [Direction::Ingress, Direction::Egress]
+            .into_iter()
+            .flat_map(|direction| connectivity.selected_by(index, direction))
+            .collect();
+        if by.is_empty() {
+            continue;
+        }
+        let by: Vec<String> = by.into_iter().map(ToString::to_string).collect();
+        let message = format!(
+            "{endpoint} uses the node's network, where policies are as a rule not enforced, though {} selects it",
+            by.join(", ")
+        );
+        let effect = Effect::new("NETPOL020", Urgency::Medium, endpoint, "host network", message);
+        found.push(effect.decided(by).about(endpoint.objects.clone()));
+    }
+}
+
+/// NETPOL020: policies in a cluster whose network plugin does not enforce them.
+fn plugin(state: &ClusterState, found: &mut Vec<Effect>) {
+    let mut idle = None;
+    for workload in state.workloads().filter(|workload| workload.kind == WorkloadKind::DaemonSet) {
+        let name = workload.meta.name.as_str();
+        if ENFORCING.contains(&name) {
+            return;
+        }
+        // Canal is flannel's network with Calico's policies, in one DaemonSet of either name.
+        if workload.containers.iter().any(|container| container.image.contains("calico")) {
+            return;
+        }
+        if NOT_ENFORCING.contains(&name) {
+            idle.get_or_insert(workload);
+        }
+    }
+    let Some(plugin) = idle else { return };
+    let policies = state.objects().filter(|object| matches!(object, Object::NetworkPolicy(_))).count();
+    if policies == 0 {
+        return;
+    }
+    let key = Object::Workload(plugin.clone()).key();
+    let message = format!(
+        "{key} enforces no policies, and no network plugin that does is in view: {policies} policies may have no effect"
+    );
+    found.push(Effect::new("NETPOL020", Urgency::High, &key, "plugin", message).about([key.clone()]));
+}
+
+/// NETPOL020: address blocks that hold the addresses of pods.
+fn blocks(state: &ClusterState, found: &mut Vec<Effect>) {
+    let mut pods: BTreeMap<IpAddr, String> = BTreeMap::new();
+    for workload in state.workloads().filter(|workload| !workload.host_network) {
+        for address in &workload.pod_ips {
+            let name = format!("{}/{}", workload.meta.namespace, workload.meta.name);
+            pods.entry(*address).or_insert(name);
+        }
+    }
+    if pods.is_empty() {
+        return;
+    }
+    for object in state.objects() {
+        let Object::NetworkPolicy(policy) = object else { continue };
+        let rules = policy.ingress.iter().chain(&policy.egress).flatten();
+        let covered = rules.flat_map(|rule| &rule.peers).find_map(|peer| {
+            let PolicyPeer::Block(block) = peer else { return None };
+            let range = IpRange::of(block.cidr);
+            let holds = |address: &IpAddr| {
+                range.contains(*address) && !block.except.iter().any(|hole| hole.contains(address))
+            };
+            // Addresses are in order, those of a block beside each other.
+            let mut inside = pods.range(block.cidr.network()..=block.cidr.broadcast());
+            inside
+                .find(|(address, _)| holds(address))
+                .map(|(address, pod)| (block.cidr, *address, pod.clone()))
+        });
+        if let Some((block, address, pod)) = covered {
+            let key = object.key();
+            let message = format!(
+                "{key}: the block {block} holds {address} of {pod}; whether it matches pods depends on the network \
+                 plugin (--block-pods match shows what it would allow)"
+            );
+            let effect = Effect::new("NETPOL020", Urgency::Low, &key, format!("block {block}"), message);
+            found.push(effect.about([key.clone()]));
+        }
+    }
+}
