@@ -17,7 +17,7 @@ const MAX_MODINFO: usize = 1 << 20;
 const MAX_VALUE: usize = 256;
 
 /// Fields of `.modinfo` that are kept.
-pub const FIELDS: &[&str] = &["name", "version", "license", "author", "vermagic", "srcversion"];
+pub const FIELDS: &[&str] = &["name", "version", "license", "author", "vermagic", "srcversion", "intree"];
 
 impl Selector for Kernel {
     fn name(&self) -> &'static str {

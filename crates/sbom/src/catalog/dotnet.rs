@@ -80,8 +80,13 @@ fn assembly(file: &File<'_>) -> Option<Component> {
 fn version(text: &str) -> Option<&str> {
     let version = text.split(['+', ' ', ',']).next()?;
     let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-');
-    (version.starts_with(|c: char| c.is_ascii_digit()) && version.contains('.') && version.chars().all(fits))
-        .then_some(version)
+    // `0.0.0.0` is what compilers write where nobody states one.
+    let stated = version.bytes().any(|byte| matches!(byte, b'1'..=b'9'));
+    (stated
+        && version.starts_with(|c: char| c.is_ascii_digit())
+        && version.contains('.')
+        && version.chars().all(fits))
+    .then_some(version)
 }
 
 #[cfg(test)]
@@ -95,6 +100,7 @@ mod tests {
             ("4.7.4076.0 built by: NET472REL1LAST_B", Some("4.7.4076.0")),
             ("8.0.0-rc.2.23479.6+0b25", Some("8.0.0-rc.2.23479.6")),
             ("1, 0, 0, 0", None),
+            ("0.0.0.0", None),
             ("Release 73", None),
             ("", None),
         ] {

@@ -553,6 +553,11 @@ fn every_kind_has_its_name() {
     ] {
         assert_eq!(purl(selector), expected, "{selector}");
     }
+    let (_, path, text) = KEPT.iter().find(|kept| kept.0 == "r").unwrap();
+    assert_eq!(
+        only(&[(path, "r", text.as_bytes())]).components[0].licenses,
+        ["GPL-2.0-only OR GPL-3.0-only"]
+    );
     let nix = only(&[(NIX, "none", b"")]);
     assert_eq!(purls(&nix), ["pkg:nix/openssl@3.0.13"]);
     assert_eq!(nix.components[0].locations[0].path, NIX.split("/bin").next().unwrap());
@@ -570,6 +575,7 @@ fn evidence_counts_where_no_package_owns_it() {
         ("usr/lib/own.so", "elf-note", note),
         ("lib/modules/owned.ko", "kernel", module),
         ("lib/modules/zfs.ko", "kernel", module),
+        ("lib/modules/bridge.ko", "kernel", b"name=bridge\nversion=2.3\nintree=Y\n"),
     ];
     let sbom = only(&files);
     let places = |by: &str| -> Vec<&str> {

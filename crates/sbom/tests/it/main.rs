@@ -4,3 +4,4 @@
 mod documents;
 mod images;
 mod layers;
+mod native;

@@ -34,12 +34,11 @@ pub(super) fn r(_: &Context<'_>, files: &[File<'_>]) -> Interpreted {
             continue;
         };
         // `GPL-2 | file LICENSE`: alternatives.
-        package.licenses = first(&fields, "License")
-            .split('|')
-            .map(str::trim)
-            .filter(|one| !one.starts_with("file "))
-            .filter_map(license::stated)
-            .collect();
+        let stated = first(&fields, "License").split('|').map(str::trim);
+        let stated: Vec<String> =
+            stated.filter(|one| !one.starts_with("file ")).filter_map(license::stated).collect();
+        let alternatives = stated.len() > 1 && stated.iter().all(|one| license::is_id(one));
+        package.licenses = if alternatives { vec![stated.join(" OR ")] } else { stated };
         package.supplier = first(&fields, "Maintainer").replace('\n', " ");
         let requires =
             ["Depends", "Imports", "LinkingTo"].iter().flat_map(|field| first(&fields, field).split(','));
@@ -208,44 +207,13 @@ pub(super) fn conan(_: &Context<'_>, files: &[File<'_>]) -> Interpreted {
     result
 }
 
-/// Applications that come with Erlang/OTP and have versions of their own; sorted.
+/// Applications that come with Erlang/OTP or Elixir and are in no registry; sorted.
+#[rustfmt::skip]
 const OTP: &[&str] = &[
-    "asn1",
-    "common_test",
-    "compiler",
-    "crypto",
-    "debugger",
-    "dialyzer",
-    "diameter",
-    "edoc",
-    "eldap",
-    "erl_docgen",
-    "erl_interface",
-    "erts",
-    "et",
-    "eunit",
-    "ftp",
-    "inets",
-    "jinterface",
-    "kernel",
-    "megaco",
-    "mnesia",
-    "observer",
-    "odbc",
-    "os_mon",
-    "parsetools",
-    "public_key",
-    "reltool",
-    "runtime_tools",
-    "sasl",
-    "snmp",
-    "ssh",
-    "ssl",
-    "stdlib",
-    "syntax_tools",
-    "tftp",
-    "tools",
-    "wx",
+    "asn1", "common_test", "compiler", "crypto", "debugger", "dialyzer", "diameter", "edoc", "eex", "eldap",
+    "erl_docgen", "erl_interface", "erts", "et", "eunit", "ex_unit", "ftp", "iex", "inets", "jinterface",
+    "kernel", "logger", "megaco", "mix", "mnesia", "observer", "odbc", "os_mon", "parsetools", "public_key",
+    "reltool", "runtime_tools", "sasl", "snmp", "ssh", "ssl", "stdlib", "syntax_tools", "tftp", "tools", "wx",
     "xmerl",
 ];
 
@@ -293,7 +261,10 @@ pub(super) fn kernel(_: &Context<'_>, files: &[File<'_>]) -> Interpreted {
             "" => last(file.path).split('.').next().unwrap_or(""),
             name => name,
         };
-        // Modules of the kernel itself have no version but the kernel's.
+        // Modules that were built with the kernel are the kernel, whatever version they state.
+        if field("intree") == "Y" {
+            continue;
+        }
         let Some(mut module) = found(Ecosystem::Generic, name, field("version"), file, "kernel-module")
         else {
             continue;
