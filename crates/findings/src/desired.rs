@@ -237,7 +237,7 @@ fn evidence(view: &HolderView<'_>, affected: &[&HeldMatch<'_>]) -> Vec<String> {
     lines
 }
 
-fn nothing_known(id: &str) -> Vulnerability {
+pub(crate) fn nothing_known(id: &str) -> Vulnerability {
     Vulnerability {
         id: id.to_owned(),
         aliases: Vec::new(),

@@ -5,6 +5,7 @@
 //! | [`id`] | a finding's key -> its stable id |
 //! | [`mod@desired`] | what a holder has now -> the findings that should be open for it |
 //! | [`suppress`] | statements (VEX, ignore rules) -> whether a match stands |
+//! | [`mod@network`] | what changes of a cluster brought about for connections -> findings |
 //! | [`mod@transition`] | one finding × what should be -> the finding and its change, if any |
 //! | [`rollup`] | changes of one cause -> messages, and the subjects they are published under |
 //! | [`mod@plan`] | open findings -> the actions that remove most risk first |
@@ -14,6 +15,7 @@
 
 pub mod desired;
 pub mod id;
+pub mod network;
 pub mod plan;
 pub mod rollup;
 pub mod suppress;

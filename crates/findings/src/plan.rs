@@ -13,6 +13,7 @@ use plimsoll_model::{Action, ActionKind, Finding, Holder, PackageKey};
 use plimsoll_risk::assess::exposure_factor;
 
 use crate::desired::natural;
+use crate::network::{is_network, opens};
 
 /// An open finding with the repository whose image has it (`registry/repository`), where known.
 #[derive(Debug, Clone, Copy)]
@@ -161,6 +162,15 @@ fn candidates(open: &[&PlanFinding<'_>], rollouts: &[RolloutCandidate]) -> Vec<C
             if natural(fixed, version) == Ordering::Greater {
                 *version = fixed;
             }
+        }
+        if let Holder::Workload { workload, .. } = &finding.key.holder
+            && is_network(&finding.key.vulnerability)
+        {
+            // What a change opened, a policy closes.
+            if opens(&finding.key.vulnerability, &finding.key.package.name) {
+                policies.entry(workload.to_string()).or_default().push((n, 0.0));
+            }
+            continue;
         }
         let factors = &finding.assessment.factors;
         // Only a proved exposure can be lowered by a policy: what is missing elsewhere is the proof.

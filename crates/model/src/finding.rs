@@ -16,13 +16,22 @@ use crate::vulnerability::{Severity, Vulnerability};
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Holder {
-    Workload { workload: WorkloadName, container: String },
-    Repository { registry: String, repository: String, platform: Platform },
+    /// A container, or with an empty name the workload as a whole.
+    Workload {
+        workload: WorkloadName,
+        container: String,
+    },
+    Repository {
+        registry: String,
+        repository: String,
+        platform: Platform,
+    },
 }
 
 impl fmt::Display for Holder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Workload { workload, container } if container.is_empty() => write!(f, "{workload}"),
             Self::Workload { workload, container } => write!(f, "{workload}/{container}"),
             Self::Repository { registry, repository, platform } => {
                 write!(f, "{registry}/{repository} ({platform})")

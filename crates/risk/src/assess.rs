@@ -239,6 +239,17 @@ fn blast(reaches: u32, replicas: u32) -> f64 {
     radius.min(BLAST_MAX)
 }
 
+/// A class in words, as sentences begin.
+pub fn class_words(class: Class) -> &'static str {
+    match class {
+        Class::ThreeDaysForensic => "3 days and forensic triage",
+        Class::ThreeDays => "3 days",
+        Class::FourteenDays => "14 days",
+        Class::SixtyDays => "60 days",
+        Class::NextUpgrade => "next upgrade",
+    }
+}
+
 fn sentence(
     class: Class,
     vulnerability: &Vulnerability,
@@ -248,13 +259,7 @@ fn sentence(
     impact: &Input,
     modifiers: &[String],
 ) -> String {
-    let head = match class {
-        Class::ThreeDaysForensic => "3 days and forensic triage",
-        Class::ThreeDays => "3 days",
-        Class::FourteenDays => "14 days",
-        Class::SixtyDays => "60 days",
-        Class::NextUpgrade => "next upgrade",
-    };
+    let head = class_words(class);
     let kev = match &vulnerability.intelligence.kev {
         Some(kev) if kev.ransomware => "known exploited (KEV, ransomware)".to_owned(),
         Some(_) => "known exploited (KEV)".to_owned(),

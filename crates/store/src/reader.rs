@@ -220,7 +220,7 @@ impl Reader {
             partial: one("SELECT COUNT(*) FROM images WHERE partial <> '[]'").await?,
             failed: one("SELECT COUNT(*) FROM failures").await?,
             components: one("SELECT COUNT(*) FROM components").await?,
-            workloads: one("SELECT COUNT(*) FROM workloads WHERE live = 1").await?,
+            workloads: one("SELECT COUNT(DISTINCT workload) FROM containers").await?,
             clusters: one("SELECT COUNT(*) FROM clusters").await?,
             outbox: one("SELECT COUNT(*) FROM outbox").await?,
             catch_up: one("SELECT COUNT(*) FROM catch_up").await?,

@@ -299,6 +299,9 @@ pub(crate) fn class_number(class: Class) -> i64 {
 
 /// A vulnerability of which only the id is known.
 pub(crate) fn only_id(id: &str) -> Vulnerability {
+    if let Some(known) = plimsoll_findings::network::described(id) {
+        return known;
+    }
     Vulnerability {
         id: id.to_owned(),
         aliases: Vec::new(),

@@ -11,7 +11,7 @@ use crate::error::StoreError;
 type Statements = &'static [&'static str];
 
 /// Statements of each schema version, in order.
-const MIGRATIONS: &[Statements] = &[FIRST, BACKLOG, STATEMENTS];
+const MIGRATIONS: &[Statements] = &[FIRST, BACKLOG, STATEMENTS, PODS];
 
 const FIRST: Statements = &[
     // Counters: epoch, seq (last of the outbox), db_seq, fence.
@@ -93,6 +93,13 @@ const STATEMENTS: Statements = &[
     "INSERT INTO meta VALUES ('statements_seq', 0)",
     // Components of an image all of whose files are inside of another component's.
     "CREATE TABLE inside (image INTEGER NOT NULL, component INTEGER NOT NULL, outer INTEGER NOT NULL, PRIMARY KEY (image, component, outer)) WITHOUT ROWID",
+];
+
+/// Findings of workloads as a whole.
+const PODS: Statements = &[
+    // Holders without a container, each of a workload that something stands of or stood.
+    "CREATE TABLE pods (holder INTEGER PRIMARY KEY, workload INTEGER NOT NULL)",
+    "CREATE INDEX pods_workload ON pods (workload)",
 ];
 
 /// Brings the schema to the newest version, one transaction for each.

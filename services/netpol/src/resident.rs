@@ -1,6 +1,7 @@
 //! A cluster in memory: the engine that is kept up to date event by event, and what a settled change says.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use plimsoll_model::exposure::{Exposure, ExposureLevel, WorkloadName};
 use plimsoll_model::fact::{ConnectionChange, ConnectionChangeKind, ExposureFact, NetworkNote, WorkloadFact};
@@ -18,6 +19,8 @@ use crate::state::{Cluster, Policy};
 
 /// Connection changes that one fact carries at most.
 const MAX_CHANGES: usize = 1000;
+/// Effects that are remembered until a state is settled.
+const MAX_EFFECTS: usize = 10_000;
 /// Consequences of changes that are kept at most, the most urgent of each change first.
 const MAX_STANDING: usize = 20_000;
 
@@ -27,6 +30,10 @@ pub struct Resident {
     /// None until the first event, and while the state is away.
     live: Option<Live>,
     window: Window,
+    /// Effects of the events since the last settled state, most urgent first for each event.
+    effects: Vec<Effect>,
+    /// Printed names of what something came to stand of since, or ceased to.
+    touched: BTreeSet<String>,
     /// Whether the view is complete and policies are enforced, as the facts that were published last say it.
     trust: Option<(bool, bool)>,
     /// Somebody else may have published since the checkpoint: the next fact is absolute in everything.
@@ -43,7 +50,15 @@ pub struct Outcome {
 impl Resident {
     /// The state of a checkpoint.
     pub fn new(cluster: Cluster) -> Self {
-        Self { cluster, live: None, window: Window::default(), trust: None, taken_over: false }
+        Self {
+            cluster,
+            live: None,
+            window: Window::default(),
+            effects: Vec::new(),
+            touched: BTreeSet::new(),
+            trust: None,
+            taken_over: false,
+        }
     }
 
     /// The state of a checkpoint that another owner may have published beyond. What it published is not known, so the
@@ -63,11 +78,13 @@ impl Resident {
         self.live.get_or_insert_with(|| Live::new(objects.as_ref().clone(), &Options::default()))
     }
 
-    /// Folds one event in.
+    /// Folds one event in. What stands afterwards follows from the events alone, however they are settled. What the
+    /// first event of a cluster brings is no change for the worse.
     ///
     /// # Errors
     /// An event or objects that are none; nothing has changed then.
     pub fn apply(&mut self, event: &v1::ClusterChanged, lines: &[u8], seq: u64) -> Result<(), String> {
+        let first_view = self.cluster.name.is_empty();
         let changes = self.cluster.read(event, lines)?;
         let mut keys: Vec<ObjectKey> = Vec::new();
         let mut replaced = false;
@@ -82,24 +99,27 @@ impl Resident {
             }
         }
         let delta = self.live().changes(changes);
-        let after = std::sync::Arc::clone(delta.after().state());
-        self.window.take(delta);
-        self.cluster.changed(&keys, replaced, &after, seq);
+        let after = Arc::clone(delta.after());
+        let effects = self.window.take(delta);
+        self.cluster.changed(&keys, replaced, after.state(), seq);
+        self.stand(if first_view { &[] } else { &effects }, &after);
+        if self.effects.len() < MAX_EFFECTS {
+            self.effects.extend(effects);
+        }
         Ok(())
     }
 
-    /// What the events since the last call say, in absolute exposures of the workloads that differ. A cluster that is
-    /// seen for the first time (`base_seq` 0) is told as a whole, and nothing of it counts as a change for the worse.
+    /// What the events since the last call say, in absolute exposures of the workloads that differ; of all of them for
+    /// a cluster that is seen for the first time (`base_seq` 0).
     pub fn settle(&mut self, policy: &Policy, base_seq: u64, target_seq: u64) -> Outcome {
         let settled = self.window.settle();
         let after = self.live().snapshot();
-        let first_view = base_seq == 0;
-        let touched = self.stand(settled.as_ref().filter(|_| !first_view), &after);
+        let touched = std::mem::take(&mut self.touched);
         let notes = self.notes();
         let trust = (self.cluster.is_complete(policy), policy.enforced);
         // Every workload is told again when its last word ages: what was seen again is not stale.
         let aged = self.cluster.as_of - self.cluster.published_full > policy.max_age / 4;
-        let full = first_view || aged || self.taken_over;
+        let full = base_seq == 0 || aged || self.taken_over;
         let concerned = match &settled {
             Some(settled) => settled.concerned.as_ref(),
             None => Some(&BTreeSet::new()),
@@ -137,11 +157,10 @@ impl Resident {
         }
         self.trust = Some(trust);
         let base_seq = if std::mem::take(&mut self.taken_over) { 0 } else { base_seq };
-        let (changes, transient, effects) = match settled {
-            Some(Settled { connections, transient, effects, .. }) => (
+        let (changes, transient) = match settled {
+            Some(Settled { connections, transient, .. }) => (
                 connection_changes(&connections),
                 transient.iter().take(MAX_CHANGES).map(transient_change).collect(),
-                effects,
             ),
             None => Default::default(),
         };
@@ -155,15 +174,14 @@ impl Resident {
             transient,
             actor: self.cluster.actor.clone(),
         };
-        Outcome { fact, effects }
+        Outcome { fact, effects: std::mem::take(&mut self.effects) }
     }
 
-    /// Brings up to date what stands. Gives the subjects of what came or went.
-    fn stand(&mut self, settled: Option<&Settled>, after: &LiveSnapshot) -> BTreeSet<String> {
-        let mut touched = BTreeSet::new();
-        let standing = &mut self.cluster.standing;
+    /// Brings up to date what stands.
+    fn stand(&mut self, effects: &[Effect], after: &LiveSnapshot) {
+        let (standing, touched) = (&mut self.cluster.standing, &mut self.touched);
         let mut known: BTreeSet<_> = standing.iter().map(Standing::key).collect();
-        for one in settled.iter().flat_map(|settled| &settled.effects).filter_map(Standing::of) {
+        for one in effects.iter().filter_map(Standing::of) {
             if standing.len() < MAX_STANDING && known.insert(one.key()) {
                 touched.insert(one.subject.clone());
                 standing.push(one);
@@ -176,7 +194,6 @@ impl Resident {
             }
             holds
         });
-        touched
     }
 
     /// What stands, by the printed name of the workload or policy that it is told of.

@@ -32,12 +32,20 @@ pub struct Transient {
 #[derive(Debug, Default)]
 pub struct Window {
     first: Option<Arc<LiveSnapshot>>,
-    newest: Option<Delta>,
+    newest: Option<Newest>,
     /// More than one change was taken.
     several: bool,
     /// None once a change was read as a whole.
     concerned: Option<BTreeSet<String>>,
     opened: BTreeMap<(DiffPeer, DiffPeer), ConnSet>,
+}
+
+/// The last change of a window, with its difference as far as it was looked at.
+#[derive(Debug)]
+struct Newest {
+    delta: Delta,
+    connections: ConnDiff,
+    complete: bool,
 }
 
 /// What the changes of a window come to.
@@ -51,15 +59,16 @@ pub struct Settled {
     pub connections: ConnDiff,
     /// False where that limit was met.
     pub complete: bool,
-    pub effects: Vec<Effect>,
     /// Sorted by source, then destination.
     pub transient: Vec<Transient>,
 }
 
 impl Window {
-    /// Takes the next change in.
-    pub fn take(&mut self, delta: Delta) {
+    /// Takes the next change in, and gives its own effects.
+    pub fn take(&mut self, delta: Delta) -> Vec<Effect> {
         let concerned = delta.concerned();
+        let (connections, complete) = delta.connections_at_most(MAX_TOLD);
+        let effects = effects_between(delta.before(), delta.after(), concerned.as_ref(), &connections);
         match self.newest.take() {
             None => {
                 self.first = Some(Arc::clone(delta.before()));
@@ -67,7 +76,7 @@ impl Window {
             }
             Some(earlier) => {
                 self.several = true;
-                self.note(&earlier);
+                self.note(earlier);
                 self.concerned = match (self.concerned.take(), concerned) {
                     (Some(mut known), Some(more)) => {
                         known.extend(more);
@@ -77,17 +86,17 @@ impl Window {
                 };
             }
         }
-        self.newest = Some(delta);
+        self.newest = Some(Newest { delta, connections, complete });
+        effects
     }
 
     /// Remembers what a change opened that others followed.
-    fn note(&mut self, delta: &Delta) {
+    fn note(&mut self, earlier: Newest) {
         // Nothing was in view before a cluster was read for the first time.
-        if delta.before().state().is_empty() {
+        if earlier.delta.before().state().is_empty() {
             return;
         }
-        let (diff, _) = delta.connections_at_most(MAX_OPENED);
-        for row in diff.rows {
+        for row in earlier.connections.rows {
             let more = row.after.subtract(&row.before);
             if more.is_empty() || self.opened.len() >= MAX_OPENED {
                 continue;
@@ -101,13 +110,12 @@ impl Window {
     pub fn settle(&mut self) -> Option<Settled> {
         let Self { first, newest, several, concerned, opened } = std::mem::take(self);
         let (before, newest) = (first?, newest?);
-        let after = Arc::clone(newest.after());
+        let after = Arc::clone(newest.delta.after());
         let (connections, complete) = if several {
             diff_snapshots_at_most(&before.snapshot, &after.snapshot, MAX_TOLD)
         } else {
-            newest.connections_at_most(MAX_TOLD)
+            (newest.connections, newest.complete)
         };
-        let effects = effects_between(&before, &after, concerned.as_ref(), &connections);
         let transient = opened
             .into_iter()
             .filter_map(|((source, destination), opened)| {
@@ -117,7 +125,7 @@ impl Window {
                 (!between.is_empty()).then_some(Transient { source, destination, lasting, between })
             })
             .collect();
-        Some(Settled { before, after, concerned, connections, complete, effects, transient })
+        Some(Settled { before, after, concerned, connections, complete, transient })
     }
 }
 

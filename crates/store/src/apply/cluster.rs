@@ -234,6 +234,7 @@ impl Work<'_> {
         if signed(seq) < full_seq {
             return self.drop_containers(id, &[], cause).await;
         }
+        self.keep_pod(id, workload).await?;
         let names: Vec<&str> = workload.containers.iter().map(|c| c.name.as_str()).collect();
         self.drop_containers(id, &names, cause).await?;
         let cluster = &exposure.cluster;
@@ -313,6 +314,7 @@ impl Work<'_> {
         keep: &[&str],
         cause: usize,
     ) -> Result<(), StoreError> {
+        self.pending.pods.insert(workload, cause);
         let rows: Vec<(i64, String, Option<i64>)> =
             sqlx::query_as("SELECT holder, name, repo FROM containers WHERE workload = ?")
                 .bind(workload)
@@ -350,7 +352,7 @@ fn policy_sentence(exposure: &ExposureFact, workload: &WorkloadFact) -> String {
             ConnectionChangeKind::Changed => (1, "changed"),
             ConnectionChangeKind::Removed => (2, "closed"),
         };
-        if change.destination.split(['/', ' ', '[', ']', ':']).any(|part| part == name) {
+        if names(&change.destination, name) {
             let after = match change.kind {
                 ConnectionChangeKind::Removed => &change.before,
                 ConnectionChangeKind::Added | ConnectionChangeKind::Changed => &change.after,
@@ -374,5 +376,15 @@ fn policy_sentence(exposure: &ExposureFact, workload: &WorkloadFact) -> String {
     if more > 0 {
         text.push_str(&format!(" and {more} more"));
     }
+    let transient = exposure.transient.iter().filter(|change| names(&change.destination, name)).count();
+    if transient > 0 {
+        let what = if transient == 1 { "1 connection was" } else { &format!("{transient} connections were") };
+        text.push_str(&format!("; {what} open for a moment in between"));
+    }
     text
+}
+
+/// True when the printed end of a connection is of this name.
+fn names(printed: &str, name: &str) -> bool {
+    printed.split(['/', ' ', '[', ']', ':']).any(|part| part == name)
 }

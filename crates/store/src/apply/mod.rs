@@ -48,6 +48,8 @@ pub(crate) struct Pending {
     pub(crate) repositories: BTreeMap<i64, Touch>,
     /// Holders that are containers.
     pub(crate) containers: BTreeMap<i64, Touch>,
+    /// Workloads by id, each with its last cause: what is told of them as a whole.
+    pub(crate) pods: BTreeMap<i64, usize>,
     /// Components whose holders are to be found, with the last cause.
     pub(crate) components: BTreeMap<i64, usize>,
 }

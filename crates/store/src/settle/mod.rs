@@ -4,6 +4,7 @@ mod backlog;
 mod failures;
 mod holders;
 mod places;
+mod pods;
 mod save;
 mod scoped;
 
@@ -47,16 +48,19 @@ impl Work<'_> {
         let components = std::mem::take(&mut self.pending.components);
         let causes = self.pending.causes.clone();
         self.spread(components, &causes).await?;
-        let Pending { causes, repositories, containers, .. } = std::mem::take(&mut self.pending);
-        if repositories.is_empty() && containers.is_empty() {
+        let Pending { causes, repositories, containers, pods, .. } = std::mem::take(&mut self.pending);
+        if repositories.is_empty() && containers.is_empty() && pods.is_empty() {
             return Ok(());
         }
+        let touched: Vec<(i64, usize)> =
+            containers.iter().map(|(holder, touch)| (*holder, touch.cause)).collect();
         let mut changes: BTreeMap<usize, Vec<Change>> = BTreeMap::new();
         let mut failures = Vec::new();
         for (repositories, containers) in self.chunks(repositories, containers).await? {
             let judged = self.judge(repositories, containers, &mut failures).await?;
             self.change(judged, &causes, &mut changes).await?;
         }
+        self.pods(&pods, &touched, &causes, &mut changes).await?;
         for (cause, changes) in changes {
             let Some(caused) = causes.get(cause) else { continue };
             for part in roll_up(changes) {

@@ -135,7 +135,13 @@ fn random_fact(dice: &mut Dice, n: u64) -> Fact {
                             REPOSITORIES[usize::from(dice.small(2))],
                             TAGS[usize::from(dice.small(5))],
                         );
-                        workloads.push(workload(name, &image, 1 + dice.below(8), level));
+                        let mut fact = workload(name, &image, 1 + dice.below(8), level);
+                        for (code, about) in [("NETPOL001", "ingress"), ("NETPOL004", "egress")] {
+                            if dice.below(3) == 0 {
+                                fact.notes.push(note(code, about));
+                            }
+                        }
+                        workloads.push(fact);
                     }
                 }
             }

@@ -372,3 +372,59 @@ async fn stale_views_are_judged_again() {
     let outcome = bench.store.commit(&[seen], &bench.settings, later).await.unwrap();
     assert_eq!(told(&outcome), [format!("reclassified 60d CVE-1 {MAIN}")]);
 }
+
+/// What a change of the cluster opened stands beside the most urgent vulnerability behind it, moves with it, and ends
+/// when it is closed or the workload goes.
+#[tokio::test]
+async fn what_a_change_of_policy_opened() {
+    const POD: &str = "east/shop/Deployment/web";
+    let bench = Bench::new().await;
+    bench.commit(&vulnerable_push(WEB, "1", 1, 1, &["CVE-1"])).await;
+    let mut runs = workload("web", &reference(WEB, "1"), 5, ExposureLevel::Isolated);
+    let view = [resolved(5, &[(WEB, "1", Some(1))]), exposure(0, 5, vec![runs.clone()], &[])];
+    bench.commit(&view).await;
+    runs.exposure.level = ExposureLevel::Open;
+    runs.notes = vec![note("NETPOL001", "ingress"), note("NETPOL004", "egress")];
+    let outcome = bench.commit(&[exposure(5, 6, vec![runs.clone()], &[])]).await;
+    let mut words = told(&outcome);
+    words.sort();
+    let expected = [
+        format!("opened 3d NETPOL001 {POD}"),
+        format!("opened upgrade NETPOL004 {POD}"),
+        format!("reclassified 3d CVE-1 {MAIN}"),
+    ];
+    assert_eq!(words, expected);
+    let subjects: Vec<&str> = outcome.roll_ups.iter().map(|(_, subject, _)| subject.as_str()).collect();
+    assert!(subjects.contains(&"findings.v1.3d.workload.east.shop.Deployment.web"), "{subjects:?}");
+    // Ranked among the vulnerabilities: the same class and rank, and behind in age.
+    let page = bench.store.reader().findings(&plimsoll_store::Filter::default(), None, 10).await.unwrap();
+    let order: Vec<&str> = page.findings.iter().map(|f| f.key.vulnerability.as_str()).collect();
+    assert_eq!(order, ["CVE-1", "NETPOL001", "NETPOL004"]);
+    let opened = &page.findings[1];
+    assert_eq!(opened.assessment.rank, page.findings[0].assessment.rank);
+    assert!(opened.assessment.sentence.ends_with("what NETPOL001 says; CVE-1 is behind it"), "{opened:?}");
+    assert_eq!(opened.vulnerability.severity, plimsoll_model::vulnerability::Severity::High);
+    // One action closes it.
+    let actions = bench.store.reader().actions(10).await.unwrap();
+    let policy = actions.iter().find(|a| matches!(a.kind, plimsoll_model::ActionKind::ApplyPolicy { .. }));
+    assert!(policy.is_some_and(|action| action.findings.contains(&opened.id)), "{actions:?}");
+    // Nothing new: nothing to tell.
+    assert!(told(&bench.commit(&[exposure(6, 7, vec![runs.clone()], &[])]).await).is_empty());
+    // What is behind it ends.
+    let left = component("left-pad", "1.0.0+CVE-1");
+    let judged = set(2, vec![], vec![]);
+    let mut words = told(&bench.commit(&[rematched("m2", std::slice::from_ref(&left), judged)]).await);
+    words.sort();
+    assert_eq!(words, [format!("fixed 3d CVE-1 {MAIN}"), format!("reclassified upgrade NETPOL001 {POD}")]);
+    // Closed again, then opened again, then gone.
+    let closed = workload("web", &reference(WEB, "1"), 5, ExposureLevel::Isolated);
+    let mut words = told(&bench.commit(&[exposure(7, 8, vec![closed], &[])]).await);
+    words.sort();
+    assert_eq!(words, [format!("fixed upgrade NETPOL001 {POD}"), format!("fixed upgrade NETPOL004 {POD}")]);
+    runs.notes.truncate(1);
+    let words = told(&bench.commit(&[exposure(8, 9, vec![runs], &[])]).await);
+    assert_eq!(words, [format!("reopened upgrade NETPOL001 {POD}")]);
+    let words = told(&bench.commit(&[exposure(9, 10, vec![], &["web"])]).await);
+    assert!(words.contains(&format!("fixed upgrade NETPOL001 {POD}")), "{words:?}");
+    assert!(bench.open().await.values().all(|f| !f.key.vulnerability.starts_with("NETPOL")));
+}

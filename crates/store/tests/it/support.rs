@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use plimsoll_model::exposure::{Exposure, ExposureLevel, WorkloadName};
 use plimsoll_model::fact::{
     ContainerFact, ExposureFact, ImageDeleted, ImageFact, ImagePushed, ManifestFact, ManifestKind, MatchFact,
-    Resolution, ResolvedFact, ScanFailed, WorkloadFact,
+    NetworkNote, Resolution, ResolvedFact, ScanFailed, WorkloadFact,
 };
 use plimsoll_model::finding::{Change, FindingState};
 use plimsoll_model::vulnerability::{Intelligence, Match, MatchStatus, Severity, Sourced};
@@ -266,6 +266,15 @@ pub(crate) fn workload(workload: &str, image: &str, changed_seq: u64, level: Exp
         privileged: false,
         replicas: 1,
         notes: vec![],
+    }
+}
+
+pub(crate) fn note(code: &str, about: &str) -> NetworkNote {
+    NetworkNote {
+        code: code.into(),
+        about: about.into(),
+        message: format!("what {code} says"),
+        decided_by: vec!["networking.k8s.io/NetworkPolicy shop/closed isolate".into()],
     }
 }
 

@@ -255,10 +255,14 @@ proptest! {
 
     #[test]
     fn facts_add_up_to_what_a_cluster_read_anew_says(steps in proptest::collection::vec(step(), 1..16)) {
-        let mut owner = shop();
+        let (mut owner, mut each) = (shop(), shop());
         for step in steps {
             match step {
-                Step::Send(mode, yaml) => owner.send(mode, &yaml),
+                Step::Send(mode, yaml) => {
+                    owner.send(mode, &yaml);
+                    each.send(mode, &yaml);
+                    each.settle();
+                }
                 Step::Settle | Step::Restart if owner.seq == owner.settled => {}
                 Step::Settle => {
                     owner.settle();
@@ -274,5 +278,7 @@ proptest! {
             owner.settle();
         }
         owner.check();
+        // However the events were settled, and whoever did it.
+        prop_assert_eq!(owner.reader.workloads, each.reader.workloads);
     }
 }

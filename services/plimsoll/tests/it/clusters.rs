@@ -45,6 +45,11 @@ fn essence(findings: &[Value]) -> Vec<Value> {
     all
 }
 
+/// True for a finding of what a change did to connections.
+fn is_network(finding: &Value) -> bool {
+    finding["vulnerabilityId"].as_str().is_some_and(|id| id.starts_with("NETPOL"))
+}
+
 /// Sends manifests with an idempotency key; says whether it was known.
 async fn keyed(fleet: &Fleet, cluster: &str, key: &str, mode: &str, manifests: &str) -> bool {
     let url = format!("{}/v1/deploys?cluster={cluster}&mode={mode}", fleet.url);
@@ -89,9 +94,12 @@ fn deploys_reordered_and_delivered_twice_end_the_same() {
         let end = |cluster: &'static str| async move {
             until(&format!("the end of {cluster}"), async || {
                 let findings = fleet.findings(&format!("cluster={cluster}")).await;
-                let web = |f: &&Value| f["holder"]["workload"]["workload"]["name"] == "web";
+                let web = |f: &&Value| f["holder"]["workload"]["workload"]["name"] == "web" && !is_network(f);
                 let web: Vec<_> = findings.iter().filter(web).collect();
-                let done = findings.len() == 3
+                // Web came later, no policy selects it in either direction, and it is open.
+                let network: Vec<&Value> = findings.iter().filter(|f| is_network(f)).collect();
+                let done = findings.len() == 3 + 3
+                    && network.len() == 3
                     && web.len() == 1
                     && web[0]["versions"][0] == "4.17.20"
                     && web[0]["factors"]["level"] == "open";
@@ -197,5 +205,79 @@ fn an_incomplete_view_lowers_no_class() {
         let told = changes(&world.findings.of_cluster("partial"));
         let reclassified = told.iter().filter(|(kind, _)| kind == "reclassified").count();
         assert_eq!(reclassified, 1, "{told:?}");
+    });
+}
+
+#[test]
+fn what_a_change_of_policy_opens_is_told_and_ends() {
+    run(async {
+        let world = world().await;
+        let fleet = &world.fleet;
+        let app = image([debian(&[("libnghttp2-14", "1.52.0-1", "nghttp2")])]);
+        world.registry.push_image("opened/app", "1", &app);
+        fleet.scanned(app.digest()).await;
+        let image = format!("{}/opened/app:1", world.registry.host());
+        let balancer = service("web", "LoadBalancer", 1)
+            .replace("type: LoadBalancer", "type: LoadBalancer, externalTrafficPolicy: Local");
+        let all = format!("{NAMESPACE}{}{balancer}{CLOSED}", deployment("web", &image, 1));
+        fleet.deploy("opened", "replace", &all).await;
+        let closed = until("the first view", async || {
+            let finding = fleet.findings("cluster=opened").await.pop()?;
+            (finding["factors"]["exposed"] != true).then_some(finding)
+        })
+        .await;
+
+        // The policy goes: the workload is open, and stands beside what is behind it.
+        fleet.deploy("opened", "delete", CLOSED).await;
+        let open = until("what the change opened", async || {
+            let found = fleet.findings("cluster=opened").await;
+            (found.iter().filter(|f| is_network(f)).count() == 2).then_some(found)
+        })
+        .await;
+        let order: Vec<&str> = open.iter().filter_map(|f| f["vulnerabilityId"].as_str()).collect();
+        assert_eq!(order[0], "CVE-2023-44487");
+        let mut rest = order[1..].to_vec();
+        rest.sort();
+        assert_eq!(rest, ["NETPOL001", "NETPOL003"]);
+        assert_ne!(open[0]["class"], closed["class"], "the test shows nothing");
+        for finding in &open[1..] {
+            assert_eq!(finding["class"], open[0]["class"], "{finding}");
+            assert_eq!(finding["rank"], open[0]["rank"], "{finding}");
+            assert_eq!(finding["holder"]["workload"]["workload"]["name"], "web", "{finding}");
+        }
+        let table = fleet.says(&["findings", "--cluster", "opened"]).await;
+        assert!(table.contains("NETPOL001"), "{table}");
+        let actions = fleet.says(&["actions"]).await;
+        assert!(actions.contains("opened/shop/Deployment/web"), "{actions}");
+
+        // It comes back: both end, and whoever only listens heard all of it, under the urgent class.
+        fleet.deploy("opened", "apply", CLOSED).await;
+        until("the end of it", async || {
+            let found = fleet.findings("cluster=opened").await;
+            (found.len() == 1 && found[0]["class"] == closed["class"]).then_some(())
+        })
+        .await;
+        let told = until("the messages", async || {
+            let told = world.findings.of_cluster("opened");
+            let fixed = changes(&told).iter().filter(|(kind, _)| kind == "fixed").count();
+            (fixed == 2).then_some(told)
+        })
+        .await;
+        let network: Vec<(String, String)> =
+            changes(&told).into_iter().filter(|(_, id)| id.starts_with("NETPOL")).collect();
+        for id in ["NETPOL001", "NETPOL003"] {
+            let kinds: Vec<&str> =
+                network.iter().filter(|(_, of)| of == id).map(|(kind, _)| kind.as_str()).collect();
+            assert_eq!(kinds.first(), Some(&"opened"), "{network:?}");
+            assert_eq!(kinds.last(), Some(&"fixed"), "{network:?}");
+        }
+        let class = open[0]["class"].as_str().unwrap();
+        let subject = format!("findings.v1.{class}.workload.opened.shop.Deployment.web");
+        let urgent = told.iter().filter(|message| message.subject == subject);
+        let urgent: Vec<_> = urgent.cloned().collect();
+        let kinds = changes(&urgent);
+        for kind in ["opened", "fixed"] {
+            assert!(kinds.contains(&(kind.to_owned(), "NETPOL001".to_owned())), "{kinds:?}");
+        }
     });
 }

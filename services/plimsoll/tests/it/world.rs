@@ -76,7 +76,7 @@ async fn start() -> World {
     let setup = Setup {
         registries,
         feeds: vec![demo_feeds()],
-        clusters: vec!["order-a", "order-b", "moved", "partial", "commands", "dry"],
+        clusters: vec!["order-a", "order-b", "moved", "partial", "commands", "dry", "opened"],
         port,
         ..Setup::default()
     };
