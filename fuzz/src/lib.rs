@@ -227,7 +227,10 @@ pub fn text(input: &[u8]) {
             let (forth, back) = (scheme.compare(a, b), scheme.compare(b, a));
             assert_eq!(forth.ok(), back.ok().map(Ordering::reverse), "{scheme}: {a:?} {b:?}");
         }
-        if let [a, b, c] = lines.as_slice()
+        // Maven's own order of odd texts is not transitive: a list is above a text, and a text above nothing, which may
+        // be above the list.
+        if scheme != Scheme::Maven
+            && let [a, b, c] = lines.as_slice()
             && let (Ok(ab), Ok(bc), Ok(ac)) =
                 (scheme.compare(a, b), scheme.compare(b, c), scheme.compare(a, c))
             && ab == bc

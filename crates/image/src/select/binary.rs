@@ -3,14 +3,18 @@
 //! A classifier looks only at files with the names that it knows, and there for a text that the program prints. Go
 //! programs need none: their build information says more.
 
+use std::ops::Range;
+
 use memchr::memmem;
 
+use super::scan::{Scan, Scanned};
 use super::{File, Selector, Trigger, Want};
 
 /// Keeps `PRODUCT`, a tab, `VERSION`.
 pub struct Binary;
 
-const MAX: u64 = 64 << 20;
+/// Larger programs are not held.
+const MAX: u64 = 4 << 20;
 const MIN: u64 = 512;
 /// Occurrences of a marker that are tried.
 const MAX_TRIES: usize = 256;
@@ -241,28 +245,51 @@ impl Classifier {
     }
 
     fn version(&self, name: &str, bytes: &[u8]) -> Option<String> {
-        self.rules.iter().find_map(|rule| rule.version(name, bytes))
+        let view = View { bytes, core: 0..bytes.len() };
+        self.rules.iter().find_map(|rule| rule.version(name, &view, &mut 0))
+    }
+}
+
+/// A program, or what of it is at hand.
+struct View<'a> {
+    bytes: &'a [u8],
+    /// Where texts are looked for: what stands around is their context.
+    core: Range<usize>,
+}
+
+impl View<'_> {
+    /// Where a text begins, as long as the program was not `tried` too often.
+    fn find<'v>(&'v self, text: &'v [u8], tried: &'v mut usize) -> impl Iterator<Item = usize> + 'v {
+        let start = self.core.start.min(self.bytes.len());
+        let found = memmem::find_iter(self.bytes.get(start..).unwrap_or(&[]), text);
+        found.map(move |at| start + at).take_while(move |at| {
+            *tried += 1;
+            *at < self.core.end && *tried <= MAX_TRIES
+        })
     }
 }
 
 impl Rule {
-    fn version(&self, name: &str, bytes: &[u8]) -> Option<String> {
-        let tried = |text: &'static [u8]| memmem::find_iter(bytes, text).take(MAX_TRIES);
+    fn version(&self, name: &str, view: &View<'_>, tried: &mut usize) -> Option<String> {
+        let bytes = view.bytes;
         match *self {
-            After(text) => tried(text).find_map(|at| version(bytes.get(at + text.len()..)?)),
-            Before(text) => tried(text).find_map(|at| before(bytes.get(at.saturating_sub(64)..at)?)),
-            Between(from, to) => tried(from).find_map(|at| {
+            After(text) => view.find(text, tried).find_map(|at| version(bytes.get(at + text.len()..)?)),
+            Before(text) => {
+                view.find(text, tried).find_map(|at| before(bytes.get(at.saturating_sub(64)..at)?))
+            }
+            Between(from, to) => view.find(from, tried).find_map(|at| {
                 let rest = bytes.get(at + from.len()..)?;
                 let found = version(rest)?;
                 rest.get(found.len()..)?.starts_with(to).then_some(found)
             }),
-            Near { text, lead, before, after } => tried(text).find_map(|at| {
+            Near { text, lead, before, after } => view.find(text, tried).find_map(|at| {
                 let end = (at + text.len() + after).min(bytes.len());
-                alone(bytes.get(at.saturating_sub(before)..end)?, lead)
+                let near = bytes.get(at.saturating_sub(before)..end)?;
+                alone(&View { bytes: near, core: 0..near.len() }, lead)
             }),
-            Alone { lead } => alone(bytes, lead),
-            BuildId => build_id(bytes),
-            Python => python(name, bytes),
+            Alone { lead } => alone(view, lead),
+            BuildId => build_id(view),
+            Python => python(name, view, tried),
         }
     }
 }
@@ -279,9 +306,10 @@ fn before(text: &[u8]) -> Option<String> {
 }
 
 /// The first text between zeros that is a version after `lead`.
-fn alone(bytes: &[u8], lead: &[u8]) -> Option<String> {
-    memchr::memchr_iter(0, bytes).find_map(|at| {
-        let text = bytes.get(at + 1..)?.strip_prefix(lead)?;
+fn alone(view: &View<'_>, lead: &[u8]) -> Option<String> {
+    let core = view.bytes.get(view.core.clone()).unwrap_or(&[]);
+    memchr::memchr_iter(0, core).find_map(|at| {
+        let text = view.bytes.get(view.core.start + at + 1..)?.strip_prefix(lead)?;
         if !text.first()?.is_ascii_digit() {
             return None;
         }
@@ -296,7 +324,7 @@ impl Selector for Binary {
     }
 
     fn revision(&self) -> u32 {
-        2
+        3
     }
 
     fn triggers(&self) -> &'static [Trigger] {
@@ -323,11 +351,15 @@ impl Selector for Binary {
             // A release file of Java is small.
             return if file.size <= 64 << 10 { Want::WholeIfFits { max: 64 << 10 } } else { Want::No };
         }
-        if (MIN..=MAX).contains(&file.size) && CLASSIFIERS.iter().any(|classifier| classifier.fits(name)) {
-            Want::WholeIfFits { max: MAX }
+        if file.size >= MIN && CLASSIFIERS.iter().any(|classifier| classifier.fits(name)) {
+            Want::WholeOrScan { max: MAX }
         } else {
             Want::No
         }
+    }
+
+    fn scan(&self, file: &File<'_>) -> Option<Box<dyn Scan>> {
+        Some(Box::new(BinaryScan::new(file.name())))
     }
 
     fn reduce(&self, file: &File<'_>, bytes: &[u8]) -> Option<Vec<u8>> {
@@ -341,6 +373,72 @@ impl Selector for Binary {
                 .find_map(|classifier| Some((classifier.product, classifier.version(name, bytes)?)))?,
         };
         Some(format!("{product}\t{version}").into_bytes())
+    }
+}
+
+/// Bytes around a text that rules look at, at most.
+const CONTEXT: usize = 2 << 10;
+
+/// A scan by all rules of the classifiers that fit.
+struct BinaryScan {
+    name: String,
+    /// In the order in which they count.
+    rules: Vec<Search>,
+    /// What is at hand.
+    bytes: Vec<u8>,
+    /// So many of `bytes` were searched.
+    searched: usize,
+}
+
+struct Search {
+    product: &'static str,
+    rule: &'static Rule,
+    tried: usize,
+    found: Option<String>,
+}
+
+impl BinaryScan {
+    fn new(name: &str) -> Self {
+        let fitting = CLASSIFIERS.iter().filter(|classifier| classifier.fits(name));
+        let rules = fitting.flat_map(|classifier| {
+            let product = classifier.product;
+            classifier.rules.iter().map(move |rule| Search { product, rule, tried: 0, found: None })
+        });
+        Self { name: name.to_owned(), rules: rules.collect(), bytes: Vec::new(), searched: 0 }
+    }
+
+    fn search(&mut self, to: usize) {
+        let view = View { bytes: &self.bytes, core: self.searched..to };
+        for search in &mut self.rules {
+            if search.found.is_some() {
+                break; // those after it count less
+            }
+            search.found = search.rule.version(&self.name, &view, &mut search.tried);
+        }
+        self.searched = to;
+    }
+}
+
+impl Scan for BinaryScan {
+    fn piece(&mut self, bytes: &[u8]) -> bool {
+        self.bytes.extend_from_slice(bytes);
+        let to = self.bytes.len().saturating_sub(CONTEXT);
+        // Little pieces are gathered.
+        if to >= self.searched + CONTEXT {
+            self.search(to);
+            let gone = self.searched.saturating_sub(CONTEXT);
+            self.bytes.drain(..gone);
+            self.searched -= gone;
+        }
+        self.rules.first().is_some_and(|first| first.found.is_none())
+    }
+
+    fn finish(mut self: Box<Self>) -> Scanned {
+        self.search(self.bytes.len());
+        let found = self.rules.into_iter().find_map(|search| Some((search.product, search.found?)));
+        found.map_or(Scanned::Nothing, |(product, version)| {
+            Scanned::Kept(format!("{product}\t{version}").into_bytes())
+        })
     }
 }
 
@@ -372,7 +470,7 @@ fn version(text: &[u8]) -> Option<String> {
 }
 
 /// The text between zeros that begins with the release in the file's name: `3.11` of `python3.11`.
-fn python(name: &str, bytes: &[u8]) -> Option<String> {
+fn python(name: &str, view: &View<'_>, tried: &mut usize) -> Option<String> {
     let stem = name.trim_start_matches("lib").strip_prefix("python")?;
     let end = stem.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(stem.len());
     let mut release = stem.get(..end)?.trim_end_matches('.');
@@ -384,16 +482,17 @@ fn python(name: &str, bytes: &[u8]) -> Option<String> {
         return None;
     }
     let marker = format!("\0{release}.");
-    memmem::find_iter(bytes, marker.as_bytes()).take(MAX_TRIES).find_map(|at| {
-        let text = bytes.get(at + 1..)?;
+    view.find(marker.as_bytes(), tried).find_map(|at| {
+        let text = view.bytes.get(at + 1..)?;
         let found = version(text.get(..text.iter().take(48).position(|byte| *byte == 0)?)?)?;
         (found.split('.').count() == 3).then_some(found)
     })
 }
 
 /// Redis puts version, host, time and commit into one text: `7.0.15buildhost-1704800000000000000…`.
-fn build_id(bytes: &[u8]) -> Option<String> {
-    memmem::find_iter(bytes, b"-1")
+fn build_id(view: &View<'_>) -> Option<String> {
+    let bytes = view.bytes;
+    view.find(b"-1", &mut 0)
         .filter_map(|at| {
             let digits = bytes.get(at + 1..)?.iter().take_while(|byte| byte.is_ascii_digit()).count();
             let before = bytes.get(at.saturating_sub(80)..at)?;
@@ -534,7 +633,60 @@ mod tests {
         }
     }
 
+    fn scanned(path: &str, bytes: &[u8], cuts: &[usize]) -> Option<String> {
+        let file = File { path, size: bytes.len() as u64, mode: 0o755 };
+        let mut scan = Binary.scan(&file).unwrap();
+        let mut rest = bytes;
+        for cut in cuts.iter().copied().chain([usize::MAX]) {
+            let (piece, after) = rest.split_at(cut.min(rest.len()));
+            if !scan.piece(piece) {
+                break;
+            }
+            rest = after;
+        }
+        match scan.finish() {
+            Scanned::Kept(kept) => Some(String::from_utf8(kept).unwrap()),
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn programs_of_any_size_are_classified() {
+        let wants = |size| Binary.wants(&File { path: "usr/local/bin/node", size, mode: 0o755 });
+        assert_eq!(wants(200 << 20), Want::WholeOrScan { max: MAX });
+    }
+
     proptest! {
+        /// As the bytes pass, however they are cut, the same is found as in the whole.
+        #[test]
+        fn pieces_make_no_difference(
+            which in 0..CLASSIFIERS.len(),
+            parts in proptest::collection::vec((0..4_usize, 0..3000_usize, "[0-9]{1,2}\\.[0-9]{1,2}\\.[0-9]{1,2}"), 0..8),
+            cuts in proptest::collection::vec(1..6000_usize, 0..12),
+        ) {
+            let name = CLASSIFIERS[which].names[0].replace('*', "3.11");
+            let fitting: Vec<&Rule> = CLASSIFIERS.iter().filter(|c| c.fits(&name)).flat_map(|c| c.rules).collect();
+            let mut bytes = Vec::new();
+            for (turn, between, number) in parts {
+                let rule = fitting[turn % fitting.len()];
+                let text = match *rule {
+                    After(text) => [text, number.as_bytes(), b"\0"].concat(),
+                    Before(text) => [b"\0", number.as_bytes(), text].concat(),
+                    Between(from, to) => [from, number.as_bytes(), to].concat(),
+                    Near { text, lead, before, .. } if before > 0 => {
+                        [b"\0", lead, number.as_bytes(), b"\0", &vec![b'x'; between % before], text].concat()
+                    }
+                    Near { text, lead, .. } => [text, b"\0", lead, number.as_bytes(), b"\0"].concat(),
+                    Alone { lead } => [b"\0", lead, number.as_bytes(), b"\0"].concat(),
+                    BuildId => [b"\0", number.as_bytes(), b"host-1704812345000000000\0"].concat(),
+                    Python => [b"\x003.11.", number.as_bytes(), b"\0"].concat(),
+                };
+                bytes.extend(text);
+                bytes.resize(bytes.len() + between, b'y');
+            }
+            prop_assert_eq!(scanned(&name, &bytes, &cuts), kept(&name, &bytes));
+        }
+
         #[test]
         fn any_bytes_are_read_or_refused(which in 0..CLASSIFIERS.len(), noise in proptest::collection::vec(any::<u8>(), 0..80), text in "[0-9.a-z\0-]{0,40}") {
             let classifier = &CLASSIFIERS[which];

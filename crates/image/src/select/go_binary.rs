@@ -22,7 +22,7 @@ impl Selector for GoBinary {
     }
 
     fn revision(&self) -> u32 {
-        1
+        2
     }
 
     fn triggers(&self) -> &'static [Trigger] {

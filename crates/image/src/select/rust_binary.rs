@@ -48,7 +48,7 @@ impl Selector for RustBinary {
     }
 
     fn revision(&self) -> u32 {
-        1
+        2
     }
 
     fn triggers(&self) -> &'static [Trigger] {
