@@ -199,7 +199,9 @@ fn itself(archive: &Archive, file_name: &str, stated: &[Coordinates]) -> Option<
         .or_else(|| get("Implementation-Version"))
         .or_else(|| get("Specification-Version"))
         .or_else(|| get("Plugin-Version"))
-        .or_else(|| get("Bundle-Version"))?;
+        .or_else(|| get("Bundle-Version"))
+        // What an archive is called is known even so; nothing is looked up for it.
+        .unwrap_or("");
     // A directory with a `pom.xml` alone names group and artifact.
     let named = archive.poms.iter().filter(|(_, properties)| properties.is_empty());
     for (directory, _) in named {
@@ -447,7 +449,9 @@ mod tests {
                 serde_json::json!({"manifest": {"Bundle-SymbolicName": "org.objectweb.asm;singleton:=true", "Implementation-Version": "9.1"}}),
                 Some(("org.objectweb:asm:9.1", Low)),
             ),
-            ("b.jar", serde_json::json!({"manifest": {}, "poms": {"org.x/b": {}}}), None),
+            ("b.jar", serde_json::json!({"manifest": {}, "poms": {"org.x/b": {}}}), Some(("org.x:b:", High))),
+            // A name without a version is a name.
+            ("jsr305.jar", serde_json::json!({"manifest": {}}), Some(("jsr305:jsr305:", Low))),
             (
                 "b-3.jar",
                 serde_json::json!({"manifest": {}, "poms": {"org.x/b": {}}}),

@@ -92,7 +92,7 @@ pub const CATALOGERS: &[Cataloger] = &[
     Cataloger { name: "kernel", revision: 1, selectors: &["kernel"], interpret: metadata::kernel },
     Cataloger { name: "npm", revision: 2, selectors: &["npm"], interpret: npm::interpret },
     Cataloger { name: "python", revision: 2, selectors: &["python"], interpret: python::interpret },
-    Cataloger { name: "java", revision: 2, selectors: &["java"], interpret: java::interpret },
+    Cataloger { name: "java", revision: 3, selectors: &["java"], interpret: java::interpret },
     Cataloger { name: "gem", revision: 2, selectors: &["gem"], interpret: gem::interpret },
     Cataloger { name: "bitnami", revision: 2, selectors: &["bitnami"], interpret: documents::bitnami },
     Cataloger { name: "composer", revision: 2, selectors: &["composer"], interpret: documents::composer },
