@@ -5,11 +5,10 @@ use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 
+use crate::attach::{Attachment, attachment};
 use crate::conn::{ConnSet, Protocol};
 use crate::engine::{ASSUMED_CONTROLLER, Connectivity, Endpoint, KNOWN_CONTROLLERS, Peer};
-use crate::objects::{
-    BackendPort, Gateway, Namespaces, Object, ObjectKey, Route, Service, ServicePort, ServiceType, TargetPort,
-};
+use crate::objects::{BackendPort, Object, ObjectKey, Route, Service, ServicePort, ServiceType, TargetPort};
 use crate::state::ClusterState;
 
 /// Whose address a packet carries when it arrives at the pod.
@@ -35,6 +34,8 @@ pub struct Entry {
     pub ports: ConnSet,
     /// The internet can reach it; false where it is declared internal or its sources are private.
     pub internet: bool,
+    /// False where it cannot be told whether the way is open; the caveat says why.
+    pub certain: bool,
     /// Something about the way in is not certain.
     pub caveat: Option<String>,
 }
@@ -59,6 +60,8 @@ pub(crate) struct Ways {
     services: BTreeMap<String, BTreeMap<String, Arc<Object>>>,
     /// Ingresses and routes by namespace and name of the service that they name.
     routes: BTreeMap<(String, String), BTreeSet<ObjectKey>>,
+    /// ReferenceGrants by namespace.
+    grants: BTreeMap<String, BTreeSet<ObjectKey>>,
 }
 
 /// Services that an Ingress or route names.
@@ -91,7 +94,10 @@ impl Ways {
     pub(crate) fn of(state: &ClusterState) -> Self {
         let mut ways = Self::default();
         for object in state.objects() {
-            if matches!(object, Object::Service(_) | Object::Ingress(_) | Object::Route(_)) {
+            if matches!(
+                object,
+                Object::Service(_) | Object::Ingress(_) | Object::Route(_) | Object::ReferenceGrant(_)
+            ) {
                 let key = object.key();
                 let shared = state.share(&key);
                 ways.change(&key, None, shared.as_ref());
@@ -113,6 +119,14 @@ impl Ways {
         for service in new.into_iter().flat_map(|new| backends(new)) {
             self.routes.entry(service).or_default().insert(key.clone());
         }
+        if key.kind == "gateway.networking.k8s.io/ReferenceGrant" {
+            let grants = self.grants.entry(key.namespace.clone()).or_default();
+            if new.is_some() {
+                grants.insert(key.clone());
+            } else {
+                grants.remove(key);
+            }
+        }
         if let Some(Object::Service(_)) = old.map(Arc::as_ref)
             && let Some(services) = self.services.get_mut(&key.namespace)
         {
@@ -132,6 +146,15 @@ impl Ways {
             Object::Service(service) => Some(service),
             _ => None,
         }
+    }
+
+    /// True when a ReferenceGrant lets a route name a Service of another namespace.
+    fn granted(&self, state: &ClusterState, route: &Route, namespace: &str, service: &str) -> bool {
+        let mut grants = self.grants.get(namespace).into_iter().flatten().filter_map(|key| state.get(key));
+        grants.any(|object| match object {
+            Object::ReferenceGrant(grant) => grant.admits(&route.kind, &route.meta.namespace, service),
+            _ => false,
+        })
     }
 
     /// Services of the namespace that select a workload.
@@ -183,6 +206,12 @@ impl Ways {
                 });
                 attached.into_iter().filter_map(|key| state.get(key)).for_each(through);
             }
+            Object::ReferenceGrant(grant) => {
+                let own = Some(&grant.meta.namespace);
+                let into =
+                    routes(&|route| route.backends.iter().any(|backend| backend.namespace.as_ref() == own));
+                into.into_iter().filter_map(|key| state.get(key)).for_each(through);
+            }
             Object::Namespace(namespace) => {
                 let inside = routes(&|route| route.meta.namespace == namespace.meta.name);
                 inside.into_iter().filter_map(|key| state.get(key)).for_each(through);
@@ -228,16 +257,23 @@ impl Ways {
             let name = (service.meta.namespace.clone(), service.meta.name.clone());
             objects.extend(self.routes.get(&name).into_iter().flatten());
         }
-        let mut add =
-            |via: &str, caveat: Option<String>, namespace: &str, service: &str, port: &BackendPort| {
-                let service = self.service(namespace, service).filter(|_| namespace == endpoint.namespace);
-                let Some(service) = service.filter(|service| selects(service, endpoint)) else { return };
-                let ports = behind_backend(service, port, endpoint, np_guard);
-                if !ports.is_empty() {
-                    let (via, source) = (via.to_owned(), Source::Controller);
-                    found.push(Entry { workload, via, source, ports, internet: true, caveat });
-                }
-            };
+        struct Way<'w> {
+            via: &'w str,
+            caveat: Option<String>,
+            certain: bool,
+            internet: bool,
+            tcp_only: bool,
+        }
+        let mut add = |way: Way<'_>, namespace: &str, service: &str, port: &BackendPort| {
+            let service = self.service(namespace, service).filter(|_| namespace == endpoint.namespace);
+            let Some(service) = service.filter(|service| selects(service, endpoint)) else { return };
+            let ports = behind_backend(service, port, endpoint, (way.tcp_only, np_guard));
+            if !ports.is_empty() {
+                let (via, source) = (way.via.to_owned(), Source::Controller);
+                let Way { caveat, certain, internet, .. } = way;
+                found.push(Entry { workload, via, source, ports, internet, certain, caveat });
+            }
+        };
         for key in objects {
             match state.get(key) {
                 Some(Object::Ingress(ingress)) => {
@@ -245,7 +281,9 @@ impl Ways {
                     let port = if ingress.tls { 443 } else { 80 };
                     let via = format!("ingress {}/{}:{port}", meta.namespace, meta.name);
                     for backend in &ingress.backends {
-                        add(&via, None, &meta.namespace, &backend.service, &backend.port);
+                        let (caveat, tcp_only) = (None, true);
+                        let way = Way { via: &via, caveat, certain: true, internet: true, tcp_only };
+                        add(way, &meta.namespace, &backend.service, &backend.port);
                     }
                 }
                 Some(Object::Route(route)) => {
@@ -255,7 +293,11 @@ impl Ways {
                     if np_guard && !openshift {
                         continue;
                     }
-                    let (attached, caveat) = if openshift { (true, None) } else { attachment(route, state) };
+                    let Attachment { attached, internal, caveat } = if openshift {
+                        Attachment { attached: true, internal: false, caveat: None }
+                    } else {
+                        attachment(route, state)
+                    };
                     if !attached {
                         continue;
                     }
@@ -263,15 +305,18 @@ impl Ways {
                     for backend in &route.backends {
                         let namespace = backend.namespace.as_deref().unwrap_or(&meta.namespace);
                         let mut caveat = caveat.clone();
-                        if namespace != meta.namespace {
-                            caveat.get_or_insert_with(|| {
-                                format!(
-                                    "the backend {namespace}/{} needs a ReferenceGrant, which is not checked",
-                                    backend.service
-                                )
-                            });
+                        // A grant may be where this view does not reach: unclear, not closed.
+                        let certain = namespace == meta.namespace
+                            || self.granted(state, route, namespace, &backend.service);
+                        if !certain {
+                            caveat = Some(format!(
+                                "no ReferenceGrant in view lets {via} name {namespace}/{}",
+                                backend.service
+                            ));
                         }
-                        add(&via, caveat, namespace, &backend.service, &backend.port);
+                        let (internet, tcp_only) = (!internal, short != "udproute");
+                        let way = Way { via: &via, caveat, certain, internet, tcp_only };
+                        add(way, namespace, &backend.service, &backend.port);
                     }
                 }
                 _ => {}
@@ -317,7 +362,12 @@ pub(crate) fn pod_ports(
 }
 
 /// Pod ports behind a backend.
-fn behind_backend(service: &Service, port: &BackendPort, endpoint: &Endpoint, np_guard: bool) -> ConnSet {
+fn behind_backend(
+    service: &Service,
+    port: &BackendPort,
+    endpoint: &Endpoint,
+    (tcp_only, np_guard): (bool, bool),
+) -> ConnSet {
     let wanted = |candidate: &&ServicePort| match port {
         BackendPort::Any => true,
         BackendPort::Number(number) => {
@@ -329,7 +379,7 @@ fn behind_backend(service: &Service, port: &BackendPort, endpoint: &Endpoint, np
     };
     let most = if *port == BackendPort::Any { usize::MAX } else { 1 };
     let ports: Vec<&ServicePort> = service.ports.iter().filter(wanted).take(most).collect();
-    pod_ports(endpoint, &ports, true, np_guard)
+    pod_ports(endpoint, &ports, tcp_only, np_guard)
 }
 
 /// Every declared way in, in order of workload; [`crate::exposure`] judges them by policy.
@@ -337,48 +387,6 @@ pub fn entries(state: &ClusterState, connectivity: &Connectivity) -> Vec<Entry> 
     let ways = Ways::of(state);
     let workloads = 0..connectivity.endpoints().len();
     workloads.flat_map(|workload| ways.entries(state, connectivity, workload)).collect()
-}
-
-/// Whether a route attaches to some listener; a gateway that is not in view counts as admitting.
-fn attachment(route: &Route, state: &ClusterState) -> (bool, Option<String>) {
-    let own = route.meta.namespace.as_str();
-    let mut unseen = None;
-    for parent in &route.parents {
-        let namespace = parent.namespace.as_deref().unwrap_or(own);
-        let key = ObjectKey {
-            kind: "gateway.networking.k8s.io/Gateway".into(),
-            namespace: namespace.to_owned(),
-            name: parent.name.clone(),
-        };
-        let Some(Object::Gateway(gateway)) = state.get(&key) else {
-            unseen = Some(format!(
-                "gateway {namespace}/{} is not in view and is taken to admit the route",
-                parent.name
-            ));
-            continue;
-        };
-        if admits(gateway, namespace, own, parent.section.as_ref(), state) {
-            return (true, None);
-        }
-    }
-    (unseen.is_some(), unseen)
-}
-
-fn admits(
-    gateway: &Gateway,
-    namespace: &str,
-    own: &str,
-    section: Option<&String>,
-    state: &ClusterState,
-) -> bool {
-    gateway.listeners.iter().any(|listener| {
-        section.is_none_or(|section| *section == listener.name)
-            && match &listener.namespaces {
-                Namespaces::All => true,
-                Namespaces::Same => namespace == own,
-                Namespaces::Select(selector) => selector.matches(&state.namespace_labels(own).0),
-            }
-    })
 }
 
 fn published(service: &Service, workload: usize, endpoint: &Endpoint, found: &mut Vec<Entry>) {
@@ -413,6 +421,7 @@ fn published(service: &Service, workload: usize, endpoint: &Endpoint, found: &mu
                 source,
                 ports: ports.clone(),
                 internet: *internet,
+                certain: true,
                 caveat: None,
             });
         }
@@ -430,6 +439,7 @@ fn host_ports(workload: usize, endpoint: &Endpoint, found: &mut Vec<Entry>) {
                 source: Source::Client,
                 ports: ConnSet::range(port.protocol, port.port, port.port),
                 internet: true,
+                certain: true,
                 caveat: None,
             });
         }
@@ -441,6 +451,7 @@ fn host_ports(workload: usize, endpoint: &Endpoint, found: &mut Vec<Entry>) {
             source: Source::Client,
             ports: ConnSet::all(),
             internet: true,
+            certain: true,
             caveat: None,
         });
     }
@@ -482,7 +493,7 @@ pub(crate) fn ingress_of(
     controllers: &[Peer],
     connectivity: &Connectivity,
 ) -> Option<(ConnSet, String)> {
-    let mut wanted = entries.iter().filter(|entry| entry.source == Source::Controller);
+    let mut wanted = entries.iter().filter(|entry| entry.source == Source::Controller && entry.certain);
     let first = wanted.next()?;
     let ports = wanted.fold(first.ports.clone(), |all, entry| all.union(&entry.ports));
     let admitted = controllers.iter().fold(ConnSet::none(), |all, peer| {

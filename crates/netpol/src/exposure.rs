@@ -208,8 +208,12 @@ impl<'a> Judge<'a> {
         for way in ways {
             let reached = if way.internet { ExposureLevel::Open } else { ExposureLevel::Controlled };
             let from = if way.internet { "internet" } else { "private addresses" };
-            caveats.extend(way.caveat.clone());
-            match self.admitted(index, endpoint, way) {
+            caveats.extend(way.caveat.clone().filter(|_| way.certain));
+            let admitted = match (self.admitted(index, endpoint, way), &way.caveat) {
+                (Admitted::Yes(_), Some(why)) if !way.certain => Admitted::Unknown(why.clone()),
+                (admitted, _) => admitted,
+            };
+            match admitted {
                 Admitted::Yes(open) => {
                     paths.push((reached, format!("{from} via {} to {open}", way.via)));
                     (level, at_most) = (level.max(reached), at_most.max(reached));

@@ -1,5 +1,6 @@
 //! Kubernetes objects become connectivity, exposure and the difference of two states.
 
+mod attach;
 mod bits;
 pub mod conn;
 pub mod diff;

@@ -11,6 +11,14 @@ use crate::selector::Labels;
 /// Label that names the tool or release which owns an object, for [`Scope::Owner`].
 pub const OWNER_LABEL: &str = "app.kubernetes.io/instance";
 
+/// Labels of namespaces as vendors of ingress controllers make them: namespace, key, value.
+const VENDOR_LABELS: [(&str, &str, &str); 4] = [
+    ("ingress-nginx", "app.kubernetes.io/name", "ingress-nginx"),
+    ("ingress-nginx", "app.kubernetes.io/instance", "ingress-nginx"),
+    ("openshift-ingress", "network.openshift.io/policy-group", "ingress"),
+    ("openshift-ingress", "policy-group.network.openshift.io/ingress", ""),
+];
+
 /// What a declared replacement speaks for: everything of the scope that it does not name is gone.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Scope {
@@ -158,11 +166,16 @@ impl ClusterState {
             .flat_map(|workload| workload.containers.iter().map(move |container| (workload, container)))
     }
 
-    /// Labels of a namespace, `kubernetes.io/metadata.name` always among them, and whether its object is known.
+    /// Labels of a namespace, `kubernetes.io/metadata.name` always among them, and whether its object is known. Of a
+    /// namespace of an ingress controller that is not known, those with which its vendor makes it.
     pub fn namespace_labels(&self, name: &str) -> (Labels, bool) {
         let key = ObjectKey { kind: "Namespace".into(), namespace: String::new(), name: name.into() };
         let known = self.objects.get(&key);
         let mut labels = known.map(|object| object.meta().labels.clone()).unwrap_or_default();
+        if known.is_none() {
+            let vendor = VENDOR_LABELS.iter().filter(|(namespace, ..)| *namespace == name);
+            labels.extend(vendor.map(|(_, key, value)| ((*key).to_owned(), (*value).to_owned())));
+        }
         labels.entry("kubernetes.io/metadata.name".into()).or_insert_with(|| name.to_owned());
         (labels, known.is_some())
     }

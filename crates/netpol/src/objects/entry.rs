@@ -103,9 +103,12 @@ pub struct RouteParent {
     pub name: String,
     /// Name of a listener.
     pub section: Option<String>,
+    /// Port of the listeners.
+    #[serde(default)]
+    pub port: Option<u16>,
 }
 
-/// OpenShift Route, HTTPRoute, GRPCRoute or TCPRoute.
+/// OpenShift Route, HTTPRoute, GRPCRoute, TLSRoute, TCPRoute or UDPRoute.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Route {
     pub meta: Meta,
@@ -131,6 +134,14 @@ pub struct GatewayListener {
     pub name: String,
     pub port: u16,
     pub namespaces: Namespaces,
+    /// `HTTP`, `HTTPS`, `TLS`, `TCP`, `UDP`, or one of an implementation; empty where it is not written.
+    #[serde(default)]
+    pub protocol: String,
+    #[serde(default)]
+    pub hostname: Option<String>,
+    /// Kinds of routes that it admits; empty: those of its protocol.
+    #[serde(default)]
+    pub kinds: Vec<String>,
 }
 
 /// A Gateway.
@@ -139,6 +150,30 @@ pub struct Gateway {
     pub meta: Meta,
     pub class: String,
     pub listeners: Vec<GatewayListener>,
+    /// An annotation asks the cloud for an internal load balancer.
+    #[serde(default)]
+    pub internal: bool,
+}
+
+/// A ReferenceGrant: routes of other namespaces that may name Services of its own.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReferenceGrant {
+    pub meta: Meta,
+    /// API group, kind and namespace of who may refer.
+    pub from: Vec<(String, String, String)>,
+    /// API group, kind and, where one is written, name of what may be referred to.
+    pub to: Vec<(String, String, Option<String>)>,
+}
+
+impl ReferenceGrant {
+    /// True when a route of a kind and namespace may name a Service.
+    pub fn admits(&self, route: &str, namespace: &str, service: &str) -> bool {
+        let (group, kind) = route.split_once('/').unwrap_or(("", route));
+        self.from.iter().any(|(g, k, n)| g == group && k == kind && n == namespace)
+            && self.to.iter().any(|(g, k, name)| {
+                g.is_empty() && k == "Service" && name.as_ref().is_none_or(|name| name == service)
+            })
+    }
 }
 
 fn target(node: &Node<'_>) -> Read<TargetPort> {
@@ -149,21 +184,25 @@ fn target(node: &Node<'_>) -> Read<TargetPort> {
     }
 }
 
-pub(super) fn service(meta: Meta, root: &Node<'_>) -> Read<Service> {
-    let internal =
-        root.get("metadata").and_then(|metadata| metadata.get("annotations")).is_some_and(|node| {
-            node.object().is_ok_and(|notes| {
-                notes.iter().any(|(key, value)| {
-                    let asked = value.as_str().is_some_and(|value| {
-                        let value = value.to_ascii_lowercase();
-                        value == "true" || value == "internal" || value == "private" || value == "0.0.0.0/0"
-                    });
-                    asked && key.contains("internal") && key.contains("load-balancer")
-                        || asked && key.ends_with("load-balancer-type")
-                        || asked && key.ends_with("load-balancer-scheme")
-                })
+/// True when annotations ask the cloud for an internal load balancer.
+fn asks_internal(metadata: Option<Node<'_>>) -> bool {
+    metadata.and_then(|metadata| metadata.get("annotations")).is_some_and(|node| {
+        node.object().is_ok_and(|notes| {
+            notes.iter().any(|(key, value)| {
+                let asked = value.as_str().is_some_and(|value| {
+                    let value = value.to_ascii_lowercase();
+                    value == "true" || value == "internal" || value == "private" || value == "0.0.0.0/0"
+                });
+                asked && key.contains("internal") && key.contains("load-balancer")
+                    || asked && key.ends_with("load-balancer-type")
+                    || asked && key.ends_with("load-balancer-scheme")
             })
-        });
+        })
+    })
+}
+
+pub(super) fn service(meta: Meta, root: &Node<'_>) -> Read<Service> {
+    let internal = asks_internal(root.get("metadata"));
     let Some(spec) = root.get("spec") else {
         return Ok(Service {
             meta,
@@ -294,31 +333,68 @@ pub(super) fn gateway_route(meta: Meta, kind: &str, root: &Node<'_>) -> Read<Rou
                 namespace: entry.text_at("namespace")?,
                 name: entry.require("name")?.text()?.to_owned(),
                 section: entry.text_at("sectionName")?,
+                port: entry.get("port").map(|port| port.port()).transpose()?,
             });
         }
         for rule in spec.list("rules")? {
             for entry in rule.list("backendRefs")? {
-                if entry.text_at("kind")?.is_some_and(|kind| kind != "Service") {
-                    continue;
+                // No traffic is forwarded to a weight of nothing.
+                let weight = entry.get("weight").map(|weight| weight.integer()).transpose()?;
+                if weight != Some(0) {
+                    backends.extend(route_backend(&entry)?);
+                    mirrored(&entry, &mut backends)?;
                 }
-                backends.push(RouteBackend {
-                    namespace: entry.text_at("namespace")?,
-                    service: entry.require("name")?.text()?.to_owned(),
-                    port: match entry.get("port") {
-                        Some(port) => BackendPort::Number(port.port()?),
-                        None => BackendPort::Any,
-                    },
-                });
             }
+            mirrored(&rule, &mut backends)?;
         }
     }
     Ok(Route { meta, kind: format!("gateway.networking.k8s.io/{kind}"), parents, backends, hosts })
 }
 
+fn route_backend(entry: &Node<'_>) -> Read<Option<RouteBackend>> {
+    if entry.text_at("kind")?.is_some_and(|kind| kind != "Service") {
+        return Ok(None);
+    }
+    Ok(Some(RouteBackend {
+        namespace: entry.text_at("namespace")?,
+        service: entry.require("name")?.text()?.to_owned(),
+        port: match entry.get("port") {
+            Some(port) => BackendPort::Number(port.port()?),
+            None => BackendPort::Any,
+        },
+    }))
+}
+
+/// Services to which a filter sends copies of requests.
+fn mirrored(node: &Node<'_>, backends: &mut Vec<RouteBackend>) -> Read<()> {
+    for filter in node.list("filters")? {
+        if let Some(backend) = filter.get("requestMirror").and_then(|mirror| mirror.get("backendRef")) {
+            backends.extend(route_backend(&backend)?);
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn reference_grant(meta: Meta, root: &Node<'_>) -> Read<ReferenceGrant> {
+    let (mut from, mut to) = (Vec::new(), Vec::new());
+    if let Some(spec) = root.get("spec") {
+        let text = |entry: &Node<'_>, name: &str| Ok(entry.text_at(name)?.unwrap_or_default());
+        for entry in spec.list("from")? {
+            from.push((text(&entry, "group")?, text(&entry, "kind")?, text(&entry, "namespace")?));
+        }
+        for entry in spec.list("to")? {
+            to.push((text(&entry, "group")?, text(&entry, "kind")?, entry.text_at("name")?));
+        }
+    }
+    Ok(ReferenceGrant { meta, from, to })
+}
+
 pub(super) fn gateway(meta: Meta, root: &Node<'_>) -> Read<Gateway> {
     let mut listeners = Vec::new();
     let mut class = String::new();
+    let mut internal = asks_internal(root.get("metadata"));
     if let Some(spec) = root.get("spec") {
+        internal |= asks_internal(spec.get("infrastructure"));
         class = spec.text_at("gatewayClassName")?.unwrap_or_default();
         for entry in spec.list("listeners")? {
             let from = entry.get("allowedRoutes").and_then(|routes| routes.get("namespaces"));
@@ -331,12 +407,21 @@ pub(super) fn gateway(meta: Meta, root: &Node<'_>) -> Read<Gateway> {
                     Some(other) => return from.refuse(format!("{other:?} must be All, Same or Selector")),
                 },
             };
+            let mut kinds = Vec::new();
+            if let Some(routes) = entry.get("allowedRoutes") {
+                for kind in routes.list("kinds")? {
+                    kinds.push(kind.text_at("kind")?.unwrap_or_default());
+                }
+            }
             listeners.push(GatewayListener {
                 name: entry.text_at("name")?.unwrap_or_default(),
                 port: entry.require("port")?.port()?,
                 namespaces,
+                protocol: entry.text_at("protocol")?.unwrap_or_default(),
+                hostname: entry.text_at("hostname")?.filter(|hostname| !hostname.is_empty()),
+                kinds,
             });
         }
     }
-    Ok(Gateway { meta, class, listeners })
+    Ok(Gateway { meta, class, listeners, internal })
 }

@@ -16,8 +16,8 @@ use serde::{Deserialize, Serialize};
 
 pub use admin::{Action, AdminFlavor, AdminPeer, AdminPolicy, AdminPort, AdminRule, Subject, Tier};
 pub use entry::{
-    BackendPort, Gateway, GatewayListener, Ingress, IngressBackend, Namespaces, Route, RouteBackend,
-    RouteParent, Service, ServicePort, ServiceType, TargetPort,
+    BackendPort, Gateway, GatewayListener, Ingress, IngressBackend, Namespaces, ReferenceGrant, Route,
+    RouteBackend, RouteParent, Service, ServicePort, ServiceType, TargetPort,
 };
 pub(crate) use parse::parse_documents_each;
 pub use parse::{Format, ParseError, ParseOptions, parse_documents, parse_documents_with};
@@ -102,10 +102,11 @@ pub enum Object {
     ClusterNetworkPolicy(AdminPolicy),
     Service(Service),
     Ingress(Ingress),
-    /// OpenShift Route, HTTPRoute, GRPCRoute or TCPRoute.
+    /// OpenShift Route, HTTPRoute, GRPCRoute, TLSRoute, TCPRoute or UDPRoute.
     Route(Route),
     Gateway(Gateway),
     Other(Other),
+    ReferenceGrant(ReferenceGrant),
 }
 
 impl Object {
@@ -123,6 +124,7 @@ impl Object {
             Self::Route(object) => &object.meta,
             Self::Gateway(object) => &object.meta,
             Self::Other(object) => &object.meta,
+            Self::ReferenceGrant(object) => &object.meta,
         }
     }
 
@@ -139,6 +141,7 @@ impl Object {
             Self::Route(object) => &mut object.meta,
             Self::Gateway(object) => &mut object.meta,
             Self::Other(object) => &mut object.meta,
+            Self::ReferenceGrant(object) => &mut object.meta,
         }
     }
 
@@ -161,6 +164,7 @@ impl Object {
             Self::Route(object) => &object.kind,
             Self::Gateway(_) => "gateway.networking.k8s.io/Gateway",
             Self::Other(object) => &object.kind,
+            Self::ReferenceGrant(_) => "gateway.networking.k8s.io/ReferenceGrant",
         }
     }
 

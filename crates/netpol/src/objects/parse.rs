@@ -175,16 +175,31 @@ fn collect(
 }
 
 /// Groups whose objects are policies of other engines.
-const FOREIGN_POLICIES: [(&str, &str); 9] = [
+const FOREIGN_POLICIES: [(&str, &str); 24] = [
     ("cilium.io", "CiliumNetworkPolicy"),
     ("cilium.io", "CiliumClusterwideNetworkPolicy"),
     ("crd.projectcalico.org", "NetworkPolicy"),
     ("crd.projectcalico.org", "GlobalNetworkPolicy"),
+    ("crd.projectcalico.org", "Tier"),
     ("projectcalico.org", "NetworkPolicy"),
     ("projectcalico.org", "GlobalNetworkPolicy"),
+    ("projectcalico.org", "Tier"),
     ("security.istio.io", "AuthorizationPolicy"),
+    ("security.istio.io", "PeerAuthentication"),
+    ("networking.istio.io", "Sidecar"),
+    ("policy.linkerd.io", "AuthorizationPolicy"),
+    ("policy.linkerd.io", "ServerAuthorization"),
+    ("kuma.io", "MeshTrafficPermission"),
+    ("consul.hashicorp.com", "ServiceIntentions"),
+    ("crd.antrea.io", "NetworkPolicy"),
     ("crd.antrea.io", "ClusterNetworkPolicy"),
+    ("crd.antrea.io", "Tier"),
     ("k8s.cni.cncf.io", "MultiNetworkPolicy"),
+    ("k8s.ovn.org", "EgressFirewall"),
+    ("network.openshift.io", "EgressNetworkPolicy"),
+    ("networking.gke.io", "FQDNNetworkPolicy"),
+    ("networking.k8s.aws", "ApplicationNetworkPolicy"),
+    ("networking.k8s.aws", "ClusterNetworkPolicy"),
 ];
 
 fn read(root: &Node<'_>, version: &str, kind: &str, options: ParseOptions) -> Read<Object> {
@@ -216,8 +231,11 @@ fn read(root: &Node<'_>, version: &str, kind: &str, options: ParseOptions) -> Re
         ("route.openshift.io", "Route") | ("", "Route") => {
             Object::Route(entry::openshift_route(meta(root, true)?, root)?)
         }
-        ("gateway.networking.k8s.io", "HTTPRoute" | "GRPCRoute" | "TCPRoute" | "TLSRoute") => {
+        ("gateway.networking.k8s.io", "HTTPRoute" | "GRPCRoute" | "TCPRoute" | "TLSRoute" | "UDPRoute") => {
             Object::Route(entry::gateway_route(meta(root, true)?, kind, root)?)
+        }
+        ("gateway.networking.k8s.io", "ReferenceGrant") => {
+            Object::ReferenceGrant(entry::reference_grant(meta(root, true)?, root)?)
         }
         ("gateway.networking.k8s.io", "Gateway") => Object::Gateway(entry::gateway(meta(root, true)?, root)?),
         _ => {

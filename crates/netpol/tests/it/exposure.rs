@@ -3,6 +3,7 @@
 use plimsoll_model::exposure::ExposureLevel::{self, Controlled, Isolated, Open, Small};
 use plimsoll_netpol::engine::{Connectivity, Options};
 use plimsoll_netpol::exposure::{WorkloadExposure, exposures};
+use plimsoll_netpol::live::{Change, Live};
 use plimsoll_netpol::objects::{Format, parse_documents};
 use plimsoll_netpol::state::ClusterState;
 
@@ -177,4 +178,104 @@ fn pods_of_a_deployment_are_one_workload() {
     let all = of(&(WEB.to_owned() + pods));
     assert_eq!(all.len(), 1);
     assert_eq!(all[0].objects.len(), 2);
+}
+
+fn gateway(listener: &str) -> String {
+    format!(
+        "---\napiVersion: gateway.networking.k8s.io/v1\nkind: Gateway\nmetadata: {{name: gw, namespace: infra}}\nspec: \
+         {{gatewayClassName: c, listeners: [{listener}]}}\n"
+    )
+}
+
+fn route(kind: &str, spec: &str) -> String {
+    format!(
+        "---\napiVersion: gateway.networking.k8s.io/v1\nkind: {kind}\nmetadata: {{name: r, namespace: edge}}\nspec: {{parentRefs: \
+         [{{name: gw, namespace: infra{spec}}}], HOSTSrules: [{{backendRefs: [{{name: web, namespace: shop, port: 443}}]}}]}}\n"
+    )
+}
+
+fn grant(from: &str, to: &str) -> String {
+    format!(
+        "---\napiVersion: gateway.networking.k8s.io/v1beta1\nkind: ReferenceGrant\nmetadata: {{name: g, namespace: shop}}\nspec: \
+         {{from: [{{group: gateway.networking.k8s.io, {from}}}], to: [{to}]}}\n"
+    )
+}
+
+#[test]
+fn routes_of_the_gateway_api() {
+    let all = "allowedRoutes: {namespaces: {from: All}}";
+    let http = format!("{{name: web, port: 443, protocol: HTTPS, hostname: '*.shop.test', {all}}}");
+    let same = "{name: web, port: 443, protocol: HTTPS}";
+    let given = grant("kind: HTTPRoute, namespace: edge", "{group: '', kind: Service}");
+    let other = grant("kind: HTTPRoute, namespace: elsewhere", "{group: '', kind: Service}");
+    let named = grant("kind: HTTPRoute, namespace: edge", "{group: '', kind: Service, name: db}");
+    let selected = "{name: web, port: 443, protocol: HTTP, allowedRoutes: {namespaces: {from: Selector, selector: {matchLabels: {kubernetes.io/metadata.name: edge}}}}}";
+    let kinds = "{name: web, port: 443, protocol: HTTP, allowedRoutes: {namespaces: {from: All}, kinds: [{kind: GRPCRoute}]}}";
+    let tcp = format!("{{name: web, port: 443, protocol: TCP, {all}}}");
+    let cases: Vec<(&str, String, String, String, ExposureLevel, ExposureLevel)> = vec![
+        ("granted", gateway(&http), route("HTTPRoute", ""), given.clone(), Open, Open),
+        ("no grant in view", gateway(&http), route("HTTPRoute", ""), String::new(), Isolated, Open),
+        ("a grant for another namespace", gateway(&http), route("HTTPRoute", ""), other, Isolated, Open),
+        ("a grant for another Service", gateway(&http), route("HTTPRoute", ""), named, Isolated, Open),
+        ("routes of the gateway's namespace only", gateway(same), route("HTTPRoute", ""), given.clone(), Isolated, Isolated),
+        ("namespaces by selector", gateway(selected), route("HTTPRoute", ""), given.clone(), Open, Open),
+        ("other kinds only", gateway(kinds), route("HTTPRoute", ""), given.clone(), Isolated, Isolated),
+        ("a listener of another protocol", gateway(&tcp), route("HTTPRoute", ""), given.clone(), Isolated, Isolated),
+        ("TCPRoute", gateway(&tcp), route("TCPRoute", ""), given.replace("HTTPRoute", "TCPRoute"), Open, Open),
+        ("another section", gateway(&http), route("HTTPRoute", ", sectionName: api"), given.clone(), Isolated, Isolated),
+        ("another port", gateway(&http), route("HTTPRoute", ", port: 80"), given.clone(), Isolated, Isolated),
+        ("a host of the listener", gateway(&http), route("HTTPRoute", "").replace("HOSTS", "hostnames: [a.b.shop.test], "), given.clone(), Open, Open),
+        ("a host of another listener", gateway(&http), route("HTTPRoute", "").replace("HOSTS", "hostnames: [shop.test], "), given.clone(), Isolated, Isolated),
+        ("a gateway that is not in view", String::new(), route("HTTPRoute", ""), given.clone(), Open, Open),
+        ("no traffic by weight", gateway(&http), route("HTTPRoute", "").replace("port: 443}]", "port: 443, weight: 0}]"), given.clone(), Isolated, Isolated),
+        ("a copy of requests", gateway(&http), route("HTTPRoute", "").replace("{backendRefs: [{name: web, namespace: shop, port: 443}]}", "{filters: [{type: RequestMirror, requestMirror: {backendRef: {name: web, namespace: shop, port: 443}}}]}"), given.clone(), Open, Open),
+        ("an internal gateway", gateway(&http).replace("spec: {", "spec: {infrastructure: {annotations: {service.beta.kubernetes.io/aws-load-balancer-scheme: internal}}, "), route("HTTPRoute", ""), given.clone(), Controlled, Controlled),
+    ];
+    // Only the well-known controllers may call, so that nothing else exposes it.
+    let closed = policy(
+        "[{from: [{namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: envoy-gateway-system}}, podSelector: {}}]}]",
+    );
+    for (name, gateway, route, grant, level, at_most) in cases {
+        let route = route.replace("HOSTS", "");
+        let yaml = WEB.to_owned() + &service("type: ClusterIP") + &closed + &gateway + &route + &grant;
+        let all = of(&yaml);
+        let web = all.iter().find(|found| found.name == "web").expect("web");
+        assert_eq!((web.level, web.at_most), (level, at_most), "{name}: {web:#?}");
+        assert!(
+            level == at_most || web.caveats.iter().any(|c| c.contains("ReferenceGrant")),
+            "{name}: {web:#?}"
+        );
+    }
+}
+
+#[test]
+fn openshift_routers_are_known_by_their_namespace() {
+    let route = "---\napiVersion: route.openshift.io/v1\nkind: Route\nmetadata: {name: web, namespace: shop}\nspec: {to: {kind: Service, name: web}}\n";
+    for label in
+        ["network.openshift.io/policy-group: ingress", "policy-group.network.openshift.io/ingress: ''"]
+    {
+        let admitted = policy(&format!("[{{from: [{{namespaceSelector: {{matchLabels: {{{label}}}}}}}]}}]"));
+        let all = of(&(WEB.to_owned() + &service("type: ClusterIP") + route + &admitted));
+        assert_eq!(all[0].level, Open, "{label}: {:#?}", all[0]);
+    }
+}
+
+#[test]
+fn a_grant_that_comes_and_goes_is_followed() {
+    let listener = "{name: web, port: 443, protocol: HTTPS, allowedRoutes: {namespaces: {from: All}}}";
+    let yaml = WEB.to_owned()
+        + &service("type: ClusterIP")
+        + &gateway(listener)
+        + &route("HTTPRoute", "").replace("HOSTS", "");
+    let state = ClusterState::from(parse_documents(yaml.as_bytes(), Format::Yaml).expect("valid"));
+    let mut live = Live::new(state, &Options::default());
+    let level = |live: &Live| live.snapshot().exposures()[0].level;
+    assert_eq!(level(&live), Controlled);
+    let text = grant("kind: HTTPRoute, namespace: edge", "{group: '', kind: Service}");
+    let object = parse_documents(text.as_bytes(), Format::Yaml).expect("valid").remove(0);
+    let key = object.key();
+    assert_eq!(live.change(Change::Apply(object)).exposures().len(), 1);
+    assert_eq!(level(&live), Open);
+    live.change(Change::Delete(key));
+    assert_eq!(level(&live), Controlled);
 }
