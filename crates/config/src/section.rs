@@ -269,7 +269,8 @@ pub struct VexSource {
     pub authors: Vec<String>,
 }
 
-/// Where advisories come from: a file or directory, or an HTTPS address.
+/// Where advisories come from: a file or directory; or an address, also `osv+https://…` and `csaf+https://…` for
+/// sources that are followed by their lists of changes, and `upstream:NAME` for those that are known by name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Feed {
     Path(PathBuf),
@@ -288,7 +289,9 @@ impl fmt::Display for Feed {
 impl<'de> Deserialize<'de> for Feed {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        let is_url = text.starts_with("https://") || text.starts_with("http://");
+        let is_url = ["https://", "http://", "osv+http", "csaf+http", "upstream:"]
+            .iter()
+            .any(|begin| text.starts_with(begin));
         Ok(if is_url { Self::Url(text) } else { Self::Path(text.into()) })
     }
 }

@@ -606,6 +606,54 @@ pub struct DbPointer {
     #[prost(string, tag = "3")]
     pub inputs: ::prost::alloc::string::String,
 }
+/// KV `control`, key `feeds`: what the feeds role knows of its sources.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct FeedsRecord {
+    #[prost(message, repeated, tag = "1")]
+    pub feeds: ::prost::alloc::vec::Vec<FeedState>,
+    #[prost(int64, tag = "2")]
+    pub at: i64,
+}
+/// A source; times in milliseconds, 0 for none.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct FeedState {
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub address: ::prost::alloc::string::String,
+    #[prost(uint64, tag = "3")]
+    pub records: u64,
+    /// Newest date of a record.
+    #[prost(int64, tag = "4")]
+    pub newest: i64,
+    /// When the source was last known to have nothing else.
+    #[prost(int64, tag = "5")]
+    pub checked: i64,
+    #[prost(string, tag = "6")]
+    pub checksum: ::prost::alloc::string::String,
+    #[prost(string, repeated, tag = "7")]
+    pub terms: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Why the source could not be read the last time; empty when it could. The last good copy serves.
+    #[prost(string, tag = "8")]
+    pub code: ::prost::alloc::string::String,
+    #[prost(string, tag = "9")]
+    pub detail: ::prost::alloc::string::String,
+    /// Why what the source has now waits for acceptance; empty when nothing waits.
+    #[prost(string, tag = "10")]
+    pub held: ::prost::alloc::string::String,
+    #[prost(uint64, tag = "11")]
+    pub held_records: u64,
+    #[prost(int64, tag = "12")]
+    pub held_newest: i64,
+    #[prost(int64, tag = "13")]
+    pub held_since: i64,
+}
+/// KV `control`, key `feeds-accept`: sources whose held copy a person accepts.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct FeedsAccept {
+    #[prost(string, repeated, tag = "1")]
+    pub names: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Fact {
     #[prost(string, tag = "1")]

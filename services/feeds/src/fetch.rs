@@ -1,76 +1,132 @@
-//! Fetching a feed: a conditional request, a bounded body, the last good copy kept.
+//! HTTP: conditional requests, bounded bodies, checksums.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use futures::StreamExt;
-use plimsoll_bus::connection::message_id;
 use plimsoll_process::ProcessError;
-use reqwest::{StatusCode, header};
+use reqwest::{Client, StatusCode, header};
+use serde::{Deserialize, Serialize};
 use tokio::io::AsyncWriteExt;
 
 /// Largest feed, in bytes.
-const LIMIT: u64 = 4 << 30;
+pub const LARGEST: u64 = 4 << 30;
+/// Largest list of changes.
+pub const LIST: u64 = 256 << 20;
+/// Largest single record.
+pub const RECORD: u64 = 16 << 20;
 
-/// Where the copy of a feed is kept: its name ends as the address does, so that its format is known.
-fn place(url: &str, folder: &Path) -> PathBuf {
-    let name = url.split(['?', '#']).next().unwrap_or(url).rsplit('/').next().unwrap_or("feed");
-    let name: String =
-        name.chars().filter(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_')).collect();
-    folder.join(format!("{}-{name}", message_id(&[url.as_bytes()])))
+/// What a server said of a body, to ask with the next time.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Validators {
+    pub etag: Option<String>,
+    pub last_modified: Option<String>,
 }
 
-/// The copy that was fetched last, if there is one.
-pub fn last_good(url: &str, folder: &Path) -> Option<PathBuf> {
-    Some(place(url, folder)).filter(|path| path.exists())
+impl Validators {
+    /// The date that the server gives the content.
+    pub fn date(&self) -> Option<plimsoll_model::Timestamp> {
+        let at = httpdate::parse_http_date(self.last_modified.as_deref()?).ok()?;
+        let since = at.duration_since(std::time::UNIX_EPOCH).ok()?;
+        i64::try_from(since.as_millis()).ok().map(plimsoll_model::Timestamp)
+    }
 }
 
-/// Fetches the feed unless its source says that it has not changed. Gives the path of the copy.
-pub async fn fetch(url: &str, folder: &Path) -> Result<PathBuf, ProcessError> {
-    std::fs::create_dir_all(folder).map_err(ProcessError::io(format!("create {}", folder.display())))?;
-    let path = place(url, folder);
-    let tag_path = path.with_extension("etag");
-    let failed = |error: reqwest::Error| ProcessError::role("feed_unavailable", error);
-    let client = reqwest::Client::builder()
+fn unavailable(error: impl std::fmt::Display) -> ProcessError {
+    ProcessError::role("feed_unavailable", error)
+}
+
+/// A client of all sources.
+pub fn client() -> Result<Client, ProcessError> {
+    let build = Client::builder()
+        .user_agent(concat!("plimsoll/", env!("CARGO_PKG_VERSION")))
         .connect_timeout(Duration::from_secs(10))
-        .read_timeout(Duration::from_secs(60))
-        .build()
-        .map_err(failed)?;
-    let mut request = client.get(url);
-    if path.exists()
-        && let Ok(tag) = std::fs::read_to_string(&tag_path)
-    {
-        request = request.header(header::IF_NONE_MATCH, tag);
-    }
-    let response = request.send().await.map_err(failed)?;
-    if response.status() == StatusCode::NOT_MODIFIED {
-        return Ok(path);
-    }
-    let response = response.error_for_status().map_err(failed)?;
-    let tag = response.headers().get(header::ETAG).and_then(|v| v.to_str().ok()).map(str::to_owned);
-    let part = path.with_extension("part");
-    let io = || ProcessError::io(format!("write {}", part.display()));
-    let mut file = tokio::fs::File::create(&part).await.map_err(io())?;
+        .read_timeout(Duration::from_secs(60));
+    build.build().map_err(unavailable)
+}
+
+/// Fetches a body into a file, unless the server says that it is what `known` describes (`None`). At most `limit` bytes.
+pub async fn to_file(
+    client: &Client,
+    url: &str,
+    known: Option<&Validators>,
+    to: &Path,
+    limit: u64,
+) -> Result<Option<Validators>, ProcessError> {
+    let Some((response, validators)) = ask(client, url, known).await? else { return Ok(None) };
+    let io = || ProcessError::io(format!("write {}", to.display()));
+    let mut file = tokio::fs::File::create(to).await.map_err(io())?;
+    let expected = response.content_length();
     let (mut body, mut size) = (response.bytes_stream(), 0u64);
     while let Some(chunk) = body.next().await {
-        let chunk: bytes::Bytes = chunk.map_err(failed)?;
+        let chunk: bytes::Bytes = chunk.map_err(unavailable)?;
         size += chunk.len() as u64;
-        if size > LIMIT {
-            return Err(ProcessError::role("too_large", format!("{url} is larger than {LIMIT} bytes")));
+        if size > limit {
+            return Err(ProcessError::role("too_large", format!("{url} is larger than {limit} bytes")));
         }
         file.write_all(&chunk).await.map_err(io())?;
     }
     file.flush().await.map_err(io())?;
-    drop(file);
-    std::fs::rename(&part, &path).map_err(ProcessError::io(format!("write {}", path.display())))?;
-    match tag {
-        Some(tag) => std::fs::write(&tag_path, tag).map_err(ProcessError::io("write an entity tag"))?,
-        None => match std::fs::remove_file(&tag_path) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                return Err(ProcessError::io("remove an entity tag")(error));
-            }
-            _ => {}
-        },
+    if expected.is_some_and(|expected| expected != size) {
+        return Err(unavailable(format!("{url} broke off after {size} bytes")));
     }
-    Ok(path)
+    Ok(Some(validators))
+}
+
+/// Fetches a small body; `None` as in [`to_file`].
+pub async fn to_memory(
+    client: &Client,
+    url: &str,
+    known: Option<&Validators>,
+    limit: u64,
+) -> Result<Option<(Vec<u8>, Validators)>, ProcessError> {
+    let Some((response, validators)) = ask(client, url, known).await? else { return Ok(None) };
+    let mut bytes = Vec::new();
+    let mut body = response.bytes_stream();
+    while let Some(chunk) = body.next().await {
+        let chunk: bytes::Bytes = chunk.map_err(unavailable)?;
+        if (bytes.len() + chunk.len()) as u64 > limit {
+            return Err(ProcessError::role("too_large", format!("{url} is larger than {limit} bytes")));
+        }
+        bytes.extend_from_slice(&chunk);
+    }
+    Ok(Some((bytes, validators)))
+}
+
+/// As [`to_memory`], where the server may not have it: `None` then.
+pub async fn if_there(client: &Client, url: &str, limit: u64) -> Result<Option<Vec<u8>>, ProcessError> {
+    match to_memory(client, url, None, limit).await {
+        Ok(found) => Ok(found.map(|(bytes, _)| bytes)),
+        Err(error) if error.code() == "feed_missing" => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+async fn ask(
+    client: &Client,
+    url: &str,
+    known: Option<&Validators>,
+) -> Result<Option<(reqwest::Response, Validators)>, ProcessError> {
+    let mut request = client.get(url);
+    if let Some(known) = known {
+        if let Some(tag) = &known.etag {
+            request = request.header(header::IF_NONE_MATCH, tag);
+        } else if let Some(date) = &known.last_modified {
+            request = request.header(header::IF_MODIFIED_SINCE, date);
+        }
+    }
+    let response = request.send().await.map_err(unavailable)?;
+    match response.status() {
+        StatusCode::NOT_MODIFIED => return Ok(None),
+        StatusCode::NOT_FOUND | StatusCode::GONE => {
+            return Err(ProcessError::role("feed_missing", format!("{url} is not there")));
+        }
+        _ => {}
+    }
+    let response = response.error_for_status().map_err(unavailable)?;
+    let text = |name: header::HeaderName| {
+        response.headers().get(name).and_then(|v| v.to_str().ok()).map(str::to_owned)
+    };
+    let validators = Validators { etag: text(header::ETAG), last_modified: text(header::LAST_MODIFIED) };
+    Ok(Some((response, validators)))
 }

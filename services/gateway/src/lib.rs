@@ -8,11 +8,13 @@
 //! | [`images`] | `POST /v1/images`, `GET /v1/images/{digest}/status`, `…/sbom` |
 //! | [`deploys`] | `POST /v1/deploys` |
 //! | [`findings`] | `GET /v1/findings`, `/v1/findings/stream`, `/v1/affected/{id}`, `/v1/actions` |
+//! | [`feeds`] | `GET /v1/feeds` |
 //! | [`health`] | `/healthz`, `/readyz`, `/metrics` |
 
 pub mod auth;
 pub mod deploys;
 pub mod error;
+pub mod feeds;
 pub mod findings;
 pub mod health;
 pub mod images;
@@ -82,6 +84,7 @@ pub fn router(app: App) -> Router {
         .route("/v1/findings/stream", get(findings::stream))
         .route("/v1/affected/{*id}", get(findings::affected))
         .route("/v1/actions", get(findings::actions))
+        .route("/v1/feeds", get(feeds::list))
         .route("/healthz", get(plimsoll_process::health::alive))
         .route("/readyz", get(health::ready))
         .route("/metrics", get(health::metrics))

@@ -5,12 +5,14 @@
 //! | [`offline`] | `scan`, `sbom`, `db`, `netpol`: the stages' functions in a straight line, no broker |
 //! | [`online`] | `findings`, `status`, `affected`, `actions`, `push-event`, `deploy`, `reconcile`: clients of a gateway |
 //! | [`up`] | `up`, `run`: the roles; `rebuild`, `backup`, `restore`: the store |
+//! | [`feeds`] | `feeds`: the sources of a running installation |
 //! | [`demo`] | `demo`: a registry, a cluster and their findings, from an empty folder |
 
 #![allow(unreachable_pub, reason = "a binary: pub marks what a module offers to the others")]
 
 mod demo;
 mod error;
+mod feeds;
 mod offline;
 mod online;
 mod output;
@@ -38,6 +40,9 @@ enum What {
     Online(online::What),
     #[command(flatten)]
     Up(up::What),
+    /// The sources of vulnerability data: how each is, and what waits for acceptance
+    #[command(subcommand)]
+    Feeds(feeds::What),
     /// Start everything with an embedded registry, push sample images, deploy twice, show the findings
     Demo(demo::Args),
 }
@@ -48,6 +53,7 @@ fn main() -> ExitCode {
         What::Offline(what) => offline::run(what),
         What::Online(what) => online::run(what),
         What::Up(what) => up::run(what),
+        What::Feeds(what) => feeds::run(what),
         What::Demo(args) => demo::run(args),
     };
     match result {

@@ -378,13 +378,17 @@ fn rebuild(common: &Common) -> Outcome {
     Ok(ExitCode::SUCCESS)
 }
 
+/// The broker of a running installation: of the configuration, of NATS_URL, or of `plimsoll up` in the data folder.
+pub async fn running(common: &Common, name: &str) -> Result<Bus, CliError> {
+    let config = plimsoll_process::configuration(common.config.as_deref())?;
+    let url = std::fs::read_to_string(common.data.join("nats.url")).ok().map(|url| url.trim().to_owned());
+    let url = url.filter(|_| config.nats.urls.is_empty() && std::env::var("NATS_URL").is_err());
+    Ok(plimsoll_process::connect(name, &config, url).await?)
+}
+
 fn backup(args: &BackupArgs) -> Outcome {
-    let config = plimsoll_process::configuration(args.common.config.as_deref())?;
     let answer = runtime()?.block_on(async {
-        let url =
-            std::fs::read_to_string(args.common.data.join("nats.url")).ok().map(|url| url.trim().to_owned());
-        let url = url.filter(|_| config.nats.urls.is_empty() && std::env::var("NATS_URL").is_err());
-        let bus = plimsoll_process::connect("plimsoll-backup", &config, url).await?;
+        let bus = running(&args.common, "plimsoll-backup").await?;
         let question = serde_json::json!({ "name": args.name });
         let answer = bus.ask("backup", &question, Duration::from_secs(600)).await?;
         answer.map_err(|refusal| CliError::new(refusal.code, refusal.detail))

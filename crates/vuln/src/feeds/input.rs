@@ -411,7 +411,7 @@ fn skip_line(reader: &mut dyn BufRead, total: &mut u64) -> io::Result<()> {
     }
 }
 
-fn sha256(path: &Path) -> Result<[u8; 32], FeedError> {
+pub(super) fn sha256(path: &Path) -> Result<[u8; 32], FeedError> {
     let mut file = File::open(path).map_err(FeedError::io(path))?;
     let mut context = hash::Context::new(&hash::SHA256);
     let mut buffer = vec![0; 256 << 10];

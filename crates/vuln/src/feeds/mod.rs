@@ -193,6 +193,11 @@ impl Sink<'_> {
     }
 }
 
+/// The SHA-256 of a file, read as a stream.
+pub fn checksum(path: &Path) -> Result<Digest, FeedError> {
+    input::sha256(path).map(|sum| Digest::from_sha256(&sum))
+}
+
 /// Reads every record of a file or directory. A directory may hold several formats: one report for each, sorted.
 /// Files of a directory that are no data (`README.md`) are passed over.
 pub fn read(path: &Path, out: &mut dyn FnMut(Record)) -> Result<Vec<FeedReport>, FeedError> {

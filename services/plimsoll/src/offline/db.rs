@@ -60,6 +60,28 @@ pub(crate) enum What {
         #[arg(short, long, value_enum, default_value_t = Format::Table)]
         output: Format,
     },
+    /// Fetch sources, only what changed, and build a database of them
+    Update(super::update::Args),
+    /// Put a database into a registry, as an OCI artifact
+    Push {
+        file: PathBuf,
+        /// HOST/REPOSITORY:TAG, of a registry in the configuration
+        reference: String,
+        /// Configuration file
+        #[arg(long, value_name = "FILE", env = "PLIMSOLL_CONFIG")]
+        config: Option<PathBuf>,
+    },
+    /// Fetch a database from a registry
+    Pull {
+        /// HOST/REPOSITORY:TAG or HOST/REPOSITORY@DIGEST
+        reference: String,
+        /// The file to write; replaced in one step
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+        /// Configuration file
+        #[arg(long, value_name = "FILE", env = "PLIMSOLL_CONFIG")]
+        config: Option<PathBuf>,
+    },
     /// Compare versions: reads lines `A B`, writes `<`, `=` or `>` for each, `! reason` for what is no version
     Compare {
         /// dpkg, rpm, apk, semver, npm, go, hex, pub, nuget, pypi, maven, rubygems, packagist, cran or hackage
@@ -80,6 +102,9 @@ pub(crate) fn run(what: What) -> Outcome {
         What::Info { file, output } => info(&file, output)?,
         What::Query { file, purl, output } => query(&file, &purl, output)?,
         What::Diff { old, new, output } => compare(&old, &new, output)?,
+        What::Update(args) => super::update::run(&args)?,
+        What::Push { file, reference, config } => super::carry::push(&file, &reference, config.as_deref())?,
+        What::Pull { reference, out, config } => super::carry::pull(&reference, &out, config.as_deref())?,
         What::Compare { scheme } => compare_versions(&scheme)?,
     }
     Ok(ExitCode::SUCCESS)

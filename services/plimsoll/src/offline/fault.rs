@@ -46,6 +46,11 @@ pub(super) fn source(error: &SourceError) -> CliError {
     }
 }
 
+/// A registry that cannot be read or written.
+pub(super) fn registry(error: &RegistryError) -> CliError {
+    registry_hint(CliError::new(error.code(), chain(error)), error)
+}
+
 fn registry_hint(cli: CliError, error: &RegistryError) -> CliError {
     match error {
         RegistryError::NotConfigured { host, role: "registry" } => {

@@ -4,12 +4,13 @@
 //! |---|---|
 //! | [`read`] | what a person names becomes an Sbom |
 //! | [`scan`], [`sbom`] | the commands of that name |
-//! | [`db`] | building, asking and comparing Dbs |
+//! | [`db`], [`update`], [`carry`] | building, asking and comparing Dbs; fetching their sources; to registries and back |
 //! | [`vex`] | statements that suppress findings |
 //! | [`netpol`] | connectivity of directories of manifests |
 //! | [`fault`] | the errors of the crates below, with what to do about them |
 //! | [`out`] | where documents go |
 
+mod carry;
 mod db;
 mod fault;
 mod netpol;
@@ -17,6 +18,7 @@ mod out;
 mod read;
 mod sbom;
 mod scan;
+mod update;
 mod vex;
 
 use clap::Subcommand;
@@ -29,13 +31,15 @@ pub(crate) enum What {
     Scan(scan::Args),
     /// List the packages of an image or a directory
     Sbom(sbom::Args),
-    /// Build, ask and compare vulnerability databases
+    /// Build, fetch, ask, compare and pass on vulnerability databases
     #[command(subcommand)]
     Db(db::What),
     /// Who can reach whom, from Kubernetes manifests
     #[command(subcommand)]
     Netpol(netpol::What),
 }
+
+pub(crate) use update::table as feeds_table;
 
 /// Runs a command.
 pub(crate) fn run(what: What) -> Outcome {
