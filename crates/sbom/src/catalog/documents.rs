@@ -119,8 +119,15 @@ pub(super) fn text<'v>(object: &'v Map<String, Value>, name: &str) -> &'v str {
 }
 
 pub(super) fn key(ecosystem: Ecosystem, name: &str, version: &str) -> ComponentKey {
+    // These compare names without case, and their package URLs have none.
+    let name = match ecosystem {
+        Ecosystem::Composer | Ecosystem::Github | Ecosystem::Hex | Ecosystem::Pub | Ecosystem::Bitnami => {
+            name.to_lowercase()
+        }
+        _ => name.to_owned(),
+    };
     ComponentKey {
-        package: PackageKey { ecosystem, release: None, name: name.to_owned() },
+        package: PackageKey { ecosystem, release: None, name },
         version: version.to_owned(),
         source: None,
         arch: String::new(),

@@ -16,6 +16,11 @@ fn listed(path: &str, text: &str) -> Vec<String> {
         layers: &[],
     };
     let found = interpret(&context, &[file]);
+    for component in &found.components {
+        // Who reads the package URL finds the same component.
+        let purl: crate::purl::Purl = component.purl.parse().unwrap();
+        assert_eq!(crate::identity::component(&purl, None).as_ref(), Some(&component.key));
+    }
     let mut lines: Vec<String> = found
         .components
         .iter()
@@ -238,8 +243,8 @@ const FILES: &[(&str, &str, &[&str])] = &[
     ),
     (
         "ci.yml",
-        "jobs:\n  a:\n    steps:\n      - uses: actions/checkout@v4 # x\n      - uses: \"github/codeql-action/init@v3\"\n      - uses: ./local\n      - uses: docker://alpine@sha256:x\n",
-        &["github/actions/checkout@v4 []", "github/github/codeql-action@v3 []"],
+        "jobs:\n  a:\n    steps:\n      - uses: actions/checkout@v4 # x\n      - uses: \"github/codeql-action/init@v3\"\n      - uses: Owner/Action@1.0\n      - uses: ./local\n      - uses: docker://alpine@sha256:x\n",
+        &["github/actions/checkout@v4 []", "github/github/codeql-action@v3 []", "github/owner/action@1.0 []"],
     ),
     ("pom.xml", r#"{"artifactId":"a","dependencies":[["g:b","1.0"]]}"#, &["maven/g/b@1.0 []"]),
     ("App.csproj", r#"{"packages":[["Serilog","2.10.0"]]}"#, &["nuget/Serilog@2.10.0 []"]),

@@ -292,6 +292,10 @@ pub(super) fn elf(context: &Context<'_>, files: &[File<'_>]) -> Interpreted {
         if !valid(name) || !valid(version) || name.contains('/') {
             continue;
         }
+        let name = match ecosystem {
+            Some(Ecosystem::Deb | Ecosystem::Apk | Ecosystem::Alpm) => name.to_lowercase(),
+            _ => name.to_owned(),
+        };
         let mut parts = text("osCpe").split(':').skip(3);
         let (product, number) = (parts.next().unwrap_or(""), parts.next().unwrap_or(""));
         let stated = |own: &str, cpe: &str| if own.is_empty() { cpe.to_owned() } else { own.to_owned() };
@@ -305,19 +309,19 @@ pub(super) fn elf(context: &Context<'_>, files: &[File<'_>]) -> Interpreted {
                     } else {
                         context.distribution.map(|distribution| distribution.release.clone())
                     },
-                    name: name.to_owned(),
+                    name: name.clone(),
                 },
                 version: version.to_owned(),
                 source: Some(plimsoll_model::package::SourcePackage {
-                    name: name.to_owned(),
+                    name: name.clone(),
                     version: version.to_owned(),
                 }),
                 arch: text("architecture").to_owned(),
                 stream: String::new(),
             },
-            None => key(Ecosystem::Generic, name, version),
+            None => key(Ecosystem::Generic, &name, version),
         };
-        result.components.push(component(key, name, file, "elf-note"));
+        result.components.push(component(key, &name, file, "elf-note"));
     }
     result
 }
