@@ -47,6 +47,7 @@ bench-match *args:
 # the policy engine: a cold build, and one change with its diff
 bench-netpol *args:
     cargo run --release -p plimsoll-loadtest -- bench netpol {{ args }}
+    cargo run --release -p plimsoll-netpol --example bench
 
 # warm pushes through the whole pipeline
 bench-push *args:

@@ -5,9 +5,11 @@
 //! raises [`WorkloadExposure::at_most`] and is told as a caveat.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use plimsoll_model::exposure::{Exposure, ExposureLevel, WorkloadName};
 use plimsoll_model::time::Timestamp;
+use rustc_hash::FxHashMap;
 
 use crate::bits::Bits;
 use crate::conn::{ConnId, ConnSet, ConnTable};
@@ -169,6 +171,18 @@ pub(crate) struct Judge<'a> {
     /// Warnings that are caveats of workloads.
     doubts: Vec<&'a Warning>,
     conns: &'a mut ConnTable,
+    /// What follows from the rows of a workload alone, by rows: classes that they admit anything from.
+    admitted: FxHashMap<Vec<u32>, Arc<Bits>>,
+    /// The same: what may be exchanged with some of the outside.
+    exchanged: FxHashMap<(Vec<u32>, Range), ConnSet>,
+}
+
+/// Which of the outside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Range {
+    Sources,
+    PublicSources,
+    PublicDestinations,
 }
 
 /// True for a warning that every workload's exposure tells.
@@ -194,6 +208,8 @@ impl<'a> Judge<'a> {
             outside,
             doubts: connectivity.warnings().iter().filter(is_doubt).collect(),
             conns,
+            admitted: FxHashMap::default(),
+            exchanged: FxHashMap::default(),
         }
     }
 
@@ -246,8 +262,7 @@ impl<'a> Judge<'a> {
         } else if best < Some(ExposureLevel::Open) && ways.is_empty() {
             caveats.insert("no way in from outside the cluster is in view".into());
         }
-        let out = &self.outside.public_destinations;
-        let internet = self.connectivity.with_outside(index, Direction::Egress, out, self.conns);
+        let internet = self.exchanged(index, Range::PublicDestinations);
         let exposure = WorkloadExposure {
             namespace: endpoint.namespace.clone(),
             kind: endpoint.kind.clone(),
@@ -317,8 +332,18 @@ impl<'a> Judge<'a> {
 
     /// What the outside may send; with `internet`, public addresses only.
     fn outside_sends(&mut self, index: usize, internet: bool) -> ConnSet {
-        let columns = if internet { &self.outside.public_sources } else { &self.outside.sources };
-        self.connectivity.with_outside(index, Direction::Ingress, columns, self.conns)
+        self.exchanged(index, if internet { Range::PublicSources } else { Range::Sources })
+    }
+
+    fn exchanged(&mut self, index: usize, range: Range) -> ConnSet {
+        let (direction, columns) = match range {
+            Range::Sources => (Direction::Ingress, &self.outside.sources),
+            Range::PublicSources => (Direction::Ingress, &self.outside.public_sources),
+            Range::PublicDestinations => (Direction::Egress, &self.outside.public_destinations),
+        };
+        let (connectivity, conns) = (self.connectivity, &mut *self.conns);
+        let known = self.exchanged.entry((connectivity.rows_of(index, direction), range));
+        known.or_insert_with(|| connectivity.with_outside(index, direction, columns, conns)).clone()
     }
 
     fn between(&mut self, source: usize, destination: usize) -> ConnSet {
@@ -330,7 +355,12 @@ impl<'a> Judge<'a> {
     fn callers(&mut self, index: usize, endpoint: &Endpoint) -> (Callers, ConnSet) {
         let connectivity = self.connectivity;
         let endpoints = connectivity.endpoints();
-        let admitted = connectivity.admitted_classes(index, self.conns);
+        let rows = connectivity.rows_of(index, Direction::Ingress);
+        let admitted = self
+            .admitted
+            .entry(rows)
+            .or_insert_with(|| Arc::new(connectivity.admitted_classes(index, self.conns)));
+        let admitted = Arc::clone(admitted);
         let printed = |id: &u32| endpoints.get(*id as usize).map(|endpoint| endpoint.printed.as_ref());
         let mut found = Callers::default();
         let mut sent = [ConnId::NONE; 2];

@@ -82,9 +82,18 @@ pub struct NetpolArguments {
     /// Changes of each size
     #[arg(long, default_value_t = 30)]
     changes: usize,
-    /// Measure in this process; each size has a process of its own otherwise, for its peak memory
+    /// Measure this in this process; each has a process of its own otherwise, for its peak memory
     #[arg(long, hide = true)]
-    here: bool,
+    here: Option<NetpolPart>,
+}
+
+/// What `bench netpol` measures, a process each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum NetpolPart {
+    /// Loading, a cold build, every connection; one change by building anew
+    Whole,
+    /// The engine that is kept up to date
+    Resident,
 }
 
 /// How writes reach the disk.
@@ -159,7 +168,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, LoadError> {
         let matches = command.try_get_matches_from::<_, &str>([]).map_err(LoadError::other)?;
         T::from_arg_matches(&matches).map_err(LoadError::other)
     }
-    if !matches!(&arguments.what, What::Netpol(netpol) if netpol.here) {
+    if !matches!(&arguments.what, What::Netpol(netpol) if netpol.here.is_some()) {
         measure::machine();
     }
     let chosen: Vec<What> = if all {

@@ -12,8 +12,8 @@ use plimsoll_netpol::objects::{Format, Object, parse_documents};
 use plimsoll_netpol::state::ClusterState;
 use serde_json::{Value, json};
 
-use super::NetpolArguments;
 use super::measure::{at_most, figure, mib, note, peak_of, percentile, title};
+use super::{NetpolArguments, NetpolPart};
 use crate::LoadError;
 use crate::dice::Dice;
 
@@ -22,55 +22,84 @@ const NAMESPACE: usize = 20;
 /// Classes and policies of the budget.
 const BUDGET: (usize, usize) = (10_000, 5_000);
 
+/// Changes that are made by building anew, which takes long.
+const ANEW: usize = 6;
+
 /// Measures.
 pub(super) fn run(arguments: &NetpolArguments) -> Result<(), LoadError> {
-    let table = ["1000x500", "1000x5000", "3000x5000", "10000x1000", "10000x5000"].map(String::from);
-    let sizes = if arguments.sizes.is_empty() { table.to_vec() } else { arguments.sizes.clone() };
+    let classes = ["1000", "3000", "10000"];
+    let policies = ["500", "5000", "20000"];
+    let table = classes.iter().flat_map(|classes| policies.iter().map(move |p| format!("{classes}x{p}")));
+    let sizes = if arguments.sizes.is_empty() { table.collect() } else { arguments.sizes.clone() };
     for size in &sizes {
-        if arguments.here {
+        if let Some(part) = arguments.here {
             let (classes, policies) = size
                 .split_once('x')
                 .and_then(|(classes, policies)| Some((classes.parse().ok()?, policies.parse().ok()?)))
                 .ok_or_else(|| LoadError::Other(format!("{size:?} is not CLASSES×POLICIES")))?;
-            measure(classes, policies, arguments.changes)?;
+            measure(classes, policies, part, arguments.changes)?;
             continue;
         }
         // A process of its own, so that its peak of memory is its own.
         let own = std::env::current_exe().map_err(LoadError::io("find this program"))?;
         let changes = arguments.changes.to_string();
-        let status = Command::new(own)
-            .args(["bench", "netpol", "--here", "--changes", &changes, size])
-            .status()
-            .map_err(LoadError::io("run a measurement"))?;
-        if !status.success() {
-            return Err(LoadError::Other(format!("the measurement of {size} failed: {status}")));
+        for part in ["whole", "resident"] {
+            let status = Command::new(&own)
+                .args(["bench", "netpol", "--here", part, "--changes", &changes, size])
+                .status()
+                .map_err(LoadError::io("run a measurement"))?;
+            if !status.success() {
+                return Err(LoadError::Other(format!("the measurement of {size} failed: {status}")));
+            }
         }
     }
     Ok(())
 }
 
-fn measure(classes: usize, policies: usize, changes: usize) -> Result<(), LoadError> {
+fn measure(classes: usize, policies: usize, part: NetpolPart, changes: usize) -> Result<(), LoadError> {
+    let began = Instant::now();
     let objects = cluster(classes, policies)?;
+    let loading = began.elapsed().as_secs_f64();
     let spare: Vec<Object> = objects
         .iter()
         .filter(|object| object.kind().ends_with("NetworkPolicy"))
         .take(changes)
         .cloned()
         .collect();
-    let mut state = ClusterState::from(objects);
+    let state = ClusterState::from(objects);
     let options = Options::default();
-    title(&format!("netpol: {classes} workloads × {policies} policies, all tiers, IPv6"));
     // The budgets are for one size; larger and smaller ones are held to the same.
     let scale = if (classes, policies) == BUDGET { "" } else { " (budget of 10000x5000)" };
+    match part {
+        NetpolPart::Whole => {
+            title(&format!("netpol: {classes} workloads × {policies} policies, all tiers, IPv6"));
+            note("loading the objects", &format!("{} s", figure(loading)));
+            whole(state, &spare, changes.min(ANEW), &options, scale);
+        }
+        NetpolPart::Resident => {
+            resident(state, &spare, changes, &options, scale);
+            let peak = mib(peak_of("self"));
+            at_most(&format!("peak memory, objects and resident cluster{scale}"), peak, 300.0, "MiB");
+        }
+    }
+    Ok(())
+}
+
+/// Cluster states as wholes.
+fn whole(mut state: ClusterState, spare: &[Object], changes: usize, options: &Options, scale: &str) {
     let shared = Arc::new(state.clone());
     let began = Instant::now();
-    let connectivity = Connectivity::build(&shared, &options);
+    let connectivity = Connectivity::build(&shared, options);
     let cold = began.elapsed().as_secs_f64();
     let (made, rows, sets) = connectivity.sizes();
-    drop(connectivity);
     note("made", &format!("{made} classes, {rows} rows, {sets} connection sets"));
     at_most(&format!("cold build{scale}"), cold, 1.0, "s");
-    let mut before = Snapshot::new(shared, &options);
+    let began = Instant::now();
+    let connections = connectivity.rows().len();
+    let took = figure(began.elapsed().as_secs_f64());
+    note("full matrix", &format!("{took} s, {connections} connections"));
+    drop(connectivity);
+    let mut before = Snapshot::new(shared, options);
     let (mut times, mut differing) = (Vec::new(), 0);
     // Each policy goes and comes back: two changes.
     for object in spare.iter().flat_map(|object| [(object, false), (object, true)]).take(changes) {
@@ -80,26 +109,20 @@ fn measure(classes: usize, policies: usize, changes: usize) -> Result<(), LoadEr
         };
         let changed = Arc::new(state.clone());
         let began = Instant::now();
-        let after = Snapshot::new(changed, &options);
+        let after = Snapshot::new(changed, options);
         differing += diff_snapshots(&before, &after, false).rows.len();
         times.push(began.elapsed().as_secs_f64() * 1e3);
         before = after;
     }
-    times.sort_by(f64::total_cmp);
     let mean = times.iter().sum::<f64>() / times.len().max(1) as f64;
-    drop(before);
-    note("changes", &format!("{}, {differing} rows differ in all", times.len()));
-    at_most(&format!("one change by building anew, mean{scale}"), mean, 1.0, "ms");
-    at_most(&format!("one change by building anew, p99{scale}"), percentile(&times, 0.99), 20.0, "ms");
-    resident(state, &spare, changes, &options, scale);
-    at_most(&format!("peak memory of the process{scale}"), mib(peak_of("self")), 300.0, "MiB");
-    note("least change", &format!("{} ms", figure(times.first().copied().unwrap_or(f64::NAN))));
-    Ok(())
+    note("one change by building anew", &format!("{} ms, {differing} rows differ in all", figure(mean)));
 }
 
-/// The same changes to a cluster that is kept up to date by what depends on a change.
+/// Changes to a cluster that is kept up to date by what depends on a change.
 fn resident(state: ClusterState, spare: &[Object], changes: usize, options: &Options, scale: &str) {
+    let began = Instant::now();
     let mut live = Live::new(state, options);
+    note("resident, with every exposure", &format!("{} s", figure(began.elapsed().as_secs_f64())));
     let (mut times, mut differing) = (Vec::new(), 0);
     for (object, back) in spare.iter().flat_map(|object| [(object, false), (object, true)]).take(changes) {
         let change = if back { Change::Apply(object.clone()) } else { Change::Delete(object.key()) };
@@ -110,9 +133,11 @@ fn resident(state: ClusterState, spare: &[Object], changes: usize, options: &Opt
     }
     times.sort_by(f64::total_cmp);
     let mean = times.iter().sum::<f64>() / times.len().max(1) as f64;
-    note("resident", &format!("{} changes, {differing} rows differ in all", times.len()));
+    note("changes", &format!("{}, {differing} rows differ in all", times.len()));
     at_most(&format!("one change, resident, mean{scale}"), mean, 1.0, "ms");
     at_most(&format!("one change, resident, p99{scale}"), percentile(&times, 0.99), 20.0, "ms");
+    let worst = times.last().copied().unwrap_or(f64::NAN);
+    note("one change, resident, worst", &format!("{} ms", figure(worst)));
 }
 
 /// Objects as the API server would give them, parsed as any upload is.

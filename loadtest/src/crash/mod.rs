@@ -127,6 +127,9 @@ pub async fn run(options: &Options) -> Result<Report, LoadError> {
             faults.join("; ")
         )));
     }
+    if !reference.open.values().any(|seen| seen.what.starts_with("NETPOL001 ")) {
+        return Err(LoadError::Other("the undisturbed run does not show what its deploy opened".into()));
+    }
     let (reference, images) = (&reference, &images);
     let mut runs: Vec<Run> = stream::iter(options.seeds.iter().copied())
         .map(|seed| async move {

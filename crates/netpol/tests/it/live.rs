@@ -98,6 +98,74 @@ fn ingress() -> impl Strategy<Value = Object> {
     )
 }
 
+/// An object as the API server would give it.
+fn parsed(yaml: &str) -> Object {
+    use plimsoll_netpol::objects::{Format, parse_documents};
+    parse_documents(yaml.as_bytes(), Format::Yaml).unwrap().remove(0)
+}
+
+/// A gateway, routes to it, and leave to name Services of another namespace.
+fn gateway() -> impl Strategy<Value = Object> {
+    let space = || proptest::sample::select(SPACES.as_slice());
+    let from = proptest::sample::select(
+        ["Same", "All", "Selector, selector: {matchLabels: {kubernetes.io/metadata.name: red}}"].as_slice(),
+    );
+    let kind = proptest::sample::select(["HTTPRoute", "GRPCRoute", "TCPRoute"].as_slice());
+    prop_oneof![
+        2 => (space(), from).prop_map(|(space, from)| parsed(&format!(
+            "{{apiVersion: gateway.networking.k8s.io/v1, kind: Gateway, metadata: {{name: gate, namespace: {space}}}, spec: \
+             {{gatewayClassName: any, listeners: [{{name: web, port: 80, protocol: HTTP, allowedRoutes: {{namespaces: \
+             {{from: {from}}}}}}}]}}}}"
+        ))),
+        3 => (kind, space(), space(), space(), 0usize..3).prop_map(|(kind, own, gate, of, service)| {
+            let version = if kind == "TCPRoute" { "v1alpha2" } else { "v1" };
+            parsed(&format!(
+                "{{apiVersion: gateway.networking.k8s.io/{version}, kind: {kind}, metadata: {{name: route, namespace: {own}}}, \
+                 spec: {{parentRefs: [{{name: gate, namespace: {gate}}}], rules: [{{backendRefs: [{{name: svc{service}, \
+                 namespace: {of}, port: 80}}]}}]}}}}"
+            ))
+        }),
+        1 => (space(), space()).prop_map(|(own, from)| parsed(&format!(
+            "{{apiVersion: gateway.networking.k8s.io/v1beta1, kind: ReferenceGrant, metadata: {{name: grant, namespace: \
+             {own}}}, spec: {{from: [{{group: gateway.networking.k8s.io, kind: HTTPRoute, namespace: {from}}}], to: \
+             [{{group: '', kind: Service}}]}}}}"
+        ))),
+    ]
+}
+
+/// Ways in that need no controller: a port of the node, an address that a Service claims, a restricted balancer.
+fn direct() -> impl Strategy<Value = Object> {
+    let space = || proptest::sample::select(SPACES.as_slice());
+    let port = proptest::sample::select(PORTS.as_slice());
+    let node = (pod(7), port).prop_map(|(object, port)| {
+        let Object::Workload(mut workload) = object else { unreachable!() };
+        for container in &mut workload.containers {
+            container.ports.iter_mut().for_each(|known| known.host_port = Some(port));
+        }
+        Object::Workload(workload)
+    });
+    let service = (service(2), space(), any::<bool>(), any::<bool>(), any::<bool>());
+    let service = service.prop_map(|(object, space, external, ranges, internal)| {
+        let Object::Service(mut service) = object else { unreachable!() };
+        service.meta.namespace = space.into();
+        service.internal = internal;
+        if external {
+            service.external_ips = vec!["192.0.2.9".parse().unwrap(), "2001:db8::9".parse().unwrap()];
+        }
+        if ranges {
+            service.source_ranges = vec!["10.0.0.0/8".parse().unwrap(), "2001:db8::/32".parse().unwrap()];
+        }
+        Object::Service(service)
+    });
+    let route = (space(), 0usize..3).prop_map(|(space, service)| {
+        parsed(&format!(
+            "{{apiVersion: route.openshift.io/v1, kind: Route, metadata: {{name: shift, namespace: {space}}}, spec: {{to: \
+             {{kind: Service, name: svc{service}}}}}}}"
+        ))
+    });
+    prop_oneof![1 => node, 2 => service, 1 => route]
+}
+
 fn foreign_policy() -> impl Strategy<Value = Object> {
     Just(Object::Other(Other {
         kind: "cilium.io/CiliumNetworkPolicy".into(),
@@ -116,6 +184,8 @@ fn object() -> BoxedStrategy<Object> {
         2 => proptest::sample::select(SPACES.as_slice()).prop_flat_map(namespace),
         2 => (0usize..3).prop_flat_map(service),
         1 => ingress(),
+        3 => gateway(),
+        2 => direct(),
         1 => foreign_policy(),
     ]
     .boxed()
@@ -253,7 +323,7 @@ fn run(first: Vec<Object>, steps: Vec<Step>, options: &Options) -> Result<(), Te
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
 
     #[test]
     fn any_sequence_of_changes_gives_what_a_cold_build_gives(
