@@ -11,6 +11,7 @@ mod findings;
 mod formats;
 mod hostile;
 mod live;
+mod mutated;
 mod odd;
 mod oracle;
 mod semantics;
