@@ -22,6 +22,14 @@ pub(super) struct Node<'a> {
     path: String,
 }
 
+/// Why a value is no string. YAML takes `no`, `on` and `1` for something else unless they are quoted.
+fn no_string(value: &Value) -> String {
+    match value {
+        Value::Bool(_) | Value::Number(_) => format!("must be a string, not {value}; put it in quotes"),
+        _ => "must be a string".to_owned(),
+    }
+}
+
 impl<'a> Node<'a> {
     pub(super) fn root(value: &'a Value) -> Self {
         Self { value, path: String::new() }
@@ -80,7 +88,7 @@ impl<'a> Node<'a> {
     pub(super) fn text(&self) -> Read<&'a str> {
         match self.value.as_str() {
             Some(text) => Ok(text),
-            None => self.refuse("must be a string"),
+            None => self.refuse(no_string(self.value)),
         }
     }
 
@@ -134,10 +142,7 @@ impl<'a> Node<'a> {
                 Value::String(value) => labels.insert(key.clone(), value.clone()),
                 Value::Null => labels.insert(key.clone(), String::new()),
                 _ => {
-                    return Err(Refused {
-                        field: format!("{}.{key}", node.path),
-                        message: "must be a string".into(),
-                    });
+                    return Err(Refused { field: format!("{}.{key}", node.path), message: no_string(value) });
                 }
             };
         }

@@ -107,6 +107,12 @@ pub(crate) fn parse_documents_each(
     let documents: Vec<Value> = match format {
         Format::Json => vec![serde_json::from_slice(bytes).map_err(|error| invalid(error.to_string()))?],
         Format::Yaml => {
+            // What is JSON is read as such: it is faster, and not all of JSON is YAML (escapes of two halves, tabs).
+            let trimmed = bytes.trim_ascii();
+            let json = trimmed.starts_with(b"{") && trimmed.ends_with(b"}");
+            if let Some(value) = json.then(|| serde_json::from_slice(trimmed).ok()).flatten() {
+                return read_documents(&[value], options, each);
+            }
             let text = std::str::from_utf8(bytes).map_err(|error| invalid(error.to_string()))?;
             // Aliases must not make more of an input than its size allows for without them.
             let nodes = (bytes.len() / 2 + 10_000).min(MAX_NODES);
@@ -122,56 +128,130 @@ pub(crate) fn parse_documents_each(
                 .map_err(|error| invalid(error.to_string()))?
         }
     };
-    let mut objects = Vec::new();
-    for document in &documents {
-        collect(document, None, options, 0, &mut objects, each)?;
-    }
-    Ok(objects)
+    read_documents(&documents, options, each)
 }
 
-fn collect(
-    value: &Value,
-    list: Option<(&str, &str)>,
+fn read_documents(
+    documents: &[Value],
     options: ParseOptions,
-    depth: usize,
-    objects: &mut Vec<Object>,
     each: &mut dyn FnMut(&Object, &Value),
-) -> Result<(), ParseError> {
-    let Some(fields) = value.as_object() else { return Ok(()) };
-    let text = |name: &str| fields.get(name).and_then(Value::as_str);
-    // Entries of a typed list may leave out their own kind.
-    let Some(kind) = text("kind").or(list.map(|(_, kind)| kind)) else { return Ok(()) };
-    let Some(version) = text("apiVersion").or(list.map(|(version, _)| version)) else { return Ok(()) };
-    if let Some(items) = fields.get("items").and_then(Value::as_array)
-        && let Some(item_kind) = kind.strip_suffix("List")
-    {
-        if depth >= MAX_LIST_DEPTH {
-            return Err(ParseError::TooLarge {
-                source_name: None,
-                limit: MAX_LIST_DEPTH,
-                unit: "nested lists",
-            });
+) -> Result<Vec<Object>, ParseError> {
+    let mut reader = Reader { options, objects: Vec::new(), each, trail: Vec::new() };
+    for (index, document) in documents.iter().enumerate() {
+        let single = documents.len() == 1;
+        reader.trail.push(if single { String::new() } else { format!("document {}", index + 1) });
+        reader.collect(document, None)?;
+        reader.trail.pop();
+    }
+    Ok(reader.objects)
+}
+
+struct Reader<'a> {
+    options: ParseOptions,
+    objects: Vec<Object>,
+    each: &'a mut dyn FnMut(&Object, &Value),
+    /// Document and entries of lists in which the reader stands.
+    trail: Vec<String>,
+}
+
+impl Reader<'_> {
+    fn collect(&mut self, value: &Value, list: Option<(&str, &str)>) -> Result<(), ParseError> {
+        let Some(fields) = value.as_object() else { return Ok(()) };
+        let text = |name: &str| fields.get(name).and_then(Value::as_str);
+        // Entries of a typed list may leave out their own kind.
+        let kind = text("kind").or(list.map(|(_, kind)| kind));
+        let version = text("apiVersion").or(list.map(|(version, _)| version));
+        let (kind, version) = match (kind, version) {
+            (Some(kind), Some(version)) => (kind, version),
+            // What has metadata and one of the two is meant as an object; to pass it over would be a guess.
+            (kind, version) if fields.get("metadata").is_some_and(Value::is_object) => {
+                let field = match (kind, version) {
+                    (Some(_), _) => "apiVersion",
+                    (None, Some(_)) => "kind",
+                    (None, None) => return Ok(()),
+                };
+                let (field, message) = (field.to_owned(), "is required".to_owned());
+                return Err(self.refused(fields, kind.unwrap_or("object"), Refused { field, message }));
+            }
+            _ => return Ok(()),
+        };
+        if let Some(items) = fields.get("items").and_then(Value::as_array)
+            && let Some(item_kind) = kind.strip_suffix("List")
+        {
+            if self.trail.len() > MAX_LIST_DEPTH {
+                return Err(ParseError::TooLarge {
+                    source_name: None,
+                    limit: MAX_LIST_DEPTH,
+                    unit: "nested lists",
+                });
+            }
+            let inner = (!item_kind.is_empty()).then_some((version, item_kind));
+            for (index, item) in items.iter().enumerate() {
+                self.trail.push(format!("items[{index}]"));
+                self.collect(item, inner)?;
+                self.trail.pop();
+            }
+            return Ok(());
         }
-        let inner = (!item_kind.is_empty()).then_some((version, item_kind));
-        return items.iter().try_for_each(|item| collect(item, inner, options, depth + 1, objects, each));
+        if self.objects.len() >= MAX_OBJECTS {
+            return Err(ParseError::TooLarge { source_name: None, limit: MAX_OBJECTS, unit: "objects" });
+        }
+        let object = read(&Node::root(value), version, kind, self.options)
+            .map_err(|refused| self.refused(fields, kind, refused))?;
+        (self.each)(&object, value);
+        self.objects.push(object);
+        Ok(())
     }
-    if objects.len() >= MAX_OBJECTS {
-        return Err(ParseError::TooLarge { source_name: None, limit: MAX_OBJECTS, unit: "objects" });
-    }
-    let root = Node::root(value);
-    let object = read(&root, version, kind, options).map_err(|Refused { field, message }| {
+
+    /// Names the object, and where in the input it stands unless it is all of it.
+    fn refused(&self, fields: &serde_json::Map<String, Value>, kind: &str, refused: Refused) -> ParseError {
         let metadata = fields.get("metadata").and_then(Value::as_object);
         let named = |name: &str| metadata.and_then(|metadata| metadata.get(name)).and_then(Value::as_str);
-        let object = match (named("namespace"), named("name")) {
+        let mut object = match (named("namespace"), named("name")) {
             (Some(namespace), Some(name)) => format!("{kind} {namespace}/{name}"),
             (None, Some(name)) => format!("{kind} {name}"),
             _ => kind.to_owned(),
         };
+        let trail: Vec<&str> =
+            self.trail.iter().map(String::as_str).filter(|place| !place.is_empty()).collect();
+        if !trail.is_empty() {
+            object = format!("{object} ({})", trail.join(", "));
+        }
+        let Refused { field, message } = refused;
         ParseError::InvalidObject { source_name: None, object, field, message }
-    })?;
-    each(&object, value);
-    objects.push(object);
-    Ok(())
+    }
+}
+
+/// Kinds of Kubernetes' own groups that the analysis rests on.
+const KNOWN_KINDS: [(&str, &str); 13] = [
+    ("", "Namespace"),
+    ("", "Pod"),
+    ("", "Service"),
+    ("", "ReplicationController"),
+    ("apps", "Deployment"),
+    ("apps", "StatefulSet"),
+    ("apps", "DaemonSet"),
+    ("apps", "ReplicaSet"),
+    ("batch", "Job"),
+    ("batch", "CronJob"),
+    ("networking.k8s.io", "NetworkPolicy"),
+    ("networking.k8s.io", "Ingress"),
+    ("policy.networking.k8s.io", "AdminNetworkPolicy"),
+];
+
+/// Refuses a kind that Kubernetes' own groups do not have but that is clearly meant: a slip of the pen would otherwise
+/// pass for an object without a say.
+fn mistaken(root: &Node<'_>, group: &str, kind: &str) -> Read<()> {
+    let own = KNOWN_KINDS.iter().any(|(known, _)| *known == group);
+    let meant = KNOWN_KINDS.iter().find(|(_, known)| known.eq_ignore_ascii_case(kind));
+    match meant.filter(|_| own) {
+        Some((group, meant)) => {
+            let version = if group.is_empty() { "v1".to_owned() } else { format!("{group}/v1") };
+            let version = if *meant == "AdminNetworkPolicy" { format!("{group}/v1alpha1") } else { version };
+            root.require("kind")?.refuse(format!("no kind of that apiVersion; {meant} is of {version}"))
+        }
+        None => Ok(()),
+    }
 }
 
 /// Groups whose objects are policies of other engines.
@@ -239,6 +319,7 @@ fn read(root: &Node<'_>, version: &str, kind: &str, options: ParseOptions) -> Re
         }
         ("gateway.networking.k8s.io", "Gateway") => Object::Gateway(entry::gateway(meta(root, true)?, root)?),
         _ => {
+            mistaken(root, group, kind)?;
             let name = if group.is_empty() { kind.to_owned() } else { format!("{group}/{kind}") };
             let policy = FOREIGN_POLICIES.contains(&(group, kind));
             Object::Other(Other { kind: name, meta: loose_meta(root), policy })
@@ -331,6 +412,52 @@ mod tests {
             let message = refused(&policy(rule));
             assert!(message.contains("NetworkPolicy ns1/p") && message.contains(field), "{rule}: {message}");
         }
+    }
+
+    #[test]
+    fn names_document_and_entry() {
+        let fine = "apiVersion: v1\nkind: Pod\nmetadata: {name: a}\n---\n";
+        let said = refused(&format!("{fine}{}", policy("{ports: [{port: 0}]}")));
+        assert!(said.starts_with("NetworkPolicy ns1/p (document 2): spec.ingress[0]"), "{said}");
+        let list = "apiVersion: v1\nkind: List\nitems:\n- {apiVersion: v1, kind: Pod, metadata: {name: a}}\n- {apiVersion: v1, \
+                    kind: Pod, metadata: {name: yes}}\n";
+        let said = refused(list);
+        assert!(
+            said.starts_with("Pod (items[1]): metadata.name: must be a string, not true; put it in quotes"),
+            "{said}"
+        );
+        let said = refused("apiVersion: v1\nkind: Pod\nmetadata: {name: a, labels: {n: 1}}\n");
+        assert_eq!(said, "Pod a: metadata.labels.n: must be a string, not 1; put it in quotes");
+    }
+
+    #[test]
+    fn slips_of_the_pen_are_no_other_kinds() {
+        for (version, kind, field) in [
+            (
+                "apiVersion: v1\n",
+                "kind: NetworkPolicy\n",
+                "kind: no kind of that apiVersion; NetworkPolicy is of networking.k8s.io/v1",
+            ),
+            ("apiVersion: networking.k8s.io/v1\n", "kind: Networkpolicy\n", "kind"),
+            (
+                "apiVersion: v1\n",
+                "kind: Deployment\n",
+                "kind: no kind of that apiVersion; Deployment is of apps/v1",
+            ),
+            ("", "kind: NetworkPolicy\n", "apiVersion: is required"),
+            ("apiVersion: v1\n", "", "kind: is required"),
+        ] {
+            let said = refused(&format!("{version}{kind}metadata: {{name: p}}\n"));
+            assert!(said.contains(field), "{said}");
+        }
+        let other = "apiVersion: serving.knative.dev/v1\nkind: Service\nmetadata: {name: s}\n---\nkind: DaemonSet\nimage: i\n";
+        assert_eq!(parse_documents(other.as_bytes(), Format::Yaml).expect("not ours").len(), 1);
+    }
+
+    #[test]
+    fn json_is_read_as_json() {
+        let text = "\t{\"apiVersion\": \"v1\", \"kind\": \"Pod\", \"metadata\": {\"name\": \"a\", \"labels\": {\"x\": \"\\ud83d\\ude00\"}}}\n";
+        assert_eq!(parse_documents(text.as_bytes(), Format::Yaml).expect("valid").len(), 1);
     }
 
     #[test]
