@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::BufReader;
+use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
 
 use thiserror::Error;
@@ -11,6 +11,7 @@ use walkdir::WalkDir;
 use crate::locate::line_of;
 use crate::objects::{
     AdminFlavor, Format, Object, ObjectKey, ParseError, ParseOptions, parse_documents_each,
+    parse_documents_with,
 };
 use crate::state::ClusterState;
 
@@ -70,6 +71,78 @@ pub(crate) fn open(path: &Path) -> Result<BufReader<fs::File>, LoadError> {
     Ok(BufReader::new(file.map_err(|source| LoadError::Read { path: path.to_owned(), source })?))
 }
 
+/// Files of a path, in order of name: every `*.yaml`, `*.yml` and `*.json` below a directory, or the one that is named.
+/// Links to directories are not followed.
+fn files(root: &Path) -> Result<Vec<PathBuf>, LoadError> {
+    let mut found = Vec::new();
+    for entry in WalkDir::new(root).sort_by_file_name() {
+        let entry = entry.map_err(|error| {
+            let path = error.path().unwrap_or(root).to_owned();
+            LoadError::Read { path, source: error.into() }
+        })?;
+        let wanted = entry.path().extension().and_then(|extension| extension.to_str());
+        let named = entry.depth() == 0;
+        if (named && !entry.path().is_dir())
+            || (entry.path().is_file() && matches!(wanted, Some("yaml" | "yml" | "json")))
+        {
+            found.push(entry.into_path());
+        }
+        if found.len() > MAX_FILES {
+            return Err(LoadError::TooManyFiles { path: root.to_owned(), limit: MAX_FILES });
+        }
+    }
+    Ok(found)
+}
+
+/// The bytes of a file; never more than the limit, whatever its size says.
+fn contents(path: &Path) -> Result<Vec<u8>, LoadError> {
+    let mut bytes = Vec::new();
+    let mut limited = open(path)?.take(MAX_FILE_BYTES + 1);
+    limited.read_to_end(&mut bytes).map_err(|source| LoadError::Read { path: path.to_owned(), source })?;
+    if bytes.len() as u64 > MAX_FILE_BYTES {
+        let (source_name, limit) = (Some(path.display().to_string()), MAX_FILE_BYTES as usize);
+        return Err(ParseError::TooLarge { source_name, limit, unit: "bytes" }.into());
+    }
+    Ok(bytes)
+}
+
+/// The manifests of several paths as one stream of YAML documents, each file checked, so that an error names it.
+///
+/// # Errors
+/// As [`load`], and a file that is no YAML; no file at all is [`LoadError::Nothing`].
+pub fn stream(paths: &[PathBuf]) -> Result<Vec<u8>, LoadError> {
+    let mut out = Vec::new();
+    let mut any = false;
+    for root in paths {
+        for path in files(root)? {
+            any = true;
+            let bytes = contents(&path)?;
+            append(&bytes, &path.display().to_string(), &mut out)?;
+        }
+    }
+    match paths.first().filter(|_| !any) {
+        Some(path) => Err(LoadError::Nothing { path: path.clone() }),
+        None => Ok(out),
+    }
+}
+
+/// Adds one checked input to a stream of YAML documents.
+///
+/// # Errors
+/// An object that Kubernetes would refuse, or what is no YAML; `source` names the input.
+pub fn append(bytes: &[u8], source: &str, out: &mut Vec<u8>) -> Result<(), ParseError> {
+    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+    parse_documents_with(bytes, Format::Yaml, ParseOptions::default())
+        .map_err(|error| error.in_source(source))?;
+    // Between other documents, JSON is read as YAML, which not all of JSON is.
+    match serde_json::from_slice::<serde_json::Value>(bytes) {
+        Ok(value) if value.is_object() => out.extend_from_slice(value.to_string().as_bytes()),
+        _ => out.extend_from_slice(bytes),
+    }
+    out.extend_from_slice(b"\n---\n");
+    Ok(())
+}
+
 /// As [`load`]; `each` sees every object with the document that it was read from.
 pub(crate) fn load_with(
     root: &Path,
@@ -78,32 +151,13 @@ pub(crate) fn load_with(
 ) -> Result<Loaded, LoadError> {
     let mut loaded = Loaded::default();
     let mut undecoded = None;
-    let mut files = 0;
     let mut baseline = None;
-    for entry in WalkDir::new(root).sort_by_file_name() {
-        let entry = entry.map_err(|error| {
-            let path = error.path().unwrap_or(root).to_owned();
-            LoadError::Read { path, source: error.into() }
-        })?;
-        let path = entry.path();
-        let wanted = path.extension().and_then(|extension| extension.to_str());
-        let named = entry.depth() == 0;
-        if !path.is_file() || !(named || matches!(wanted, Some("yaml" | "yml" | "json"))) {
-            continue;
-        }
-        files += 1;
-        if files > MAX_FILES {
-            return Err(LoadError::TooManyFiles { path: root.to_owned(), limit: MAX_FILES });
-        }
+    for path in files(root)? {
         let source = path.display().to_string();
-        let failed = |source| LoadError::Read { path: path.to_owned(), source };
-        if fs::metadata(path).map_err(failed)?.len() > MAX_FILE_BYTES {
-            let limit = MAX_FILE_BYTES as usize;
-            return Err(ParseError::TooLarge { source_name: Some(source), limit, unit: "bytes" }.into());
-        }
-        let bytes = fs::read(path).map_err(failed)?;
+        let bytes = contents(&path)?;
+        let json = path.extension().is_some_and(|extension| extension == "json");
         // JSON is a subset of YAML, but not the other way round.
-        let format = if wanted == Some("json") { Format::Json } else { Format::Yaml };
+        let format = if json { Format::Json } else { Format::Yaml };
         match parse_documents_each(&bytes, format, options, each) {
             Ok(objects) => {
                 for mut object in objects {

@@ -1,5 +1,6 @@
 //! What goes wrong on the command line: a stable code, a message, and what to do.
 
+use std::error::Error;
 use std::fmt;
 
 /// An error as a person reads it.
@@ -47,4 +48,19 @@ impl From<plimsoll_bus::BusError> for CliError {
     }
 }
 
-impl std::error::Error for CliError {}
+impl Error for CliError {}
+
+/// The messages of an error and of its causes, each once.
+pub fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(next) = cause {
+        let words = next.to_string();
+        if !text.ends_with(&words) {
+            text.push_str(": ");
+            text.push_str(&words);
+        }
+        cause = next.source();
+    }
+    text
+}

@@ -1,7 +1,5 @@
 //! The errors of the crates below as a person reads them: the code, the whole chain of causes, what to do.
 
-use std::error::Error;
-
 use plimsoll_image::registry::{RegistryError, SetupError};
 use plimsoll_image::source::SourceError;
 use plimsoll_netpol::report::ReportError;
@@ -9,22 +7,7 @@ use plimsoll_netpol::suggest::SuggestError;
 use plimsoll_sbom::document::DocumentError;
 use plimsoll_vuln::DbError;
 
-use crate::error::CliError;
-
-/// The messages of an error and of its causes, each once.
-pub(super) fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(next) = cause {
-        let words = next.to_string();
-        if !text.ends_with(&words) {
-            text.push_str(": ");
-            text.push_str(&words);
-        }
-        cause = next.source();
-    }
-    text
-}
+use crate::error::{CliError, chain};
 
 /// An image or a layer that cannot be read.
 pub(super) fn source(error: &SourceError) -> CliError {

@@ -29,7 +29,7 @@ pub(super) struct VexArgs {
 }
 
 fn failed(error: &VexError) -> CliError {
-    let cli = CliError::new(error.code(), super::fault::chain(error));
+    let cli = CliError::new(error.code(), crate::error::chain(error));
     match error {
         VexError::Unknown(_) => cli.hint("OpenVEX, CSAF, CycloneDX with vulnerabilities, or a DSSE envelope"),
         VexError::Key(_) => cli.hint("a file as `cosign generate-key-pair` writes cosign.pub"),

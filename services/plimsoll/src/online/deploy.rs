@@ -1,22 +1,24 @@
 //! `deploy`.
 
-use std::path::{Path, PathBuf};
+use std::io::Read;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
+use plimsoll_netpol::load::{LoadError, append, stream};
 use serde_json::Value;
 
 use super::client::Client;
 use super::{Format, Gateway};
 use crate::Outcome;
-use crate::error::CliError;
+use crate::error::{CliError, chain};
 use crate::output::{clean, print, table};
 
 #[derive(Debug, Args)]
 pub struct DeployArgs {
     #[command(flatten)]
     gateway: Gateway,
-    /// File or folder with manifests (*.yaml, *.yml, *.json); may be given several times
+    /// File or folder with manifests (*.yaml, *.yml, *.json), or - for standard input; may be given several times
     #[arg(short = 'f', long = "file", required = true, value_name = "PATH")]
     files: Vec<PathBuf>,
     /// Name of the cluster
@@ -41,33 +43,40 @@ pub struct DeployArgs {
     output: Format,
 }
 
-/// Documents of files and folders, as one YAML stream.
-pub fn documents(paths: &[PathBuf]) -> Result<Vec<u8>, CliError> {
-    fn walk(path: &Path, top: bool, out: &mut Vec<u8>) -> Result<(), CliError> {
-        let failed = || CliError::io(format!("read {}", path.display()));
-        if path.is_dir() {
-            let mut entries: Vec<PathBuf> = std::fs::read_dir(path)
-                .map_err(failed())?
-                .map(|e| e.map(|e| e.path()))
-                .collect::<Result<_, _>>()
-                .map_err(failed())?;
-            entries.sort();
-            for entry in entries {
-                walk(&entry, false, out)?;
-            }
-            return Ok(());
-        }
-        let wanted =
-            path.extension().and_then(|e| e.to_str()).is_some_and(|e| matches!(e, "yaml" | "yml" | "json"));
-        if top || wanted {
-            out.extend(std::fs::read(path).map_err(failed())?);
-            out.extend_from_slice(b"\n---\n");
-        }
-        Ok(())
-    }
+/// Most bytes of standard input.
+const MAX_INPUT: u64 = 64 << 20;
+
+/// Documents of files and folders, as one YAML stream; `-` is standard input. They are checked here as the gateway
+/// checks them, because it cannot name the file.
+fn documents(paths: &[PathBuf]) -> Result<Vec<u8>, CliError> {
+    let (input, paths): (Vec<PathBuf>, Vec<PathBuf>) =
+        paths.iter().cloned().partition(|path| path.as_os_str() == "-");
     let mut out = Vec::new();
-    for path in paths {
-        walk(path, true, &mut out)?;
+    if !paths.is_empty() {
+        out = stream(&paths).map_err(|error| {
+            let cli = CliError::new(error.code(), chain(&error));
+            match error {
+                LoadError::Nothing { .. } => cli.hint(
+                    "files *.yaml, *.yml and *.json are read; that a scope has nothing left is said by an empty file",
+                ),
+                _ => cli,
+            }
+        })?;
+    }
+    if !input.is_empty() {
+        let mut bytes = Vec::new();
+        std::io::stdin()
+            .lock()
+            .take(MAX_INPUT + 1)
+            .read_to_end(&mut bytes)
+            .map_err(CliError::io("read standard input"))?;
+        if bytes.len() as u64 > MAX_INPUT {
+            return Err(CliError::new(
+                "too_large",
+                format!("standard input has more than {MAX_INPUT} bytes"),
+            ));
+        }
+        append(&bytes, "standard input", &mut out).map_err(|error| CliError::new(error.code(), error))?;
     }
     Ok(out)
 }
@@ -121,8 +130,12 @@ pub fn deploy(args: &DeployArgs) -> Outcome {
     }
     if !args.dry_run {
         let count = answer.get("objects").and_then(Value::as_u64).unwrap_or_default();
-        let seq = answer.get("seq").and_then(Value::as_u64).unwrap_or_default();
-        print(&clean(&format!("{count} objects for {} recorded as event {seq}", args.cluster)));
+        let objects = if count == 1 { "object" } else { "objects" };
+        let how = match answer.get("seq").and_then(Value::as_u64) {
+            Some(seq) => format!("recorded as event {seq}"),
+            None => "were recorded already, a moment ago".to_owned(),
+        };
+        print(&clean(&format!("{count} {objects} for {} {how}", args.cluster)));
         return Ok(ExitCode::SUCCESS);
     }
     let rows_of = |name: &str| answer.get(name).and_then(Value::as_array).cloned().unwrap_or_default();

@@ -76,7 +76,7 @@ fn commands_answer_for_people_and_programs() {
             (vec!["status", "sha256:00"], "invalid_reference"),
             (vec!["push-event", "elsewhere.example.com/a:1"], "registry_not_configured"),
             (vec!["findings", "--class", "5d"], "bad_request"),
-            (vec!["deploy", "-f", "/nowhere", "--cluster", "x"], "io"),
+            (vec!["deploy", "-f", "/nowhere", "--cluster", "x"], "unreadable"),
         ] {
             let output = fleet.cli(&words).await;
             let said = String::from_utf8(output.stderr).unwrap();
