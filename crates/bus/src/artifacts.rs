@@ -2,6 +2,7 @@
 //! `blobs`; above, an object of the object store `artifacts`. Names are `<kind>.<hash>` or chosen by the caller;
 //! a name once given never changes its content.
 
+use std::path::Path;
 use std::time::Duration;
 
 use async_nats::jetstream::object_store::{GetErrorKind, InfoErrorKind, ObjectMetadata, ObjectStore};
@@ -74,6 +75,52 @@ impl Artifacts {
             .map_err(|_| BusError::Other(format!("artifact {name} was not read within {LONGEST_READ:?}")))?
             .map_err(BusError::other)?;
         unpack(name, &packed).map(Some)
+    }
+
+    /// Stores a file, of any size, under a name that stands for its content. It is compressed beside the file and never held
+    /// in memory.
+    pub async fn put_file(&self, name: &str, path: &Path) -> Result<(), BusError> {
+        let (from, packed) = (path.to_owned(), path.with_extension("zst"));
+        let to = packed.clone();
+        let work = move || -> std::io::Result<()> {
+            let mut input = std::fs::File::open(from)?;
+            let mut output = zstd::stream::write::Encoder::new(std::fs::File::create(to)?, 3)?;
+            std::io::copy(&mut input, &mut output)?;
+            output.finish()?.sync_all()
+        };
+        tokio::task::spawn_blocking(work).await.map_err(BusError::other)?.map_err(BusError::other)?;
+        let stored = async {
+            let mut file = tokio::fs::File::open(&packed).await.map_err(BusError::other)?;
+            let metadata = ObjectMetadata { name: name.to_owned(), ..Default::default() };
+            self.objects().await?.put(metadata, &mut file).await.map_err(BusError::other)
+        }
+        .await;
+        let _ = tokio::fs::remove_file(&packed).await;
+        stored.map(|_| ())
+    }
+
+    /// Writes what [`Artifacts::put_file`] stored to `path`; false when it is not there.
+    pub async fn get_file(&self, name: &str, path: &Path) -> Result<bool, BusError> {
+        let mut object = match self.objects().await?.get(name).await {
+            Ok(object) => object,
+            Err(error) if error.kind() == GetErrorKind::NotFound => return Ok(false),
+            Err(error) => return Err(BusError::other(error)),
+        };
+        let (packed, to) = (path.with_extension("zst"), path.to_owned());
+        let mut file = tokio::fs::File::create(&packed).await.map_err(BusError::other)?;
+        let copied = tokio::io::copy(&mut object, &mut file).await;
+        copied.map_err(BusError::other)?;
+        file.sync_all().await.map_err(BusError::other)?;
+        let from = packed.clone();
+        let work = move || -> std::io::Result<()> {
+            let mut input = zstd::stream::read::Decoder::new(std::fs::File::open(from)?)?;
+            let mut output = std::fs::File::create(to)?;
+            std::io::copy(&mut input, &mut output)?;
+            output.sync_all()
+        };
+        tokio::task::spawn_blocking(work).await.map_err(BusError::other)?.map_err(BusError::other)?;
+        let _ = tokio::fs::remove_file(&packed).await;
+        Ok(true)
     }
 
     /// True when the artifact is there.

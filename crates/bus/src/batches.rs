@@ -177,22 +177,26 @@ impl Batches {
     }
 }
 
-/// Reads all messages of a stream from the first on, once, without a durable consumer: for rebuilding. Returns how
+/// Reads all messages of a stream after a sequence, once, without a durable consumer: for rebuilding. Returns how
 /// many. The end is what the leader has when it begins; a replica that lags behind it is waited for.
 pub async fn replay(
     bus: &Bus,
     stream: &str,
     filters: &[&str],
+    after: u64,
     mut each: impl AsyncFnMut(Received) -> Result<(), BusError>,
 ) -> Result<u64, BusError> {
     let last = last_of_all(bus, stream, filters).await?;
-    if last == 0 {
+    if last <= after {
         return Ok(0);
     }
     let config = pull::Config {
         filter_subjects: filters.iter().map(|&f| f.to_owned()).collect(),
         ack_policy: AckPolicy::None,
-        deliver_policy: DeliverPolicy::All,
+        deliver_policy: match after {
+            0 => DeliverPolicy::All,
+            after => DeliverPolicy::ByStartSequence { start_sequence: after + 1 },
+        },
         inactive_threshold: Duration::from_secs(300),
         ..Default::default()
     };

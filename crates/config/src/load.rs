@@ -426,11 +426,19 @@ fn check_sections(
         ("retention.events", retention.events),
         ("retention.facts", retention.facts),
         ("retention.collect_every", retention.collect_every),
+        ("retention.copy_every", retention.copy_every),
         ("exposure.max_age", exposure.max_age),
     ] {
         if span.0.is_zero() {
             return Err(invalid(field, "must be more than 0"));
         }
+    }
+    // What lies between two copies is replayed from the streams.
+    if retention.copy_every.0 * 2 > retention.events.0.min(retention.facts.0) {
+        return Err(invalid(
+            "retention.copy_every",
+            "must be at most half of retention.events and retention.facts",
+        ));
     }
     Ok(())
 }

@@ -148,6 +148,8 @@ pub struct Retention {
     pub facts: Span,
     /// Time between two runs of the collector.
     pub collect_every: Span,
+    /// Time between two copies of the store in the broker, from which a lost one is derived again.
+    pub copy_every: Span,
     /// Image digests whose findings are always kept, e.g. releases under support.
     pub pinned: Vec<plimsoll_model::Digest>,
 }
@@ -159,6 +161,7 @@ impl Default for Retention {
             events: Span::from_secs(7 * 86_400),
             facts: Span::from_secs(30 * 86_400),
             collect_every: Span::from_secs(3_600),
+            copy_every: Span::from_secs(86_400),
             pinned: Vec::new(),
         }
     }

@@ -31,7 +31,9 @@ const PUBLIC: [&str; 23] = [
 ];
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    // As cargo says at run time: a target folder may be shared by several checkouts.
+    let here = std::env::var("CARGO_MANIFEST_DIR").unwrap_or_else(|_| env!("CARGO_MANIFEST_DIR").to_owned());
+    let here = Path::new(&here);
     let root = here.parent().ok_or("the crate has no parent folder")?;
     let out = root.join("src/gen");
     let files = ["common", "events", "jobs", "artifacts", "facts", "findings"]

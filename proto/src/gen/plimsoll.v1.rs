@@ -595,6 +595,18 @@ pub struct FoldRecord {
     #[prost(uint64, tag = "5")]
     pub through_seq: u64,
 }
+/// KV `control`, key `store`: a copy of the aggregator's store, and through where it has FACTS and EVENTS.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct StoreCopy {
+    #[prost(string, tag = "1")]
+    pub artifact: ::prost::alloc::string::String,
+    #[prost(uint64, tag = "2")]
+    pub facts_seq: u64,
+    #[prost(uint64, tag = "3")]
+    pub events_seq: u64,
+    #[prost(uint64, tag = "4")]
+    pub taken_ms: u64,
+}
 /// KV `control`, key `db`: the Db that matching uses.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct DbPointer {

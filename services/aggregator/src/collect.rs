@@ -15,10 +15,10 @@ use plimsoll_process::ProcessError;
 use plimsoll_proto::v1;
 use tokio_util::sync::CancellationToken;
 
-use crate::{Aggregator, store_failed};
+use crate::{Aggregator, copies, store_failed};
 
 /// Kinds of artifacts that are swept when no root leads to them.
-const ROOTED: [&str; 4] = ["extract", "sbom", "state", "db"];
+const ROOTED: [&str; 5] = ["extract", "sbom", "state", "db", "store"];
 /// Kinds of artifacts that only messages name: they outlive the longest stream.
 const CARRIED: [&str; 2] = ["spill", "objects"];
 /// Answers that were too large for a message: whoever asked has read them by then.
@@ -50,6 +50,9 @@ pub async fn run(aggregator: Aggregator) -> Result<(), ProcessError> {
             Err(error) => {
                 tracing::warn!(code = error.code(), %error, "the collector failed and will run again")
             }
+        }
+        if let Err(error) = copies::refresh(&aggregator, Timestamp::now()).await {
+            tracing::warn!(code = error.code(), %error, "the store could not be copied to the broker");
         }
         let before = Timestamp::now().0 - aggregator.role.config.retention.facts.as_millis();
         if let Err(error) = aggregator.store.prune(Timestamp(before)).await {
@@ -137,6 +140,9 @@ async fn marked(aggregator: &Aggregator) -> Result<Marked, ProcessError> {
     // The Db before the current one: a difference starts from it.
     if let Some(record) = bus.records("control").get("db-before").await? {
         names.insert(record.decode::<v1::DbPointer>()?.artifact);
+    }
+    if let Some(copy) = copies::newest(bus).await? {
+        names.insert(copy.artifact);
     }
     // Images that are planned and not yet inventoried wait for their layers.
     let scans = bus.records("scans");

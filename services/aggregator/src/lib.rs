@@ -8,6 +8,7 @@
 //! | [`backlog`] | the holders of components that changed for many, in slices between the commits of facts |
 //! | [`answer`] | questions of the gateway and the command line |
 //! | [`rebuild`] | a lost store, derived again from facts and events, in silence |
+//! | [`copies`] | copies of the store in the broker, which a rebuild starts from |
 //! | [`collect`] | artifacts that nothing leads to any more |
 //!
 //! Invariant: what is acknowledged is committed, and what is published was committed before.
@@ -15,6 +16,7 @@
 pub mod answer;
 pub mod backlog;
 pub mod collect;
+pub mod copies;
 pub mod intake;
 pub mod rebuild;
 pub mod relay;

@@ -1,4 +1,5 @@
-//! A lost store, derived again from what the streams keep.
+//! A lost store, derived again: from the copy of it that the broker has, and what the streams kept since; without a copy, from
+//! what the streams keep.
 //!
 //! Facts may be applied in any order and any number of times, and the open set is the same. Only what the durable
 //! consumers have acknowledged is applied in silence: what they have not seen yet they will bring, and its changes
@@ -13,7 +14,7 @@ use plimsoll_process::{ProcessError, Role};
 use plimsoll_store::{Emit, Settings, Store};
 
 use crate::intake::{DURABLE, EVENTS, FACTS, decode};
-use crate::{relay, store_failed};
+use crate::{copies, relay, store_failed};
 
 /// Facts of one transaction.
 const BATCH: usize = 500;
@@ -26,28 +27,40 @@ pub async fn if_lost(role: &Role, settings: &Settings, path: &Path) -> Result<()
         return Ok(());
     }
     tracing::info!(facts, events, "the store is missing and is rebuilt");
-    let count = rebuild(role, settings, path, facts, events).await?;
+    let count = rebuild(role, settings, path, Basis { facts, events, copy: true }).await?;
     tracing::info!(facts = count, "the store is rebuilt");
     Ok(())
 }
 
-/// Builds a store at `path` from the facts and events through the given sequences. Gives the number of facts.
+/// What a store is derived from.
+#[derive(Debug, Clone, Copy)]
+pub struct Basis {
+    /// The sequences through which FACTS and EVENTS count: what comes after, the consumers bring.
+    pub facts: u64,
+    pub events: u64,
+    /// Whether the broker's copy of the store may be used; else only the streams are.
+    pub copy: bool,
+}
+
+/// Builds a store at `path`. Gives the number of facts.
 pub async fn rebuild(
     role: &Role,
     settings: &Settings,
     path: &Path,
-    facts: u64,
-    events: u64,
+    basis: Basis,
 ) -> Result<usize, ProcessError> {
     let part = path.with_extension("rebuilding");
     remove(&part)?;
+    let copied = if basis.copy { copies::fetch(&role.bus, &part).await? } else { None };
+    let copied = copied.unwrap_or_default();
     let store = Store::open(&part).await.map_err(store_failed)?;
     let mut count = 0;
-    for (stream, filters, through) in
-        [(subjects::EVENTS, EVENTS.as_slice(), events), (subjects::FACTS, FACTS.as_slice(), facts)]
-    {
+    for (stream, filters, after, through) in [
+        (subjects::EVENTS, EVENTS.as_slice(), copied.events_seq, basis.events),
+        (subjects::FACTS, FACTS.as_slice(), copied.facts_seq, basis.facts),
+    ] {
         let mut batch: Vec<Fact> = Vec::with_capacity(BATCH);
-        batches::replay(&role.bus, stream, filters, async |message| {
+        batches::replay(&role.bus, stream, filters, after, async |message| {
             if message.stream_seq > through {
                 return Ok(());
             }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
+use plimsoll_aggregator_service::rebuild::Basis;
 use plimsoll_bus::{Bus, subjects};
 use plimsoll_config::{Config, Durability, Scope, Token};
 use plimsoll_cpu::Pool;
@@ -24,7 +25,7 @@ pub enum What {
     /// Run some roles in one process, against NATS_URL
     Run(RunArgs),
     /// Derive the store again from events and facts; the aggregator must be stopped
-    Rebuild(Common),
+    Rebuild(RebuildArgs),
     /// Copy the store while the aggregator runs
     Backup(BackupArgs),
     /// Put a copy in the store's place, in a new epoch; the aggregator must be stopped
@@ -57,6 +58,15 @@ pub struct RunArgs {
     /// Role to run; may be given several times
     #[arg(long = "role", value_name = "NAME", required = true)]
     roles: Vec<Name>,
+}
+
+#[derive(Debug, Args)]
+pub struct RebuildArgs {
+    #[command(flatten)]
+    common: Common,
+    /// Do not start from the copy of the store that the broker has
+    #[arg(long)]
+    from_streams: bool,
 }
 
 #[derive(Debug, Args)]
@@ -100,7 +110,7 @@ pub fn run(what: What) -> Outcome {
     match what {
         What::Up(args) => up(args),
         What::Run(args) => run_roles(args),
-        What::Rebuild(common) => rebuild(&common),
+        What::Rebuild(args) => rebuild(&args.common, !args.from_streams),
         What::Backup(args) => backup(&args),
         What::Restore(args) => restore(&args),
     }
@@ -344,7 +354,7 @@ async fn reach(common: &Common, config: &Config) -> Result<(Bus, Option<NatsServ
     Ok((plimsoll_process::connect("plimsoll-store", config, url).await?, nats))
 }
 
-fn rebuild(common: &Common) -> Outcome {
+fn rebuild(common: &Common, copy: bool) -> Outcome {
     let config = plimsoll_process::configuration(common.config.as_deref())?;
     let pool = Pool::new(1).map_err(ProcessError::from)?;
     let path = plimsoll_aggregator_service::store_path(&common.data);
@@ -365,8 +375,13 @@ fn rebuild(common: &Common) -> Outcome {
         };
         let fresh = path.with_extension("fresh");
         plimsoll_aggregator_service::rebuild::remove(&fresh)?;
-        let count =
-            plimsoll_aggregator_service::rebuild::rebuild(&role, &settings, &fresh, facts, events).await?;
+        let count = plimsoll_aggregator_service::rebuild::rebuild(
+            &role,
+            &settings,
+            &fresh,
+            Basis { facts, events, copy },
+        )
+        .await?;
         plimsoll_aggregator_service::rebuild::remove(&path)?;
         std::fs::rename(&fresh, &path).map_err(CliError::io("put the rebuilt store in place"))?;
         if let Some(mut nats) = nats {

@@ -104,6 +104,26 @@ async fn artifacts_of_any_size() {
 }
 
 #[tokio::test]
+async fn files_are_stored_without_being_held() {
+    let place = place(2000).await;
+    let artifacts = place.bus.artifacts();
+    let folder = tempfile::tempdir().unwrap();
+    let (from, to) = (folder.path().join("from"), folder.path().join("to"));
+    let bytes: Vec<u8> =
+        (0..3_000_000u32).flat_map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes()).collect();
+    std::fs::write(&from, &bytes).unwrap();
+    assert!(!artifacts.get_file("store.1", &to).await.unwrap());
+    artifacts.put_file("store.1", &from).await.unwrap();
+    assert!(artifacts.get_file("store.1", &to).await.unwrap());
+    assert!(std::fs::read(&to).unwrap() == bytes);
+    assert_eq!(artifacts.list("store").await.unwrap(), ["store.1"]);
+    artifacts.delete("store.1").await.unwrap();
+    assert!(!artifacts.get_file("store.1", &to).await.unwrap());
+    // Nothing is left beside them.
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2);
+}
+
+#[tokio::test]
 async fn payloads_too_large_for_a_message_travel_as_artifacts() {
     for guard in [Guard::Claim, Guard::Effect] {
         let place = place(2000).await;
@@ -219,14 +239,23 @@ async fn batches_and_replays_read_all() {
     assert!(batches.next(10, Duration::ZERO).await.unwrap().is_empty());
 
     let mut again = Vec::new();
-    let count = replay(&place.bus, "FACTS", &["facts.toy"], async |received| {
+    let count = replay(&place.bus, "FACTS", &["facts.toy"], 0, async |received| {
         again.push(received.stream_seq);
         Ok(())
     })
     .await
     .unwrap();
-    assert_eq!((count, again), (25, (1..=25).collect::<Vec<u64>>()));
-    assert_eq!(replay(&place.bus, "FACTS", &["facts.none"], async |_| Ok(())).await.unwrap(), 0);
+    assert_eq!((count, &again), (25, &(1..=25).collect::<Vec<u64>>()));
+    assert_eq!(replay(&place.bus, "FACTS", &["facts.none"], 0, async |_| Ok(())).await.unwrap(), 0);
+    let mut late = Vec::new();
+    let after = again[again.len() - 3];
+    let few = async |received: plimsoll_bus::batches::Received| {
+        late.push(received.stream_seq);
+        Ok(())
+    };
+    assert_eq!(replay(&place.bus, "FACTS", &["facts.toy"], after, few).await.unwrap(), 2);
+    assert!(late.iter().all(|seq| *seq > after), "{late:?}");
+    assert_eq!(replay(&place.bus, "FACTS", &["facts.toy"], late[1], async |_| Ok(())).await.unwrap(), 0);
 }
 
 #[tokio::test]

@@ -8,10 +8,12 @@ use axum::Router;
 use axum::extract::State;
 use futures::TryStreamExt;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use plimsoll_proto::v1;
 use plimsoll_testkit::image::{Compression, ImageBuilder};
 use plimsoll_testkit::nats::NatsServer;
 use plimsoll_testkit::ports;
 use plimsoll_testkit::registry::{Auth, FakeRegistry};
+use prost::Message as _;
 use serde_json::{Value, json};
 use tokio::sync::{Mutex, MutexGuard, OnceCell};
 
@@ -374,6 +376,46 @@ fn one_process_stops_in_order_and_goes_on_where_it_was() {
         registry.push_image("again/more", "1", &of_npm("more", "minimist", "1.2.0"));
         fleet.vulnerable("repository=again/more", &["CVE-2021-44906"]).await;
         assert_eq!(quiet(&fleet).await["FINDINGS"], published + 1);
+        fleet.stop("up").await;
+    });
+}
+
+/// The streams keep events and facts for days, tags are older: the broker has a copy of the store.
+#[test]
+fn what_is_older_than_the_streams_survives_a_lost_store() {
+    run(async {
+        let port = ports::free(1).unwrap()[0];
+        let registry = registry(port, Auth::None).await;
+        let setup = Setup {
+            registries: vec![format!("{{host: \"{}\", plain_http: true}}", registry.host())],
+            feeds: vec![crate::world::demo_feeds()],
+            port,
+            more: "retention: {collect_every: 1s, copy_every: 1s}",
+            ..Setup::default()
+        };
+        let mut fleet = Fleet::up("older", &setup).await;
+        registry.push_image("older/app", "1", &of_npm("older", "lodash", "4.17.11"));
+        fleet.vulnerable("repository=older/app", &LODASH).await;
+        let before = essence(&fleet.findings("").await);
+        let context = async_nats::jetstream::new(fleet.client().await);
+        let control = context.get_key_value("control").await.unwrap();
+        // Acknowledged facts are in a copy that was begun after them.
+        let reached = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_millis();
+        until("a copy of the store", async || {
+            let copy = control.get("store").await.ok().flatten()?;
+            let copy = v1::StoreCopy::decode(copy).unwrap();
+            (u128::from(copy.taken_ms) > reached && copy.facts_seq > 0).then_some(())
+        })
+        .await;
+        for stream in ["EVENTS", "FACTS"] {
+            context.get_stream(stream).await.unwrap().purge().await.unwrap();
+        }
+        fleet.stop("up").await;
+        for name in ["store.sqlite", "store.sqlite-wal", "store.sqlite-shm"] {
+            let _ = std::fs::remove_file(fleet.dir.join(name));
+        }
+        fleet.restart().await;
+        assert_eq!(essence(&fleet.findings("").await), before);
         fleet.stop("up").await;
     });
 }

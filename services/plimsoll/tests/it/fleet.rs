@@ -71,6 +71,8 @@ pub(crate) struct Setup {
     pub(crate) clusters: Vec<&'static str>,
     /// Port of the gateway; 0 for any.
     pub(crate) port: u16,
+    /// Further lines of the configuration.
+    pub(crate) more: &'static str,
     /// Environment of the processes.
     pub(crate) env: Vec<(&'static str, String)>,
 }
@@ -86,7 +88,7 @@ impl Setup {
             .collect();
         let text = format!(
             "listen: 127.0.0.1:{port}\nregistries:\n{}tokens:\n{}limits: {{webhook_body: 64KiB, deploy_body: 1MiB}}\n\
-             exposure: {{clusters: [{}]}}\ntelemetry: {{log: \"warn,plimsoll=info\", log_format: text}}\n{}",
+             exposure: {{clusters: [{}]}}\ntelemetry: {{log: \"warn,plimsoll=info\", log_format: text}}\n{}{}\n",
             list(self.registries.clone()),
             list(vec![
                 format!("{{name: all, token: {TOKEN}, scopes: [webhooks, images, deploys, read]}}"),
@@ -94,6 +96,7 @@ impl Setup {
             ]),
             clusters.join(", "),
             if feeds.is_empty() { String::new() } else { format!("feeds:\n{feeds}") },
+            self.more,
         );
         let text = if self.registries.is_empty() { text.replace("registries:\n", "") } else { text };
         let path = dir.join("plimsoll.yaml");
