@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use plimsoll_model::exposure::ExposureLevel;
+use rustc_hash::FxHashSet;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
@@ -192,10 +193,11 @@ fn told<'a>(
     let mut found = Vec::new();
     let mut objects: Objects = BTreeMap::new();
     let mut changed: BTreeSet<ObjectKey> = BTreeSet::new();
+    let mut seen: FxHashSet<*const ObjectKey> = FxHashSet::default();
     for subject in subjects {
         exposed(&subject, &mut found);
         isolation(&subject, before, after, &mut found);
-        changed_policies(&subject, before, after, &mut changed);
+        changed_policies(&subject, before, after, &mut seen, &mut changed);
         let known = subject.after.or(subject.before);
         objects.extend(known.map(|(_, exposure)| (subject.name.to_owned(), exposure.objects)));
     }
@@ -211,17 +213,18 @@ fn told<'a>(
 /// Objects of workloads, by printed name.
 type Objects = BTreeMap<String, Vec<ObjectKey>>;
 
-/// Policies that select a workload and are new or differ.
+/// Policies that select a workload and are new or differ. Each is looked at once: it has one place in a state.
 fn changed_policies(
     subject: &Subject<'_>,
     before: &Snapshot,
     after: &Snapshot,
+    seen: &mut FxHashSet<*const ObjectKey>,
     changed: &mut BTreeSet<ObjectKey>,
 ) {
     let Some((index, _)) = &subject.after else { return };
     for direction in [Direction::Ingress, Direction::Egress] {
         for key in after.connectivity.selected_by(*index, direction) {
-            if changed.contains(key) {
+            if !seen.insert(std::ptr::from_ref(key)) {
                 continue;
             }
             let differs = match (before.state.get(key), after.state.get(key)) {
