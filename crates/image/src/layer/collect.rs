@@ -28,6 +28,8 @@ const HELD: u64 = 4 << 20;
 pub(super) struct Placed {
     pub(super) entry: Entry,
     pub(super) sequence: u32,
+    /// The last entry here that was not a directory: it removed what was below. 0 for none.
+    pub(super) wiped: u32,
 }
 
 /// What a selector kept of the entry at `sequence`.
@@ -168,7 +170,9 @@ impl<'a> Collector<'a> {
         } else {
             Ok(())
         };
-        self.placed.push(Placed { entry: Entry { path, kind }, sequence });
+        let directory = class(&kind) != 0 || kind == EntryKind::Directory;
+        let wiped = if directory { 0 } else { sequence };
+        self.placed.push(Placed { entry: Entry { path, kind }, sequence, wiped });
         outcome
     }
 
@@ -282,7 +286,7 @@ impl<'a> Collector<'a> {
 
     /// Settles duplicates and links, and sorts.
     pub(super) fn finish(mut self, layer: Digest, compressed_size: u64, uncompressed_size: u64) -> Extract {
-        self.placed.sort_by(|a, b| {
+        self.placed.sort_unstable_by(|a, b| {
             (&a.entry.path, class(&a.entry.kind), a.sequence).cmp(&(
                 &b.entry.path,
                 class(&b.entry.kind),
@@ -296,7 +300,7 @@ impl<'a> Collector<'a> {
             kept_of.entry(kept.sequence).or_default().push(kept);
         }
         let mut selected: Vec<Selected> = Vec::new();
-        for Placed { entry, sequence } in &standing {
+        for Placed { entry, sequence, .. } in &standing {
             for kept in kept_of.remove(sequence).into_iter().flatten() {
                 selected.push(Selected {
                     path: entry.path.clone(),
@@ -320,6 +324,9 @@ impl<'a> Collector<'a> {
             let detail = if count > 1 { format!("{detail} (and {} more)", count - 1) } else { detail };
             Partial { code, detail }
         });
+        // In the same memory, of which what is too much is given back.
+        let mut entries: Vec<Entry> = standing.into_iter().map(|placed| placed.entry).collect();
+        entries.shrink_to_fit();
         Extract {
             layer,
             profile: self.limits.profile.clone(),
@@ -327,7 +334,7 @@ impl<'a> Collector<'a> {
             selected,
             partial: partial.collect(),
             anomalies: self.anomalies,
-            entries: standing.into_iter().map(|placed| placed.entry).collect(),
+            entries,
             compressed_size,
             uncompressed_size,
         }

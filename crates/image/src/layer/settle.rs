@@ -6,13 +6,6 @@ use rustc_hash::FxHashMap;
 use super::collect::{Collector, Kept, Placed, class};
 use crate::select::{File, Want};
 
-/// What is known of the entry at one path once the last of duplicates stands.
-struct Place {
-    placed: Placed,
-    /// The last entry here that was not a directory: it removed what was below.
-    wiped: Option<u32>,
-}
-
 /// An ancestor of the paths being looked at.
 struct Ancestor {
     /// Length of its path.
@@ -33,7 +26,7 @@ impl Collector<'_> {
         }
         let mut linked = Vec::new();
         for at in 0..self.placed.len() {
-            let Some(Placed { entry, sequence }) = self.placed.get(at) else { break };
+            let Some(Placed { entry, sequence, .. }) = self.placed.get(at) else { break };
             let EntryKind::Hardlink(target) = &entry.kind else { continue };
             let (path, sequence) = (entry.path.clone(), *sequence);
             match self.resolve(target, sequence) {
@@ -87,7 +80,7 @@ impl Collector<'_> {
                 (placed.entry.path.as_str(), class(&placed.entry.kind), placed.sequence) < (target, 0, before)
             });
             let found = end.checked_sub(1).and_then(|at| self.placed.get(at));
-            let Some(Placed { entry, sequence }) =
+            let Some(Placed { entry, sequence, .. }) =
                 found.filter(|placed| placed.entry.path == target && class(&placed.entry.kind) == 0)
             else {
                 return Target::Missing;
@@ -105,47 +98,45 @@ impl Collector<'_> {
 
     /// Leaves one entry for each path and class, and drops what later entries of the layer removed.
     pub(super) fn settle(&mut self) -> Vec<Placed> {
-        let mut places: Vec<Place> = Vec::with_capacity(self.placed.len());
-        for placed in std::mem::take(&mut self.placed) {
-            let file = class(&placed.entry.kind) == 0;
-            let own = (file && placed.entry.kind != EntryKind::Directory).then_some(placed.sequence);
-            let Some(last) = places.last_mut().filter(|last| last.placed.entry.path == placed.entry.path)
-            else {
-                places.push(Place { placed, wiped: own });
-                continue;
-            };
-            if class(&last.placed.entry.kind) == class(&placed.entry.kind) {
-                let both = [&last.placed.entry.kind, &placed.entry.kind];
-                if file && both.iter().any(|kind| **kind != EntryKind::Directory) {
-                    let path = placed.entry.path.clone();
-                    self.anomaly("duplicate_entry", &path, "the last one stands".to_owned());
-                }
-                last.wiped = own.or(last.wiped);
-                last.placed = placed;
-            } else {
-                if placed.entry.kind == EntryKind::Whiteout && class(&last.placed.entry.kind) == 0 {
-                    let path = placed.entry.path.clone();
-                    self.anomaly("whiteout_of_own_entry", &path, "hides lower layers only".to_owned());
-                }
-                places.push(Place { placed, wiped: None });
+        let mut placed = std::mem::take(&mut self.placed);
+        placed.dedup_by(|next, last| {
+            if next.entry.path != last.entry.path {
+                return false;
             }
-        }
-        let removed = self.removed(&places);
-        let mut index = 0;
-        places.retain(|_| {
-            index += 1;
-            removed.binary_search(&(index - 1)).is_err()
+            let file = class(&next.entry.kind) == 0;
+            if class(&last.entry.kind) == class(&next.entry.kind) {
+                let both = [&last.entry.kind, &next.entry.kind];
+                if file && both.iter().any(|kind| **kind != EntryKind::Directory) {
+                    self.anomaly("duplicate_entry", &next.entry.path, "the last one stands".to_owned());
+                }
+                let wiped = next.wiped.max(last.wiped);
+                std::mem::swap(next, last);
+                last.wiped = wiped;
+                return true;
+            }
+            if next.entry.kind == EntryKind::Whiteout && class(&last.entry.kind) == 0 {
+                self.anomaly("whiteout_of_own_entry", &next.entry.path, "hides lower layers only".to_owned());
+            }
+            false
         });
-        places.into_iter().map(|place| place.placed).collect()
+        let removed = self.removed(&placed);
+        if !removed.is_empty() {
+            let mut index = 0;
+            placed.retain(|_| {
+                index += 1;
+                removed.binary_search(&(index - 1)).is_err()
+            });
+        }
+        placed
     }
 
     /// Indexes of places that an ancestor removed after they were written.
-    fn removed(&mut self, places: &[Place]) -> Vec<usize> {
+    fn removed(&mut self, places: &[Placed]) -> Vec<usize> {
         let mut removed = Vec::new();
         let mut ancestors: Vec<Ancestor> = Vec::new();
         let mut parent = "";
         for (at, place) in places.iter().enumerate() {
-            let path = place.placed.entry.path.as_str();
+            let path = place.entry.path.as_str();
             let own = path.rsplit_once('/').map_or("", |(parent, _)| parent);
             if own != parent {
                 let shared = shared_parts(parent, own);
@@ -160,17 +151,17 @@ impl Collector<'_> {
                     let above = ancestors.last().map_or(0, |ancestor| ancestor.wiped);
                     let found = places
                         .binary_search_by(|other| {
-                            let other = &other.placed.entry;
+                            let other = &other.entry;
                             (other.path.as_str(), class(&other.kind)).cmp(&(name, 0))
                         })
                         .ok()
                         .and_then(|index| places.get(index));
                     ancestors.push(Ancestor {
                         length,
-                        wiped: above.max(found.and_then(|place| place.wiped).unwrap_or(0)),
+                        wiped: above.max(found.map_or(0, |place| place.wiped)),
                         is_file: found.is_some_and(|place| {
                             matches!(
-                                place.placed.entry.kind,
+                                place.entry.kind,
                                 EntryKind::File | EntryKind::Other | EntryKind::Hardlink(_)
                             )
                         }),
@@ -180,7 +171,7 @@ impl Collector<'_> {
                 parent = own;
             }
             let Some(ancestor) = ancestors.last().filter(|_| !own.is_empty()) else { continue };
-            if place.placed.sequence < ancestor.wiped && class(&place.placed.entry.kind) == 0 {
+            if place.sequence < ancestor.wiped && class(&place.entry.kind) == 0 {
                 self.anomaly("entry_replaced", path, "a later entry replaces its directory".to_owned());
                 removed.push(at);
             } else if ancestor.is_file {

@@ -61,11 +61,13 @@ pub struct VisibleFile<'a> {
 
 /// Applies the layers, oldest first.
 pub fn merge<E: Borrow<Extract>>(layers: &[E]) -> Merged<'_> {
-    let mut applier = Applier { tree: Tree::new(), contents: Vec::new(), anomalies: BTreeSet::new() };
+    let entries = layers.iter().map(|layer| layer.borrow().entries.len()).sum();
+    let tree = Tree::with_room_for(entries);
+    let mut applier = Applier { tree, contents: Vec::new(), anomalies: BTreeSet::new(), last: None };
     for (n, layer) in layers.iter().enumerate() {
         applier.layer(n + 1, layer.borrow());
     }
-    let Applier { tree, contents, anomalies } = applier;
+    let Applier { tree, contents, anomalies, .. } = applier;
     let mut names: Vec<Vec<String>> = vec![Vec::new(); contents.len()];
     tree.each_content(|content, path| {
         if let Some(names) = names.get_mut(content) {
@@ -132,10 +134,13 @@ struct Applier<'a> {
     tree: Tree<'a>,
     contents: Vec<Content<'a>>,
     anomalies: BTreeSet<Anomaly>,
+    /// The parent of the last entry as it was written, and its node: most entries lie beside the one before them.
+    last: Option<(&'a str, usize)>,
 }
 
 impl<'a> Applier<'a> {
     fn layer(&mut self, n: usize, layer: &'a Extract) {
+        self.last = None;
         let (structure, files, links) = in_order(layer);
         for entry in structure {
             self.structure(n, entry);
@@ -160,11 +165,13 @@ impl<'a> Applier<'a> {
         let path = entry.path.as_str();
         match &entry.kind {
             EntryKind::Opaque => {
+                self.last = None;
                 if let Ok(Some(directory)) = self.tree.find(path) {
                     self.tree.remove_lower(directory, n, false);
                 }
             }
             EntryKind::Whiteout => {
+                self.last = None;
                 let (parent, name) = split(path);
                 if let Ok(Some(parent)) = self.tree.find(parent)
                     && let Some(node) = self.tree.child(parent, name)
@@ -247,6 +254,22 @@ impl<'a> Applier<'a> {
         if name.is_empty() || matches!(name, "." | "..") {
             return None; // the root itself
         }
+        let known = self.last.filter(|(text, _)| *text == parent).map(|(_, node)| node);
+        let directory = match known {
+            Some(node) => node,
+            None => self.parents(n, path, parent)?,
+        };
+        let put = self.tree.put(directory, name, kind, n);
+        // What stood here may have been above the directory, or a link on the way to it.
+        self.last = (!put.moved).then_some((parent, directory));
+        if put.conflict {
+            self.note("ambiguous_path", path, "one layer names this file twice, by different paths");
+        }
+        Some(put.node)
+    }
+
+    /// The directory to put `path` into, made where it is missing.
+    fn parents(&mut self, n: usize, path: &str, parent: &'a str) -> Option<usize> {
         let walked = match self.tree.make_parents(parent, n) {
             Ok(walked) => walked,
             Err(tree::TooManyLinks) => {
@@ -264,11 +287,7 @@ impl<'a> Applier<'a> {
         if let Some(file) = walked.replaced {
             self.note("parent_is_file", &file, "a file stands where a directory is expected");
         }
-        let (node, conflict) = self.tree.put(walked.directory, name, kind, n);
-        if conflict {
-            self.note("ambiguous_path", path, "one layer names this file twice, by different paths");
-        }
-        Some(node)
+        Some(walked.directory)
     }
 
     fn note(&mut self, code: &str, path: &str, detail: &str) {

@@ -53,10 +53,22 @@ pub(super) struct Walked {
     pub(super) replaced: Option<String>,
 }
 
+/// What putting an entry did.
+pub(super) struct Put {
+    pub(super) node: usize,
+    /// What was there came from the same layer.
+    pub(super) conflict: bool,
+    /// What was there was a directory or a symlink: paths lead elsewhere now.
+    pub(super) moved: bool,
+}
+
 impl<'a> Tree<'a> {
-    pub(super) fn new() -> Self {
+    /// An empty tree, with room for so many entries: growing by doubling would hold them three times over.
+    pub(super) fn with_room_for(entries: usize) -> Self {
         let root = Node { name: "", parent: ROOT, touched: 0, layer: 0, kind: Kind::directory() };
-        Self { nodes: vec![root], work: AtomicUsize::new(0) }
+        let mut nodes = Vec::with_capacity(entries + 1);
+        nodes.push(root);
+        Self { nodes, work: AtomicUsize::new(0) }
     }
 
     /// True once symlinks have used up the work that one image may cause: from then on none is followed.
@@ -154,22 +166,16 @@ impl<'a> Tree<'a> {
                 }
                 Some((Kind::File(_), _)) => {
                     replaced = child.map(|child| self.path(child));
-                    at = self.put(at, part, Kind::directory(), layer).0;
+                    at = self.put(at, part, Kind::directory(), layer).node;
                 }
-                None => at = self.put(at, part, Kind::directory(), layer).0,
+                None => at = self.put(at, part, Kind::directory(), layer).node,
             }
         }
         Ok(Walked { directory: at, lower_symlink, replaced })
     }
 
-    /// Puts an entry into a directory, over what is there. True if that came from the same layer.
-    pub(super) fn put(
-        &mut self,
-        directory: usize,
-        name: &'a str,
-        kind: Kind<'a>,
-        layer: usize,
-    ) -> (usize, bool) {
+    /// Puts an entry into a directory, over what is there.
+    pub(super) fn put(&mut self, directory: usize, name: &'a str, kind: Kind<'a>, layer: usize) -> Put {
         let old = self.child(directory, name);
         if let Some(old) = old
             && let Some(node) = self.nodes.get_mut(old)
@@ -177,16 +183,18 @@ impl<'a> Tree<'a> {
         {
             node.layer = layer;
             self.touch(old, layer);
-            return (old, false);
+            return Put { node: old, conflict: false, moved: false };
         }
-        let conflict = old.and_then(|old| self.nodes.get(old)).is_some_and(|old| old.touched == layer);
+        let old = old.and_then(|old| self.nodes.get(old));
+        let conflict = old.is_some_and(|old| old.touched == layer);
+        let moved = old.is_some_and(|old| !matches!(old.kind, Kind::File(_)));
         let id = self.nodes.len();
         self.nodes.push(Node { name, parent: directory, touched: layer, layer, kind });
         if let Some(Node { kind: Kind::Directory(children), .. }) = self.nodes.get_mut(directory) {
             children.insert(name, id);
         }
         self.touch(directory, layer);
-        (id, conflict)
+        Put { node: id, conflict, moved }
     }
 
     /// Marks a node and its parents. A parent is never marked with an older layer than its child.

@@ -130,8 +130,47 @@ proptest! {
         let bytes = write(&items, pax);
         let extract = read(&bytes);
         prop_assert!(extract.partial.iter().all(|partial| partial.code == "hardlink_unread"));
-        prop_assert_eq!(lines(&extract), model(&by_tar_crate(&bytes)));
+        let written = by_tar_crate(&bytes);
+        prop_assert_eq!(lines(&extract), model(&written));
+        // What readers may disagree about is said.
+        let twice = written.iter().enumerate().any(|(at, (path, kind, _))| {
+            let path = cleaned(path);
+            let before = written.iter().take(at).filter(|(other, ..)| cleaned(other) == path);
+            !path.is_empty() && before.into_iter().any(|(_, other, _)| (*kind, *other) != ('d', 'd'))
+        });
+        prop_assert_eq!(twice, anomalies(&extract).contains(&"duplicate_entry"));
         prop_assert_eq!(&read(&bytes), &extract);
+    }
+
+    /// The order of entries that do not concern each other is no part of an Extract.
+    #[test]
+    fn the_order_of_entries_does_not_matter(
+        names in proptest::collection::btree_set("[a-c]{1,3}(/[a-c]{1,3}){0,3}", 0..20),
+        seed in proptest::collection::vec(any::<u32>(), 40),
+        pax: bool,
+    ) {
+        let mut items: Vec<(String, Item)> = Vec::new();
+        for (name, turn) in names.iter().zip(&seed) {
+            // Nothing stands below a file.
+            let leaf = !names.iter().any(|other| other.starts_with(&format!("{name}/")));
+            items.push((name.clone(), match turn % 4 {
+                0 if leaf => Item::Symlink("x".to_owned()),
+                1 if leaf => Item::Fifo,
+                2 if leaf => Item::File(name.clone().into_bytes()),
+                _ => Item::Directory,
+            }));
+        }
+        items.push(("lib/apk/db/installed".to_owned(), Item::File(b"P:x\nV:1\n\n".to_vec())));
+        items.push(("a/package.json".to_owned(), Item::File(br#"{"name":"x","version":"1.0.0"}"#.to_vec())));
+        let stands = !names.contains("a") || items.iter().any(|(name, item)| name == "a" && matches!(item, Item::Directory));
+        prop_assume!(stands);
+        let first = read(&write(&items, pax));
+        let mut order: Vec<usize> = (0..items.len()).collect();
+        order.sort_by_key(|at| seed[seed.len() - 1 - at % seed.len()]);
+        let shuffled: Vec<_> = order.into_iter().map(|at| items[at].clone()).collect();
+        let mut second = read(&write(&shuffled, pax));
+        second.layer = first.layer.clone();
+        prop_assert_eq!(second, first);
     }
 
     #[test]
@@ -163,6 +202,63 @@ proptest! {
         bytes.splice(0..0, starts[start].iter().copied());
         let _ = try_read(&bytes, TAR, &Default::default());
     }
+}
+
+/// Files with holes, written by GNU tar in each of its formats.
+#[test]
+fn files_with_holes_read_as_gnu_tar_found_them() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("etc")).unwrap();
+    let mut runner = proptest::test_runner::TestRunner::deterministic();
+    let parts = proptest::collection::vec((0..10_usize, proptest::collection::vec(1..255_u8, 0..1200)), 0..9);
+    for round in 0..24 {
+        let mut content = Vec::new();
+        for (blocks, bytes) in parts.new_tree(&mut runner).unwrap().current() {
+            content.resize(content.len() + blocks * 512, 0);
+            content.extend(bytes);
+        }
+        content.push(b'\n');
+        std::fs::write(folder.path().join("etc/os-release"), &content).unwrap();
+        let format = [
+            &["--format=gnu"][..],
+            &["--format=posix", "--sparse-version=0.0"],
+            &["--format=posix", "--sparse-version=0.1"],
+            &["--format=posix", "--sparse-version=1.0"],
+        ][round % 4];
+        let tar = Command::new("tar")
+            .args(["-S", "--hole-detection=raw", "-cf", "-"])
+            .args(format)
+            .arg("-C")
+            .arg(folder.path())
+            .arg("etc/os-release")
+            .stderr(Stdio::null())
+            .output();
+        let Ok(tar) = tar
+            .map(|tar| tar.stdout)
+            .map_err(drop)
+            .and_then(|bytes| if bytes.is_empty() { Err(()) } else { Ok(bytes) })
+        else {
+            return; // another tar, or none
+        };
+        let extract = read(&tar);
+        let kept = extract.selected.first().unwrap();
+        assert_eq!((kept.size, kept.path.as_str()), (content.len() as u64, "etc/os-release"));
+        assert!(kept.bytes == content, "{format:?}: {} bytes, {} kept", content.len(), kept.bytes.len());
+        let taken = read_with_tarfile(&tar);
+        assert!(taken.is_none_or(|taken| taken == content), "{format:?}");
+    }
+}
+
+/// The content of an archive's first file as Python reads it.
+fn read_with_tarfile(bytes: &[u8]) -> Option<Vec<u8>> {
+    let script = "import sys,tarfile,io\narchive=tarfile.open(fileobj=io.BytesIO(sys.stdin.buffer.read()))\nsys.stdout.buffer.write(archive.extractfile(archive.next()).read())";
+    let child =
+        Command::new("python3").args(["-c", script]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
+    let mut child = child.ok()?;
+    child.stdin.take()?.write_all(bytes).ok()?;
+    let output = child.wait_with_output().ok()?;
+    assert!(output.status.success());
+    Some(output.stdout)
 }
 
 const PYTHON: &str = r#"
