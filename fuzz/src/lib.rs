@@ -71,7 +71,7 @@ pub fn layer(input: &[u8]) {
             Some(at) => (&rest[..at], Some(&rest[at + BETWEEN_LAYERS.len()..])),
             None => (rest, None),
         };
-        extracts.extend(extract(bytes));
+        extracts.extend(extract(bytes, &limits()));
         match after {
             Some(after) => rest = after,
             None => break,
@@ -101,10 +101,12 @@ pub fn file(input: &[u8]) {
     let mut tar = header.to_vec();
     tar.extend_from_slice(content);
     tar.resize(tar.len().next_multiple_of(512) + 1024, 0);
-    sbom(extract(&tar).as_slice());
+    sbom(extract(&tar, &limits()).as_slice());
+    // The same file as one that is too large to be held.
+    sbom(extract(&tar, &Limits { entry_bytes: 64, ..limits() }).as_slice());
 }
 
-fn extract(bytes: &[u8]) -> Option<Extract> {
+fn extract(bytes: &[u8], limits: &Limits) -> Option<Extract> {
     let hash = digest(&SHA256, bytes);
     let digest = Digest::from_sha256(hash.as_ref().try_into().expect("SHA-256 has 32 bytes"));
     let source = LayerSource {
@@ -112,7 +114,7 @@ fn extract(bytes: &[u8]) -> Option<Extract> {
         size: Some(bytes.len() as u64),
         media_type: "application/vnd.oci.image.layer.v1.tar".to_owned(),
     };
-    let extract = layer::read(bytes, &source, &limits(), Table::with_lockfiles(), &()).ok()?;
+    let extract = layer::read(bytes, &source, limits, Table::with_lockfiles(), &()).ok()?;
     let sorted = |a: &(&str, &str), b: &(&str, &str)| a <= b;
     let paths = extract.entries.windows(2).all(|pair| pair[0].path <= pair[1].path);
     assert!(paths, "entries are not sorted by path");
