@@ -37,8 +37,10 @@ bench *args:
     cargo run --release -p plimsoll-loadtest -- bench all {{ args }}
 
 # cold images: SBOMs against Syft, and against decompressing and hashing alone
-bench-sbom *args:
-    cargo run --release -p plimsoll-loadtest -- bench sbom {{ args }}
+bench-unpack *args:
+    cargo run --release -p plimsoll-loadtest -- bench unpack {{ args }}
+
+alias bench-sbom := bench-unpack
 
 # the vulnerability database: opening, look-ups, matching
 bench-match *args:

@@ -8,8 +8,8 @@ mod measure;
 mod netpol;
 mod push;
 mod rematch;
-mod sbom;
 mod scale;
+mod unpack;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -30,7 +30,8 @@ enum What {
     /// Every bench
     All,
     /// Cold images: SBOMs against Syft, and against decompressing and hashing alone
-    Sbom(SbomArguments),
+    #[command(alias = "sbom")]
+    Unpack(UnpackArguments),
     /// The vulnerability database: opening, look-ups, matching
     Match(MatchArguments),
     /// The policy engine: a cold build, and one change with its diff
@@ -41,22 +42,22 @@ enum What {
     Rematch(RematchArguments),
     /// One to four workers against a slow registry
     Scale(ScaleArguments),
-    /// Decompress and hash the layers of OCI layouts, and nothing else; what `bench sbom` compares with
+    /// Decompress and hash the layers of OCI layouts, and nothing else; what `bench unpack` compares with
     Floor {
         /// OCI layouts
         layouts: Vec<PathBuf>,
     },
 }
 
-/// `bench sbom`
+/// `bench unpack`
 #[derive(Debug, Clone, clap::Args)]
-pub struct SbomArguments {
+pub struct UnpackArguments {
     /// OCI layouts of one image each; default: those in the folder `images` of $PLIMSOLL_CORPUS
     layouts: Vec<PathBuf>,
     /// Runs of each image; Syft has a third of them
     #[arg(long, default_value_t = 6)]
     runs: u32,
-    /// Leave out the generated layers of 200,000 files and of 10 GiB
+    /// Leave out the layers that are made: 200,000 files, 10 GiB, 200 jars
     #[arg(long)]
     no_large: bool,
     /// Leave out Syft
@@ -173,7 +174,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, LoadError> {
     }
     let chosen: Vec<What> = if all {
         vec![
-            What::Sbom(defaults()?),
+            What::Unpack(defaults()?),
             What::Match(defaults()?),
             What::Netpol(defaults()?),
             What::Push(defaults()?),
@@ -185,7 +186,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, LoadError> {
     };
     for what in chosen {
         match what {
-            What::Sbom(arguments) => sbom::run(&program()?, &arguments)?,
+            What::Unpack(arguments) => unpack::run(&program()?, &arguments)?,
             What::Match(arguments) => matching::run(&program()?, &arguments)?,
             What::Netpol(arguments) => netpol::run(&arguments)?,
             What::Push(arguments) => runtime.block_on(push::run(&program()?, &arguments))?,

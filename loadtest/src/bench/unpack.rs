@@ -1,26 +1,30 @@
 //! Cold images: processor time, wall time and peak memory of `plimsoll sbom`, against Syft on the same image and
-//! against the floor.
+//! against the floor. Images of a corpus, and layers that are made here: many files, many bytes, many archives.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use flate2::write::GzEncoder;
-use plimsoll_testkit::image::{Compression, ImageBuilder, Layer, LayerBlob};
+use plimsoll_testkit::image::{Compression, ImageBuilder, Layer, LayerBlob, content};
 
 use super::measure::{Cost, at_most, cost, figure, mib, note, title};
-use super::{SbomArguments, corpus};
+use super::{UnpackArguments, corpus};
 use crate::LoadError;
+use crate::dice::Dice;
 
-/// Peak memory of a layer of 200,000 files or of 10 GiB, in MiB.
+/// Peak memory of a layer that is made here, in MiB.
 const LAYER_PEAK: f64 = 128.0;
+/// Jars of the layer with archives, and bytes in each that do not compress.
+const JARS: usize = 200;
+const JAR_BYTES: usize = 400 << 10;
 /// Files of the layer with many.
 const FILES: usize = 200_000;
 /// Files of 2 GiB of the large layer.
 const CHUNKS: usize = 5;
 
 /// Measures.
-pub(super) fn run(program: &Path, arguments: &SbomArguments) -> Result<(), LoadError> {
+pub(super) fn run(program: &Path, arguments: &UnpackArguments) -> Result<(), LoadError> {
     let layouts = if arguments.layouts.is_empty() { corpus() } else { arguments.layouts.clone() };
     if layouts.is_empty() {
         title("SBOM of cold images");
@@ -28,10 +32,15 @@ pub(super) fn run(program: &Path, arguments: &SbomArguments) -> Result<(), LoadE
     }
     let syft = if arguments.no_syft { None } else { syft() };
     for layout in &layouts {
-        image(program, syft.as_deref(), layout, arguments.runs)?;
+        let name = layout.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        measure(
+            &Subject { title: &format!("the cold image {name}"), layout, runs: arguments.runs, peak: None },
+            program,
+            syft.as_deref(),
+        )?;
     }
     if !arguments.no_large {
-        large(program)?;
+        made(program, syft.as_deref())?;
     }
     Ok(())
 }
@@ -59,24 +68,41 @@ fn floor(layout: &Path, runs: u32) -> Result<Cost, LoadError> {
     cost(&own, &["bench".into(), "floor".into(), layout.display().to_string()], runs)
 }
 
-fn image(program: &Path, syft: Option<&Path>, layout: &Path, runs: u32) -> Result<(), LoadError> {
-    let name = layout.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    title(&format!("SBOM of the cold image {name}"));
+/// An image to measure with.
+struct Subject<'a> {
+    title: &'a str,
+    layout: &'a Path,
+    runs: u32,
+    /// MiB that reading it may take, whatever the peer takes.
+    peak: Option<f64>,
+}
+
+fn measure(subject: &Subject<'_>, program: &Path, syft: Option<&Path>) -> Result<(), LoadError> {
+    let Subject { layout, runs, .. } = *subject;
+    title(&format!("SBOM of {}", subject.title));
     // Once for the page cache, which is everybody's.
     let floor_cost = floor(layout, 1).and_then(|_| floor(layout, runs))?;
     let own = plimsoll(program, layout, runs)?;
     note("plimsoll", &described(&own));
     note("floor", &described(&floor_cost));
-    at_most("wall against decompressing and hashing", own.wall / floor_cost.wall, 1.3, "×");
-    at_most("CPU against decompressing and hashing", own.cpu / floor_cost.cpu, 1.3, "×");
-    if let Some(syft) = syft {
+    let theirs = syft.map(|syft| {
         let scan = ["scan".into(), format!("oci-dir:{}", layout.display()), "-q".into(), "-o".into()];
         let arguments: Vec<String> = scan.into_iter().chain(["cyclonedx-json".into()]).collect();
-        let theirs = cost(syft, &arguments, runs.div_ceil(3))?;
-        note("Syft", &described(&theirs));
+        cost(syft, &arguments, runs.div_ceil(3))
+    });
+    let theirs = theirs.transpose()?;
+    if let Some(theirs) = &theirs {
+        note("Syft", &described(theirs));
+    }
+    at_most("wall against decompressing and hashing", own.wall / floor_cost.wall, 1.3, "×");
+    note("CPU against decompressing and hashing", &format!("{} ×", figure(own.cpu / floor_cost.cpu)));
+    if let Some(theirs) = theirs {
         at_most("CPU against Syft", own.cpu / theirs.cpu, 0.1, "×");
-        at_most("wall against Syft", own.wall / theirs.wall, 0.1, "×");
+        note("wall against Syft", &format!("{} ×", figure(own.wall / theirs.wall)));
         at_most("peak memory against Syft", mib(own.peak) / mib(theirs.peak), 0.2, "×");
+    }
+    if let Some(peak) = subject.peak {
+        at_most("peak memory", mib(own.peak), peak, "MiB");
     }
     Ok(())
 }
@@ -86,7 +112,7 @@ fn described(cost: &Cost) -> String {
 }
 
 /// Layers that must not cost memory.
-fn large(program: &Path) -> Result<(), LoadError> {
+fn made(program: &Path, syft: Option<&Path>) -> Result<(), LoadError> {
     let folder = tempfile::tempdir().map_err(LoadError::io("create a folder"))?;
     let many = folder.path().join("many-files");
     let layer = (0..FILES).fold(Layer::new(), |layer, number| {
@@ -96,16 +122,31 @@ fn large(program: &Path) -> Result<(), LoadError> {
     ImageBuilder::new().layer(layer, Compression::Gzip).build()?.to_layout(&many, "1")?;
     let huge = folder.path().join("ten-gib");
     ImageBuilder::new().raw_layer(zeros()?).build()?.to_layout(&huge, "1")?;
-    for (what, layout) in [("a layer of 200,000 files", &many), ("a layer of 10 GiB", &huge)] {
-        title(&format!("SBOM of {what}"));
-        let own = plimsoll(program, layout, 1)?;
-        let limit = floor(layout, 1)?;
-        note("plimsoll", &described(&own));
-        note("floor", &described(&limit));
+    let archives = folder.path().join("jars");
+    ImageBuilder::new().layer(jars()?, Compression::Gzip).build()?.to_layout(&archives, "1")?;
+    for (what, layout, runs) in [
+        ("a layer of 200,000 files", &many, 3),
+        ("a layer of 10 GiB of sparse content", &huge, 1),
+        ("a layer of 200 jars", &archives, 3),
+    ] {
+        measure(&Subject { title: what, layout, runs, peak: Some(LAYER_PEAK) }, program, syft)?;
         note("decompressed", &format!("{} MiB", figure(mib(super::floor::layout(layout)?))));
-        at_most("peak memory", mib(own.peak), LAYER_PEAK, "MiB");
     }
     Ok(())
+}
+
+/// Jars with a jar inside each, and with bytes that do not compress, as classes hardly do once they are deflated.
+fn jars() -> Result<Layer, LoadError> {
+    let mut dice = Dice::new(200);
+    let mut layer = Layer::new();
+    for number in 0..JARS {
+        let inner = content::jar("org.example.inner", &format!("inner-{number}"), "2.1.0", &[])?;
+        let noise: Vec<u8> = (0..JAR_BYTES).map(|_| u8::try_from(dice.roll(256)).unwrap_or(0)).collect();
+        let parts = [("inner.jar", inner), ("classes.bin", noise)];
+        let jar = content::jar("org.example", &format!("library-{number}"), "1.4.2", &parts)?;
+        layer = layer.file(format!("opt/app/lib/library-{number}-1.4.2.jar"), jar);
+    }
+    Ok(layer)
 }
 
 /// A layer of five files of 2 GiB of zeros: ten MiB when it is compressed. Each file is compressed once and its gzip
