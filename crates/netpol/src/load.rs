@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use thiserror::Error;
 use walkdir::WalkDir;
 
-use crate::locate::line_of;
+use crate::locate::Index;
 use crate::objects::{
     AdminFlavor, Format, Object, ObjectKey, ParseError, ParseOptions, parse_documents_each,
     parse_documents_with,
@@ -191,7 +191,7 @@ pub(crate) fn load_with(
 /// Looks the lines of objects up in the files that they came from; each file is read once.
 #[derive(Debug, Default)]
 pub struct Lines {
-    files: BTreeMap<String, Option<String>>,
+    files: BTreeMap<String, Option<Index>>,
 }
 
 impl Lines {
@@ -199,9 +199,9 @@ impl Lines {
     pub fn find(&mut self, file: &str, key: &ObjectKey) -> Option<usize> {
         let read = || {
             let size = fs::metadata(file).ok()?.len();
-            if size > MAX_FILE_BYTES { None } else { fs::read_to_string(file).ok() }
+            let text = if size > MAX_FILE_BYTES { None } else { fs::read_to_string(file).ok() };
+            text.map(|text| Index::of(&text))
         };
-        let text = self.files.entry(file.to_owned()).or_insert_with(read);
-        line_of(text.as_deref()?, key)
+        self.files.entry(file.to_owned()).or_insert_with(read).as_ref()?.line(key)
     }
 }

@@ -1,38 +1,66 @@
-//! The line of a file at which an object stands.
+//! The lines of a file at which objects stand.
+
+use rustc_hash::FxHashMap;
 
 use crate::objects::ObjectKey;
 
-/// The 1-based line at which the object's document, or its entry of a list, names its kind; an estimate by words, for
-/// people to jump to. None where the text does not name it.
-pub(crate) fn line_of(text: &str, key: &ObjectKey) -> Option<usize> {
-    let kind = key.kind.rsplit('/').next().unwrap_or(&key.kind);
-    let mut at_kind: Option<usize> = None;
-    let mut at_name: Option<usize> = None;
-    for (index, line) in text.lines().enumerate() {
-        if line.starts_with("---") {
-            (at_kind, at_name) = (None, None);
-        }
-        // The kind of an entry may stand before or behind its metadata.
-        for (field, value) in fields(line) {
-            match field {
-                "kind" if value == kind => {
-                    if at_name.is_some() {
-                        return at_name;
+/// Lines of the objects of one text, by kind and name.
+#[derive(Debug, Default)]
+pub(crate) struct Index(FxHashMap<(String, String), (bool, usize)>);
+
+impl Index {
+    /// Reads a text once; an estimate by words, for people to jump to.
+    pub(crate) fn of(text: &str) -> Self {
+        let mut found = Self::default();
+        // Line and kind of the object at hand; its first name, where that stands before the kind.
+        let (mut kind, mut pending): (Option<(usize, &str)>, Option<(usize, &str)>) = (None, None);
+        let mut named = false;
+        // Kinds that stand deeper are of references, not of objects.
+        let mut level: Option<usize> = None;
+        for (index, line) in text.lines().enumerate() {
+            let number = index + 1;
+            if line.starts_with("---") {
+                (kind, pending, level) = (None, None, None);
+            }
+            let indent = line.len() - line.trim_start_matches([' ', '-', '\t']).len();
+            for (field, value) in fields(line) {
+                match field {
+                    "kind" if level.is_none_or(|level| indent <= level) => {
+                        level = if value.ends_with("List") { None } else { Some(indent) };
+                        (kind, named) = (Some((number, value)), false);
+                        if let Some((line, name)) = pending.take() {
+                            found.note(value, name, line, true);
+                        }
                     }
-                    at_kind = Some(index + 1);
+                    "name" | "generateName" => match kind {
+                        Some((line, kind)) if !kind.ends_with("List") => {
+                            found.note(kind, value, line, !named);
+                            named = true;
+                        }
+                        _ => {
+                            pending.get_or_insert((number, value));
+                        }
+                    },
+                    _ => {}
                 }
-                "kind" if value.strip_suffix("List") != Some(kind) => at_kind = None,
-                "name" | "generateName" if value == key.name => {
-                    if at_kind.is_some() {
-                        return at_kind;
-                    }
-                    at_name.get_or_insert(index + 1);
-                }
-                _ => {}
             }
         }
+        found
     }
-    at_name
+
+    /// The first name of an object is its own, as a rule; later ones are those of its parts.
+    fn note(&mut self, kind: &str, name: &str, line: usize, first: bool) {
+        let known = self.0.entry((kind.to_owned(), name.to_owned())).or_insert((first, line));
+        if first && !known.0 {
+            *known = (true, line);
+        }
+    }
+
+    /// The 1-based line at which the object names its kind. None where the text does not name it.
+    pub(crate) fn line(&self, key: &ObjectKey) -> Option<usize> {
+        let kind = key.kind.rsplit('/').next().unwrap_or(&key.kind);
+        self.0.get(&(kind.to_owned(), key.name.clone())).map(|(_, line)| *line)
+    }
 }
 
 /// The `field: value` pairs of a line, without quotes; of block and flow style and of JSON.
@@ -60,12 +88,16 @@ mod tests {
         let yaml = "# head\napiVersion: v1\nkind: Service\nmetadata:\n  name: web\n---\napiVersion: apps/v1\nkind: \
                     Deployment # the app\nmetadata:\n  labels: {app: web}\n  name: \"web\"\n---\nkind: List\nitems:\n- \
                     metadata:\n    name: in-list\n  kind: Pod\n- {kind: Pod, metadata: {name: flow}}\n";
-        assert_eq!(line_of(yaml, &key("Service", "web")), Some(3));
-        assert_eq!(line_of(yaml, &key("apps/Deployment", "web")), Some(8));
-        assert_eq!(line_of(yaml, &key("Pod", "in-list")), Some(16));
-        assert_eq!(line_of(yaml, &key("Pod", "flow")), Some(18));
-        assert_eq!(line_of(yaml, &key("Pod", "none")), None);
+        let index = Index::of(yaml);
+        assert_eq!(index.line(&key("Service", "web")), Some(3));
+        assert_eq!(index.line(&key("apps/Deployment", "web")), Some(8));
+        assert_eq!(index.line(&key("Pod", "in-list")), Some(16));
+        assert_eq!(index.line(&key("Pod", "flow")), Some(18));
+        assert_eq!(index.line(&key("Pod", "none")), None);
+        let refers = "kind: HorizontalPodAutoscaler\nmetadata: {name: a}\nspec:\n  scaleTargetRef:\n    kind: Deployment\n    name: \
+                      web\n---\nkind: Deployment\nmetadata: {name: web}\n";
+        assert_eq!(Index::of(refers).line(&key("apps/Deployment", "web")), Some(8));
         let json = "{\n  \"kind\": \"Pod\",\n  \"metadata\": {\"name\": \"a\"}\n}";
-        assert_eq!(line_of(json, &key("Pod", "a")), Some(2));
+        assert_eq!(Index::of(json).line(&key("Pod", "a")), Some(2));
     }
 }

@@ -39,8 +39,11 @@ pub fn print_comment(diff: &ConnDiff, effects: &[Effect]) -> String {
     let count = |kind| diff.of_kind(kind).count();
     let (added, removed, changed) =
         (count(ChangeKind::Added), count(ChangeKind::Removed), count(ChangeKind::Changed));
-    let of = |urgency| effects.iter().filter(|effect| effect.urgency == urgency).count();
-    let (high, medium) = (of(Urgency::High), of(Urgency::Medium));
+    // Removed connections are in the table, and one line of the list says that there are some.
+    let matters = |effect: &&Effect| effect.urgency <= Urgency::Medium && effect.code != "NETPOL005";
+    let shown: Vec<&Effect> = effects.iter().filter(matters).collect();
+    let of = |urgency| shown.iter().filter(|effect| effect.urgency == urgency).count();
+    let (high, medium) = (of(Urgency::High), of(Urgency::Medium) + usize::from(removed > 0));
     let rows = added + removed + changed;
     let connections = match rows {
         0 => "no connection differs".to_owned(),
@@ -49,15 +52,14 @@ pub fn print_comment(diff: &ConnDiff, effects: &[Effect]) -> String {
             if rows == 1 { "connection differs" } else { "connections differ" }
         ),
     };
+    let plural = if high + medium == 1 { "finding" } else { "findings" };
     let findings = match (high, medium) {
-        (0, 0) => "nothing to look at first".to_owned(),
-        (high, 0) => format!("{high} to look at first"),
-        (high, medium) => format!("{high} to look at first, {medium} to look at"),
+        (0, 0) => "no finding that matters".to_owned(),
+        (high, 0) => format!("{high} {plural} of high urgency"),
+        (0, medium) => format!("{medium} {plural} of medium urgency"),
+        (high, medium) => format!("{high} {plural} of high urgency, {medium} of medium"),
     };
     let mut text = format!("**Network policy:** {connections}; {findings}.\n");
-    // Removed connections are in the table, and one line of the list says that there are some.
-    let matters = |effect: &&Effect| effect.urgency <= Urgency::Medium && effect.code != "NETPOL005";
-    let shown: Vec<&Effect> = effects.iter().filter(matters).collect();
     if !shown.is_empty() || removed > 0 {
         text.push('\n');
     }
