@@ -120,12 +120,12 @@ impl Installed {
             let part = path.with_extension(format!("part-{}", std::process::id()));
             let io = |source| InstallError::Io { path: part.clone(), source };
             std::fs::write(&part, &bytes).map_err(io)?;
-            let db = Db::open(&part)?;
-            db.verify()?;
-            if db.seq() != expected {
-                return Err(InstallError::Sequence { expected, found: db.seq() });
+            if let Err(error) = check(&part, expected) {
+                if let Err(error) = std::fs::remove_file(&part) {
+                    tracing::debug!(%error, "a Db that was refused could not be removed");
+                }
+                return Err(error);
             }
-            drop(db);
             std::fs::rename(&part, &path).map_err(io)?;
             Ok(Arc::new(Db::open(&path)?))
         };
@@ -167,4 +167,14 @@ impl Installed {
             }
         }
     }
+}
+
+/// Reads a Db whole: that it is one, undamaged, and the one that is expected.
+fn check(path: &Path, expected: u64) -> Result<(), InstallError> {
+    let db = Db::open(path)?;
+    db.verify()?;
+    if db.seq() != expected {
+        return Err(InstallError::Sequence { expected, found: db.seq() });
+    }
+    Ok(())
 }

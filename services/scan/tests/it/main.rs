@@ -1,0 +1,4 @@
+//! The installed Db, against a real broker.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod swaps;
