@@ -43,6 +43,10 @@ bench-unpack *args:
 alias bench-sbom := bench-unpack
 
 # the vulnerability database: opening, look-ups, matching
+# as bench-match: the Db beside SQLite holding the same; --synthetic 500000 for the scale of all of OSV
+bench-db *args:
+    cargo run --release -p plimsoll-loadtest -- bench match {{ args }}
+
 bench-match *args:
     cargo run --release -p plimsoll-loadtest -- bench match {{ args }}
 

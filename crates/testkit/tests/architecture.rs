@@ -89,7 +89,8 @@ const GLUE: &[&str] = &["plimsoll", "loadtest"];
 /// Foreign crates, or families of them by prefix, with the only crates that may depend on them.
 const OWNERS: &[(&str, &[&str])] = &[
     ("async-nats", &["bus"]),
-    ("sqlx", &["store"]),
+    // The load test holds the Db's data in SQLite, to compare.
+    ("sqlx", &["store", "loadtest"]),
     ("rayon", &["cpu"]),
     ("axum", &["gateway-service", "process", "testkit"]),
     // The command line is a client of the gateway, feeds one of its sources, the test kit one of everybody.

@@ -9,6 +9,7 @@ mod netpol;
 mod push;
 mod rematch;
 mod scale;
+mod sqlite;
 mod unpack;
 
 use std::path::PathBuf;
@@ -73,6 +74,9 @@ pub struct MatchArguments {
     /// OCI layouts whose packages are matched; default: those of $PLIMSOLL_CORPUS
     #[arg(long = "image", value_name = "LAYOUT")]
     images: Vec<PathBuf>,
+    /// So many advisories that are made up, over a fifth as many packages, in place of FEEDS
+    #[arg(long, value_name = "COUNT")]
+    synthetic: Option<usize>,
 }
 
 /// `bench netpol`
