@@ -41,6 +41,10 @@ pub struct Config {
     pub vex: Vec<VexSource>,
     /// The file of rules that say which findings are ignored.
     pub ignore: Option<PathBuf>,
+    /// Whether layers are looked at for keys and credentials.
+    pub secrets: bool,
+    /// Images that others are built on, as the command line takes them: told apart in SBOMs.
+    pub base_images: Vec<String>,
 }
 
 /// Why there is no configuration.
@@ -89,6 +93,8 @@ struct File {
     feeds: Vec<Feed>,
     vex: Vec<VexSource>,
     ignore: Option<PathBuf>,
+    secrets: bool,
+    base_images: Vec<String>,
 }
 
 impl Default for File {
@@ -108,6 +114,8 @@ impl Default for File {
             feeds: Vec::new(),
             vex: Vec::new(),
             ignore: None,
+            secrets: false,
+            base_images: Vec::new(),
         }
     }
 }
@@ -131,6 +139,8 @@ impl Default for Config {
             feeds: file.feeds,
             vex: file.vex,
             ignore: file.ignore,
+            secrets: file.secrets,
+            base_images: file.base_images,
         }
     }
 }
@@ -240,6 +250,9 @@ fn check(mut file: File, base: &Path) -> Result<Config, ConfigError> {
     if let Some(path) = file.ignore.as_mut() {
         *path = base.join(&path);
     }
+    if let Some(n) = file.base_images.iter().position(|name| name.trim().is_empty()) {
+        return Err(invalid(format!("base_images[{n}]"), "is empty"));
+    }
     Ok(Config {
         listen,
         registries: file.registries,
@@ -255,6 +268,8 @@ fn check(mut file: File, base: &Path) -> Result<Config, ConfigError> {
         feeds: file.feeds,
         vex: file.vex,
         ignore: file.ignore,
+        secrets: file.secrets,
+        base_images: file.base_images,
     })
 }
 

@@ -11,5 +11,6 @@
 pub mod layer;
 pub mod manifest;
 pub mod registry;
+mod secrets;
 pub mod select;
 pub mod source;

@@ -28,6 +28,51 @@ pub struct Sbom {
     pub partial: Vec<Partial>,
     /// Labels and annotations of interest (`org.opencontainers.image.*`), sorted.
     pub labels: Vec<(String, String)>,
+    /// The known image that this one is built on, if one is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base: Option<Base>,
+    /// Keys and credentials in the layers, where they were looked for; sorted. Documents of other formats leave
+    /// them out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub secrets: Vec<Secret>,
+}
+
+impl Sbom {
+    /// Whether a component came with the base image: a layer of that brought it in. `None` where no base is known,
+    /// or not which layer brought the component in.
+    pub fn from_base(&self, component: &Component) -> Option<bool> {
+        let base = self.base.as_ref()?;
+        let layer = component.introduced.as_ref()?;
+        let at = self.layers.iter().position(|known| known.digest == *layer)?;
+        Some(u32::try_from(at).is_ok_and(|at| at < base.layers))
+    }
+}
+
+/// The image that the oldest layers are of.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Base {
+    /// A reference, as it was configured.
+    pub name: String,
+    /// Digest of its manifest.
+    pub digest: Digest,
+    /// How many layers, from the oldest, are its.
+    pub layers: u32,
+}
+
+/// Key material or a credential. The secret itself is kept nowhere.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Secret {
+    pub path: String,
+    /// Where in the file, from 1; 0 in a file that is no text.
+    pub line: u32,
+    /// What it is, for example `private-key` or `github-token`.
+    pub rule: String,
+    /// What tells it, with `****` for the secret.
+    pub excerpt: String,
+    /// The layer that holds it, where layers are known.
+    pub layer: Option<Digest>,
+    /// A later layer removes or replaces the file: whoever has the image can read it all the same.
+    pub hidden: bool,
 }
 
 /// Components that may be the whole of a file, at most; a list of more (a lockfile) has no whole.
@@ -143,6 +188,10 @@ pub struct Component {
     pub supplier: String,
     /// Cataloger that found it.
     pub found_by: String,
+    /// The layer that brought it in, where layers are known. A package database is written anew by later layers, so
+    /// this may be older than the layer of every location.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub introduced: Option<Digest>,
     /// Purls of components that this one names as dependencies and that are in the same Sbom; sorted.
     pub depends_on: Vec<String>,
 }

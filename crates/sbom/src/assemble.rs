@@ -3,11 +3,11 @@
 use std::borrow::Borrow;
 
 use plimsoll_model::extract::{Extract, Partial};
-use plimsoll_model::sbom::LayerInfo;
+use plimsoll_model::sbom::{Base, LayerInfo};
 use plimsoll_model::{Digest, Platform, Sbom};
 
 use crate::catalog::{self, os_release};
-use crate::merge;
+use crate::{introduced, merge, secrets};
 
 /// What is known of an image beside its layers' content.
 #[derive(Debug, Clone, Default)]
@@ -24,6 +24,8 @@ pub struct ImageMeta {
     pub labels: Vec<(String, String)>,
     /// Why layers are missing: one for each that failed, with its code.
     pub partial: Vec<Partial>,
+    /// The known image that this one is built on: see [`crate::base::find`].
+    pub base: Option<Base>,
 }
 
 /// Merges the layers that could be read, oldest first, and catalogs what they show.
@@ -40,7 +42,9 @@ pub fn build<E: Borrow<Extract>>(image: ImageMeta, extracts: &[E]) -> Sbom {
             image.layers.iter().any(|layer| layer.digest == *digest).then(|| digest.clone())
         })
         .collect();
-    let catalog = catalog::run(&merged, &reported, distribution.as_ref());
+    let mut catalog = catalog::run(&merged, &reported, distribution.as_ref());
+    introduced::mark(&mut catalog.components, extracts, &reported, &merged, distribution.as_ref());
+    let secrets = secrets::list(extracts, &reported, &merged);
 
     let mut anomalies = merged.anomalies;
     anomalies.extend(catalog.anomalies);
@@ -68,5 +72,7 @@ pub fn build<E: Borrow<Extract>>(image: ImageMeta, extracts: &[E]) -> Sbom {
         anomalies,
         partial,
         labels,
+        base: image.base,
+        secrets,
     }
 }

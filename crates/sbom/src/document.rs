@@ -15,7 +15,7 @@ pub enum DocumentError {
     TooLarge,
     #[error("document has more than 1,000,000 components")]
     TooManyComponents,
-    #[error("document is no JSON")]
+    #[error("document is neither JSON nor SPDX tag-value")]
     Json(#[source] serde_json::Error),
     #[error("document is neither CycloneDX, SPDX, syft-json nor Plimsoll's own JSON")]
     UnknownFormat,
@@ -36,10 +36,13 @@ impl DocumentError {
     }
 }
 
-/// Reads CycloneDX, SPDX or syft-json, or the JSON of an [`Sbom`].
+/// Reads CycloneDX, SPDX (JSON and tag-value) or syft-json, or the JSON of an [`Sbom`].
 ///
 /// Components without a usable package URL are counted in [`Sbom::partial`] (code `component_without_purl`).
 pub fn read(bytes: &[u8]) -> Result<Sbom, DocumentError> {
+    if crate::spdx::is_tag_value(bytes) {
+        return crate::spdx::read_tag_value(bytes);
+    }
     let value = parse(bytes)?;
     if value.get("bomFormat").is_some() {
         return crate::cyclonedx::read(bytes);
@@ -86,5 +89,7 @@ pub(crate) fn empty(name: &str) -> Sbom {
         anomalies: Vec::new(),
         partial: Vec::new(),
         labels: Vec::new(),
+        base: None,
+        secrets: Vec::new(),
     }
 }

@@ -4,6 +4,7 @@
 //! visible into components; [`build`] does both and gives the Sbom. Values in, values out: nothing is read or
 //! written, and equal input gives equal bytes.
 
+pub mod base;
 pub mod catalog;
 pub mod cyclonedx;
 pub mod document;
@@ -16,7 +17,9 @@ mod assemble;
 mod diff;
 mod identity;
 mod import;
+mod introduced;
 mod license;
+mod secrets;
 
 pub use assemble::{ImageMeta, build};
 pub use diff::{Change, Diff, diff};

@@ -69,6 +69,7 @@ pub(crate) fn from_value(document: &Value) -> Result<Sbom, DocumentError> {
             supplier: artifact.get("metadata").map_or("", |metadata| text(metadata, "maintainer")).to_owned(),
             found_by: text(artifact, "foundBy").to_owned(),
             depends_on: Vec::new(),
+            introduced: None,
         });
     }
     for relationship in list(document, "artifactRelationships") {

@@ -1,7 +1,7 @@
 //! Extracts and Sboms, with the front-coded shadow set.
 
 use plimsoll_model::extract::{Entry, EntryKind, Extract, Selected, SelectorRevision};
-use plimsoll_model::sbom::{Component, Confidence, Distribution, LayerInfo, Location, Sbom};
+use plimsoll_model::sbom::{Base, Component, Confidence, Distribution, LayerInfo, Location, Sbom, Secret};
 
 use super::common::same_fields;
 use super::{Invalid, all, into_all, parse, parse_optional, text};
@@ -172,6 +172,7 @@ impl From<Component> for v1::Component {
             supplier: value.supplier,
             found_by: value.found_by,
             depends_on: value.depends_on,
+            introduced: text(value.introduced.as_ref()),
         }
     }
 }
@@ -190,6 +191,7 @@ impl TryFrom<v1::Component> for Component {
             supplier: message.supplier,
             found_by: message.found_by,
             depends_on: message.depends_on,
+            introduced: parse_optional("introduced", &message.introduced)?,
         })
     }
 }
@@ -212,7 +214,40 @@ impl From<Sbom> for v1::Sbom {
             anomalies: into_all(value.anomalies),
             partial: into_all(value.partial),
             labels: value.labels.into_iter().map(|(name, value)| v1::Label { name, value }).collect(),
+            base: value.base.map(|base| v1::Base {
+                name: base.name,
+                digest: base.digest.into(),
+                layers: base.layers,
+            }),
+            secrets: into_all(value.secrets),
         }
+    }
+}
+
+impl From<Secret> for v1::Secret {
+    fn from(value: Secret) -> Self {
+        Self {
+            path: value.path,
+            line: value.line,
+            rule: value.rule,
+            excerpt: value.excerpt,
+            layer: text(value.layer.as_ref()),
+            hidden: value.hidden,
+        }
+    }
+}
+
+impl TryFrom<v1::Secret> for Secret {
+    type Error = Invalid;
+    fn try_from(message: v1::Secret) -> Result<Self, Invalid> {
+        Ok(Self {
+            path: message.path,
+            line: message.line,
+            rule: message.rule,
+            excerpt: message.excerpt,
+            layer: parse_optional("layer", &message.layer)?,
+            hidden: message.hidden,
+        })
     }
 }
 
@@ -231,6 +266,12 @@ impl TryFrom<v1::Sbom> for Sbom {
             }),
             None => None,
         };
+        let base = match message.base {
+            Some(base) => {
+                Some(Base { name: base.name, digest: parse("digest", &base.digest)?, layers: base.layers })
+            }
+            None => None,
+        };
         Ok(Self {
             image: parse_optional("image", &message.image)?,
             name: message.name,
@@ -241,6 +282,8 @@ impl TryFrom<v1::Sbom> for Sbom {
             anomalies: into_all(message.anomalies),
             partial: into_all(message.partial),
             labels: message.labels.into_iter().map(|l| (l.name, l.value)).collect(),
+            base,
+            secrets: all(message.secrets)?,
         })
     }
 }

@@ -399,6 +399,34 @@ pub struct Sbom {
     pub partial: ::prost::alloc::vec::Vec<Partial>,
     #[prost(message, repeated, tag = "10")]
     pub labels: ::prost::alloc::vec::Vec<Label>,
+    #[prost(message, optional, tag = "11")]
+    pub base: ::core::option::Option<Base>,
+    #[prost(message, repeated, tag = "12")]
+    pub secrets: ::prost::alloc::vec::Vec<Secret>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Base {
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub digest: ::prost::alloc::string::String,
+    #[prost(uint32, tag = "3")]
+    pub layers: u32,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Secret {
+    #[prost(string, tag = "1")]
+    pub path: ::prost::alloc::string::String,
+    #[prost(uint32, tag = "2")]
+    pub line: u32,
+    #[prost(string, tag = "3")]
+    pub rule: ::prost::alloc::string::String,
+    #[prost(string, tag = "4")]
+    pub excerpt: ::prost::alloc::string::String,
+    #[prost(string, tag = "5")]
+    pub layer: ::prost::alloc::string::String,
+    #[prost(bool, tag = "6")]
+    pub hidden: bool,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Label {
@@ -447,6 +475,9 @@ pub struct Component {
     pub found_by: ::prost::alloc::string::String,
     #[prost(string, repeated, tag = "10")]
     pub depends_on: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Digest of the layer that brought it in; empty where that is not known.
+    #[prost(string, tag = "11")]
+    pub introduced: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Location {

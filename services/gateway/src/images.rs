@@ -13,6 +13,8 @@ use plimsoll_model::reference::Reference;
 use plimsoll_model::sbom::Sbom;
 use plimsoll_model::time::Timestamp;
 use plimsoll_proto::v1;
+use plimsoll_sbom::cyclonedx::{self, SpecVersion};
+use plimsoll_sbom::spdx;
 use prost::Message;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -151,8 +153,10 @@ fn tag(tag: &str) -> String {
 
 #[derive(Deserialize)]
 pub struct SbomAsked {
-    /// `cyclonedx-json` (default) or `json`.
+    /// `cyclonedx-json` (default), `spdx-json`, `spdx-tag-value` or `json`.
     format: Option<String>,
+    /// Of CycloneDX: `1.5`, `1.6` (default) or `1.7`.
+    version: Option<String>,
 }
 
 /// `GET /v1/images/{digest}/sbom`: the SBOM, for images whose manifest was fetched from a registry of ours.
@@ -163,30 +167,59 @@ pub async fn sbom(
     Params(asked): Params<SbomAsked>,
 ) -> Result<Response, ApiError> {
     require(&app, &headers, Scope::Read)?;
-    let digest = digest(&text)?;
-    let record = record(&app, &digest).await?;
-    let missing = || ApiError::new(StatusCode::NOT_FOUND, "not_found", format!("{digest} has no SBOM yet"));
-    if record.sources.is_empty() {
-        return Err(missing());
-    }
-    let scanned = scanned(&app, &digest).await?.ok_or_else(missing)?;
-    let name = scanned.get("sbom").and_then(Value::as_str).ok_or_else(missing)?;
-    let bytes = app.bus.artifacts().get(name).await?.ok_or_else(missing)?;
+    let sbom = stored(&app, &text).await?;
     let corrupt = |error: String| ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "artifact_corrupt", error);
-    let message = v1::Sbom::decode(bytes).map_err(|error| corrupt(error.to_string()))?;
-    let sbom = Sbom::try_from(message).map_err(|error| corrupt(error.to_string()))?;
     let (kind, body) = match asked.format.as_deref().unwrap_or("cyclonedx-json") {
         "cyclonedx-json" => {
-            let bytes = plimsoll_sbom::cyclonedx::write(&sbom, &Default::default());
-            ("application/vnd.cyclonedx+json; version=1.6", bytes)
+            let version = asked.version.as_deref().unwrap_or("1.6");
+            let (kind, version) = match version {
+                "1.5" => ("application/vnd.cyclonedx+json; version=1.5", SpecVersion::V1_5),
+                "1.6" => ("application/vnd.cyclonedx+json; version=1.6", SpecVersion::V1_6),
+                "1.7" => ("application/vnd.cyclonedx+json; version=1.7", SpecVersion::V1_7),
+                other => {
+                    let detail = format!("unknown version {other:?}: 1.5, 1.6 or 1.7");
+                    return Err(ApiError::bad("bad_request", detail));
+                }
+            };
+            let options = cyclonedx::Options { version, ..Default::default() };
+            (kind, cyclonedx::write(&sbom, &options))
         }
+        "spdx-json" => ("application/spdx+json", spdx::write(&sbom, None, false)),
+        "spdx-tag-value" => ("text/spdx; charset=utf-8", spdx::write_tag_value(&sbom, None)),
         "json" => ("application/json", serde_json::to_vec(&sbom).map_err(|e| corrupt(e.to_string()))?),
         other => {
             return Err(ApiError::bad(
                 "bad_request",
-                format!("unknown format {other:?}: cyclonedx-json or json"),
+                format!("unknown format {other:?}: cyclonedx-json, spdx-json, spdx-tag-value or json"),
             ));
         }
     };
     Ok(([(header::CONTENT_TYPE, kind)], body).into_response())
+}
+
+/// The Sbom of an image whose manifest was fetched from a registry of ours.
+async fn stored(app: &App, digest_text: &str) -> Result<Sbom, ApiError> {
+    let digest = digest(digest_text)?;
+    let record = record(app, &digest).await?;
+    let missing = || ApiError::new(StatusCode::NOT_FOUND, "not_found", format!("{digest} has no SBOM yet"));
+    if record.sources.is_empty() {
+        return Err(missing());
+    }
+    let scanned = scanned(app, &digest).await?.ok_or_else(missing)?;
+    let name = scanned.get("sbom").and_then(Value::as_str).ok_or_else(missing)?;
+    let bytes = app.bus.artifacts().get(name).await?.ok_or_else(missing)?;
+    let corrupt = |error: String| ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "artifact_corrupt", error);
+    let message = v1::Sbom::decode(bytes).map_err(|error| corrupt(error.to_string()))?;
+    Sbom::try_from(message).map_err(|error| corrupt(error.to_string()))
+}
+
+/// `GET /v1/images/{digest}/secrets`: keys and credentials in the image's layers, without the secrets themselves.
+pub async fn secrets(
+    State(app): State<App>,
+    headers: HeaderMap,
+    Path(text): Path<String>,
+) -> Result<Json<Value>, ApiError> {
+    require(&app, &headers, Scope::Read)?;
+    let sbom = stored(&app, &text).await?;
+    Ok(Json(json!({ "looked": app.config.secrets, "secrets": sbom.secrets })))
 }

@@ -5,7 +5,7 @@
 //! | module | routes |
 //! |---|---|
 //! | [`webhooks`] | `POST /v1/webhooks/distribution` |
-//! | [`images`] | `POST /v1/images`, `GET /v1/images/{digest}/status`, `…/sbom` |
+//! | [`images`] | `POST /v1/images`, `GET /v1/images/{digest}/status`, `…/sbom`, `…/secrets` |
 //! | [`deploys`] | `POST /v1/deploys` |
 //! | [`findings`] | `GET /v1/findings`, `/v1/findings/stream`, `/v1/affected/{id}`, `/v1/actions` |
 //! | [`feeds`] | `GET /v1/feeds` |
@@ -79,6 +79,7 @@ pub fn router(app: App) -> Router {
         )
         .route("/v1/images/{digest}/status", get(images::status))
         .route("/v1/images/{digest}/sbom", get(images::sbom))
+        .route("/v1/images/{digest}/secrets", get(images::secrets))
         .route("/v1/deploys", post(deploys::deploy).layer(DefaultBodyLimit::max(deploy_limit)))
         .route("/v1/findings", get(findings::list))
         .route("/v1/findings/stream", get(findings::stream))

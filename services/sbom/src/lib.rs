@@ -13,11 +13,17 @@ use plimsoll_cpu::Pool;
 use plimsoll_model::digest::Digest;
 use plimsoll_model::extract::{Extract, Partial};
 use plimsoll_model::fact::{Fact, FactBody, ScanFailed};
-use plimsoll_model::sbom::LayerInfo;
+use plimsoll_model::sbom::{Base, LayerInfo};
 use plimsoll_process::{GRACE, ProcessError, Role};
 use plimsoll_proto::v1;
 use plimsoll_sbom::ImageMeta;
 use prost::Message;
+
+/// Annotations of an image about what it is built on (OCI image specification, "Pre-Defined Annotation Keys").
+const BASE_DIGEST: &str = "org.opencontainers.image.base.digest";
+const BASE_NAME: &str = "org.opencontainers.image.base.name";
+/// Children of an index among which a base image is looked for.
+const MAX_CHILDREN: usize = 50;
 
 /// Runs the role until its token ends.
 pub async fn run(role: Role) -> Result<(), ProcessError> {
@@ -74,7 +80,7 @@ enum Layer {
 #[async_trait]
 impl Stage for SbomStage {
     const NAME: &'static str = "sbom";
-    const REVISION: u32 = 1;
+    const REVISION: u32 = 2;
     type In = v1::SbomJob;
     type Out = Out;
 
@@ -230,6 +236,47 @@ impl SbomStage {
         Ok(if lost.is_empty() { Ok(extracts) } else { Err(lost) })
     }
 
+    /// The image that this one names as its base (`org.opencontainers.image.base.digest`), if it is known here and
+    /// its layers are indeed the oldest of this one. Nothing is fetched for it.
+    async fn base(&self, record: &v1::ScanRecord, layers: &[LayerInfo]) -> Result<Option<Base>, Failure> {
+        let label = |name: &str| {
+            record.labels.iter().find(|label| label.name == name).map_or("", |label| label.value.as_str())
+        };
+        let Ok(digest) = label(BASE_DIGEST).parse::<Digest>() else { return Ok(None) };
+        let Some(named) = self.scan(digest.as_str()).await? else { return Ok(None) };
+        let mut candidates = Vec::new();
+        match named.state.as_str() {
+            "image" => candidates.push(named),
+            "index" => {
+                for child in named.children.iter().take(MAX_CHILDREN) {
+                    candidates.extend(self.scan(child).await?.filter(|child| child.state == "image"));
+                }
+            }
+            _ => {}
+        }
+        for known in candidates {
+            let theirs: Vec<Digest> = known.layers.iter().filter_map(|l| l.digest.parse().ok()).collect();
+            let source = known.sources.first().cloned().unwrap_or_default();
+            let name = match label(BASE_NAME) {
+                "" => format!("{}/{}", source.registry, source.repository),
+                name => name.to_owned(),
+            };
+            let Ok(digest) = known.digest.parse::<Digest>() else { continue };
+            let found = plimsoll_sbom::base::find(layers, [(name.as_str(), &digest, theirs.as_slice())]);
+            if found.is_some() {
+                return Ok(found);
+            }
+        }
+        Ok(None)
+    }
+
+    async fn scan(&self, digest: &str) -> Result<Option<v1::ScanRecord>, Failure> {
+        match self.scans.get(&token(digest)).await? {
+            Some(record) => Ok(Some(record.decode()?)),
+            None => Ok(None),
+        }
+    }
+
     async fn build(
         &self,
         cx: &Cx,
@@ -252,7 +299,9 @@ impl SbomStage {
             }
             infos.push(LayerInfo { digest: info, created_by: planned.created_by.clone() });
         }
+        let base = self.base(record, &infos).await?;
         let meta = ImageMeta {
+            base,
             image: Some(digest.clone()),
             name: format!("{}/{}", source.registry, source.repository),
             platform: record.platform.clone().map(Into::into),

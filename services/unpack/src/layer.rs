@@ -26,6 +26,7 @@ pub struct LayerStage {
     limits: layer::Limits,
     slots: usize,
     budget: Arc<ByteBudget>,
+    table: &'static Table,
     /// Hash of the selectors and their revisions.
     selectors: String,
 }
@@ -37,11 +38,12 @@ impl LayerStage {
             compressed_bytes: config.limits.blob.0,
             ..layer::Limits::default()
         };
+        let table = Table::of(false, config.secrets);
         let revisions: Vec<String> =
-            Table::all().revisions().iter().map(|s| format!("{}={}", s.name, s.revision)).collect();
+            table.revisions().iter().map(|s| format!("{}={}", s.name, s.revision)).collect();
         let revisions: Vec<&str> = revisions.iter().map(String::as_str).collect();
         let selectors = WorkKey::of(&revisions).as_str().to_owned();
-        Self { registries, limits, slots, budget, selectors }
+        Self { registries, limits, slots, budget, table, selectors }
     }
 
     fn artifact(&self, digest: &str) -> String {
@@ -144,7 +146,7 @@ impl LayerStage {
     /// fails with the last one, and is tried again if any of them may recover.
     async fn read_any(&self, cx: &Cx, job: &v1::LayerJob, digest: &Digest) -> Result<Extract, Failure> {
         if LayerMedia::parse(&job.media_type).is_some_and(|media| media.foreign) {
-            return Ok(layer::foreign(digest.clone(), &self.limits, Table::all()));
+            return Ok(layer::foreign(digest.clone(), &self.limits, self.table));
         }
         let mut failures = Vec::new();
         for source in &job.sources {
@@ -187,7 +189,7 @@ impl LayerStage {
         let cancel = Cancel::new();
         let hooks =
             Arc::new(Watch { cx: cx.clone(), budget: Arc::clone(&self.budget), cancel: cancel.clone() });
-        let read = layer::read_stream(stream, layer, self.limits.clone(), Table::all(), hooks, &cancel).await;
+        let read = layer::read_stream(stream, layer, self.limits.clone(), self.table, hooks, &cancel).await;
         read.map_err(|error| match error {
             StreamError::Transfer(error) => transfer_failure(&error),
             StreamError::Layer(error) => layer_failure(&error),

@@ -12,6 +12,7 @@ use super::limits::Limits;
 use super::path::{self, Cleaned, Mark};
 use super::tar::Tar;
 use super::{Hooks, Permit};
+use crate::secrets::Scanner;
 use crate::select::scan::{RETAINED, Scanned, Scans};
 use crate::select::{File, Table, Want};
 
@@ -63,6 +64,8 @@ pub(super) struct Collector<'a> {
     partial: BTreeMap<String, (u64, String)>,
     wants: Vec<(usize, Want)>,
     buffer: Vec<u8>,
+    /// Looks for secrets, where asked for, under this index of the table.
+    scanner: Option<(usize, Scanner)>,
 }
 
 impl<'a> Collector<'a> {
@@ -81,6 +84,7 @@ impl<'a> Collector<'a> {
             partial: BTreeMap::new(),
             wants: Vec::new(),
             buffer: Vec::new(),
+            scanner: table.secrets().map(|index| (index, Scanner::default())),
         }
     }
 
@@ -183,7 +187,31 @@ impl<'a> Collector<'a> {
         wants.clear();
         buffer.clear();
         let mut reduced = Vec::new();
-        let outcome = self.reduce(tar, file, &mut wants, &mut buffer, &mut reduced);
+        let mut scanner = self.scanner.take();
+        if let Some((_, scanner)) = &mut scanner {
+            scanner.begin(file.path);
+        }
+        // What passes by while selectors look at a large file passes the scanner too.
+        let mut passed = false;
+        let mut pass = |bytes: &[u8]| {
+            if let Some((_, scanner)) = &mut scanner {
+                scanner.feed(bytes);
+                passed = true;
+            }
+        };
+        let mut outcome = self.reduce(tar, file, &mut wants, &mut buffer, &mut reduced, &mut pass);
+        if let Some((index, scanner)) = &mut scanner
+            && outcome.is_ok()
+        {
+            if !passed {
+                scanner.feed(&buffer);
+            }
+            if let Err(stop) = tar.look(|bytes| scanner.feed(bytes)) {
+                outcome = Err(stop);
+            }
+            reduced.extend(scanner.end().map(|found| (*index, found)));
+        }
+        self.scanner = scanner;
         if buffer.capacity() as u64 > HELD {
             buffer = Vec::new(); // what was reserved is given back
         }
@@ -205,6 +233,7 @@ impl<'a> Collector<'a> {
         wants: &mut Vec<(usize, Want)>,
         buffer: &mut Vec<u8>,
         reduced: &mut Vec<(usize, Vec<u8>)>,
+        pass: &mut dyn FnMut(&[u8]),
     ) -> Result<Fit, Stop> {
         let size = file.size;
         self.table.by_path(file, |index, want| wants.push((index, want)));
@@ -260,7 +289,11 @@ impl<'a> Collector<'a> {
             }
         }
         if !scans.is_empty() && scans.piece(buffer) {
-            tar.show(&mut |bytes| scans.piece(bytes))?;
+            pass(buffer);
+            tar.show(&mut |bytes| {
+                pass(bytes);
+                scans.piece(bytes)
+            })?;
         }
         for (index, scanned) in scans.finish() {
             match scanned {

@@ -31,6 +31,7 @@
 //! | `kernel` | `vmlinuz*`, `*.ko` | release; fields of `.modinfo` |
 //! | `conan`, `erlang`, `homebrew`, `lua`, `opam`, `perl`, `r`, `snap`, `wordpress` | see [`metadata`] | see there |
 //! | `java` | `*.jar`, `*.war`, `*.ear` and the like | a JSON object, [`java::Archive`] |
+//! | `secrets` | every file, where asked for | what the scanner for keys and credentials notes: a JSON array of rule, line, excerpt |
 //! | `go-binary` | ELF, PE, Mach-O executables with Go build information | the Go version, a newline, the module information |
 
 pub mod apk;
@@ -61,6 +62,7 @@ pub mod rpm;
 pub mod rust_binary;
 mod rust_scan;
 pub mod scan;
+pub mod secrets;
 pub mod xml;
 pub mod zipped;
 
@@ -71,6 +73,9 @@ use rustc_hash::FxHashMap;
 
 /// Selectors of what a project asks for rather than what is installed. Not used for images unless asked for.
 pub static LOCKFILES: &[&dyn Selector] = &[&lockfile::Lockfile];
+
+/// What looks for keys and credentials. Not used unless asked for.
+pub static SECRETS: &[&dyn Selector] = &[&secrets::Secrets];
 
 /// Every selector of what is installed, by name.
 pub static SELECTORS: &[&dyn Selector] = &[
@@ -198,6 +203,7 @@ pub struct Table {
     by_extension: FxHashMap<&'static [u8], Vec<usize>>,
     by_parent: FxHashMap<&'static [u8], Vec<usize>>,
     executable: Vec<usize>,
+    secrets: Option<usize>,
 }
 
 impl Table {
@@ -209,8 +215,10 @@ impl Table {
             by_extension: FxHashMap::default(),
             by_parent: FxHashMap::default(),
             executable: Vec::new(),
+            secrets: None,
         };
         table.selectors.sort_by_key(|selector| selector.name());
+        table.secrets = table.selectors.iter().position(|selector| selector.name() == secrets::NAME);
         for (index, selector) in table.selectors.iter().enumerate() {
             for trigger in selector.triggers() {
                 match trigger {
@@ -233,8 +241,26 @@ impl Table {
 
     /// The table of [`SELECTORS`] and [`LOCKFILES`]: for directories of sources.
     pub fn with_lockfiles() -> &'static Self {
-        static WITH: LazyLock<Table> = LazyLock::new(|| Table::new(&[SELECTORS, LOCKFILES].concat()));
-        &WITH
+        Self::of(true, false)
+    }
+
+    /// The table of [`SELECTORS`], with those of sources and the one of secrets where asked for.
+    pub fn of(lockfiles: bool, secrets: bool) -> &'static Self {
+        static LOCK: LazyLock<Table> = LazyLock::new(|| Table::new(&[SELECTORS, LOCKFILES].concat()));
+        static SECRET: LazyLock<Table> = LazyLock::new(|| Table::new(&[SELECTORS, SECRETS].concat()));
+        static BOTH: LazyLock<Table> =
+            LazyLock::new(|| Table::new(&[SELECTORS, LOCKFILES, SECRETS].concat()));
+        match (lockfiles, secrets) {
+            (false, false) => Self::all(),
+            (true, false) => &LOCK,
+            (false, true) => &SECRET,
+            (true, true) => &BOTH,
+        }
+    }
+
+    /// The index of the selector of secrets, if the table has it.
+    pub(crate) fn secrets(&self) -> Option<usize> {
+        self.secrets
     }
 
     /// Names and revisions, sorted by name.
@@ -306,7 +332,7 @@ impl Table {
         let Some(wanted) = self.selectors.iter().position(|known| known.name() == selector) else {
             return false;
         };
-        let mut could = self.looks_at_content(wanted);
+        let mut could = self.looks_at_content(wanted) || self.secrets == Some(wanted);
         self.by_path(&File { path, size: 1, mode: 0o644 }, |index, _| could |= index == wanted);
         could
     }
@@ -323,7 +349,7 @@ mod tests {
         let mut unique = names.clone();
         unique.dedup();
         assert_eq!(names, unique);
-        assert!(SELECTORS.len() + LOCKFILES.len() <= 64);
+        assert!(SELECTORS.len() + LOCKFILES.len() + SECRETS.len() <= 64);
         for (path, expected) in [
             ("var/lib/dpkg/status", &["dpkg"][..]),
             ("var/lib/dpkg/status.d/base", &["dpkg"]),

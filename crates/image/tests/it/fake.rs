@@ -35,6 +35,52 @@ pub(crate) struct Fake {
     task: tokio::task::JoinHandle<()>,
 }
 
+/// Connections whose handshake succeeds; the others are nobody's.
+struct Tls {
+    inner: tokio::net::TcpListener,
+    acceptor: tokio_rustls::TlsAcceptor,
+}
+
+impl axum::serve::Listener for Tls {
+    type Io = tokio_rustls::server::TlsStream<tokio::net::TcpStream>;
+    type Addr = std::net::SocketAddr;
+
+    async fn accept(&mut self) -> (Self::Io, Self::Addr) {
+        loop {
+            let (stream, from) = self.inner.accept().await.unwrap();
+            if let Ok(stream) = self.acceptor.accept(stream).await {
+                return (stream, from);
+            }
+        }
+    }
+
+    fn local_addr(&self) -> std::io::Result<Self::Addr> {
+        self.inner.local_addr()
+    }
+}
+
+fn app(answer: impl Fn(&Asked) -> Response + Send + Sync + 'static, log: Arc<Mutex<Vec<Asked>>>) -> Router {
+    let answer = Arc::new(answer);
+    Router::new().fallback(move |request: Request| {
+        let (answer, log) = (Arc::clone(&answer), Arc::clone(&log));
+        async move {
+            let asked = {
+                let mut log: std::sync::MutexGuard<'_, Vec<Asked>> = log.lock().unwrap();
+                let asked = Asked {
+                    method: request.method().to_string(),
+                    path: request.uri().path().to_owned(),
+                    query: request.uri().query().unwrap_or("").to_owned(),
+                    headers: request.headers().clone(),
+                    n: log.len(),
+                };
+                log.push(asked.clone());
+                asked
+            };
+            answer(&asked)
+        }
+    })
+}
+
 impl Drop for Fake {
     fn drop(&mut self) {
         self.task.abort();
@@ -46,26 +92,30 @@ impl Fake {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let host = format!("127.0.0.1:{}", listener.local_addr().unwrap().port());
         let asked = Arc::new(Mutex::new(Vec::new()));
-        let answer = Arc::new(answer);
-        let log = Arc::clone(&asked);
-        let app = Router::new().fallback(move |request: Request| {
-            let (answer, log) = (Arc::clone(&answer), Arc::clone(&log));
-            async move {
-                let asked = {
-                    let mut log: std::sync::MutexGuard<'_, Vec<Asked>> = log.lock().unwrap();
-                    let asked = Asked {
-                        method: request.method().to_string(),
-                        path: request.uri().path().to_owned(),
-                        query: request.uri().query().unwrap_or("").to_owned(),
-                        headers: request.headers().clone(),
-                        n: log.len(),
-                    };
-                    log.push(asked.clone());
-                    asked
-                };
-                answer(&asked)
-            }
-        });
+        let app = app(answer, Arc::clone(&asked));
+        let task = tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
+        Self { host, asked, task }
+    }
+
+    /// As [`Fake::start`], with TLS by the test authority of `tls/ca.pem`.
+    pub(crate) async fn start_tls(answer: impl Fn(&Asked) -> Response + Send + Sync + 'static) -> Self {
+        use tokio_rustls::rustls::pki_types::pem::PemObject;
+        use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+        use tokio_rustls::rustls::{ServerConfig, crypto};
+        let certificate = CertificateDer::from_pem_slice(include_bytes!("tls/server.pem")).unwrap();
+        let key = PrivateKeyDer::from_pem_slice(include_bytes!("tls/server.key")).unwrap();
+        let provider = Arc::new(crypto::aws_lc_rs::default_provider());
+        let config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![certificate], key)
+            .unwrap();
+        let inner = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let host = format!("127.0.0.1:{}", inner.local_addr().unwrap().port());
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let app = app(answer, Arc::clone(&asked));
+        let listener = Tls { inner, acceptor: tokio_rustls::TlsAcceptor::from(Arc::new(config)) };
         let task = tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
         Self { host, asked, task }
     }

@@ -6,3 +6,4 @@ mod manifest;
 mod push;
 mod registry;
 mod source;
+mod transfer;

@@ -53,7 +53,7 @@ mod python;
 mod rpm;
 mod rust;
 
-use plimsoll_model::extract::Anomaly;
+use plimsoll_model::extract::{Anomaly, Selected};
 use plimsoll_model::sbom::{Component, Confidence, Distribution, Location};
 use plimsoll_model::{ComponentKey, Digest};
 use rustc_hash::{FxHashMap, FxHashSet};
@@ -210,7 +210,25 @@ fn component(key: ComponentKey, display_name: &str, file: &File<'_>, found_by: &
         supplier: String::new(),
         found_by: found_by.to_owned(),
         depends_on: Vec::new(),
+        introduced: None,
     }
+}
+
+/// The identities that a cataloger finds in one file by itself, whatever hides it.
+pub(crate) fn keys(
+    merged: &Merged<'_>,
+    selected: &Selected,
+    distribution: Option<&Distribution>,
+) -> FxHashSet<ComponentKey> {
+    let selector = selected.selector.as_str();
+    let Some(cataloger) = CATALOGERS.iter().find(|cataloger| cataloger.selectors.contains(&selector)) else {
+        return FxHashSet::default();
+    };
+    let file =
+        File { path: &selected.path, links: Vec::new(), selector, bytes: &selected.bytes, layer: None };
+    let (wanted, wanted_names) = (FxHashSet::default(), FxHashSet::default());
+    let context = Context { distribution, merged, wanted, wanted_names, layers: &[] };
+    (cataloger.interpret)(&context, &[file]).components.into_iter().map(|component| component.key).collect()
 }
 
 /// What the catalogers make of an image.

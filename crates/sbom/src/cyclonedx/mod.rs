@@ -9,6 +9,9 @@
 //! | `plimsoll:source:name`, `plimsoll:source:version` | component | the source package, for people and other tools |
 //! | `plimsoll:location:N:layer` | component | layer digest of `evidence.occurrences[N]` |
 //! | `plimsoll:found_by`, `plimsoll:owned_by`, `plimsoll:confidence` | component | the fields of [`Component`](plimsoll_model::Component) |
+//! | `plimsoll:introduced_by` | component | digest of the layer that brought it in |
+//! | `plimsoll:origin` | component | `base` or `application`, where the base image is known; derived from the two above |
+//! | `plimsoll:base:name`, `:digest`, `:layers` | metadata | the base image, and how many of the layers are its |
 //! | `plimsoll:platform` | metadata | `os/architecture[/variant]` |
 //! | `plimsoll:layer:N:digest`, `plimsoll:layer:N:created_by` | metadata | the layers, oldest first |
 //! | `plimsoll:label:NAME` | metadata | labels |

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use plimsoll_model::extract::{Anomaly, Partial};
 use plimsoll_model::package::SourcePackage;
-use plimsoll_model::sbom::{Component, Confidence, Distribution, LayerInfo, Location};
+use plimsoll_model::sbom::{Base, Component, Confidence, Distribution, LayerInfo, Location};
 use plimsoll_model::{ComponentKey, Platform, Release, Sbom};
 use rustc_hash::FxHashMap;
 use serde_json::Value;
@@ -96,6 +96,12 @@ fn numbered<'n>(name: &'n str, prefix: &str) -> Option<(usize, &'n str)> {
 }
 
 fn read_metadata(metadata: &Value, sbom: &mut Sbom) {
+    let base = |field: &str| property(metadata, field);
+    if let (Ok(digest), Ok(layers)) =
+        (base("plimsoll:base:digest").parse(), base("plimsoll:base:layers").parse())
+    {
+        sbom.base = Some(Base { name: base("plimsoll:base:name").to_owned(), digest, layers });
+    }
     let mut layers: BTreeMap<usize, (&str, &str)> = BTreeMap::new();
     for (name, value) in properties(metadata) {
         if let Some((n, field)) = numbered(name, "plimsoll:layer:") {
@@ -178,6 +184,7 @@ fn component(item: &Value, release: Option<&Release>) -> Option<Component> {
         supplier: supplier(item).to_owned(),
         found_by: String::new(),
         depends_on: Vec::new(),
+        introduced: None,
         key: key.clone(),
     };
     let (mut source, mut trivy_layer) = ([""; 4], "");
@@ -185,6 +192,7 @@ fn component(item: &Value, release: Option<&Release>) -> Option<Component> {
         match name {
             "plimsoll:found_by" | "syft:package:foundBy" => component.found_by = value.to_owned(),
             "plimsoll:owned_by" => component.owned_by = Some(value.to_owned()),
+            "plimsoll:introduced_by" => component.introduced = value.parse().ok(),
             "plimsoll:confidence" if value == "low" => component.confidence = Confidence::Low,
             "aquasecurity:trivy:FilePath" => locations.push(Location { path: value.to_owned(), layer: None }),
             "aquasecurity:trivy:LayerDigest" => trivy_layer = value,

@@ -181,7 +181,12 @@ fn bom(sbom: &Sbom, options: &Options) -> Bom {
         named.push(reference);
     }
     for (component, reference) in sbom.components.iter().zip(&named) {
-        components.push(item(component, reference));
+        let mut item = item(component, reference);
+        if let Some(from_base) = sbom.from_base(component) {
+            let value = if from_base { "base" } else { "application" }.to_owned();
+            item.properties.push(Property { name: "plimsoll:origin".to_owned(), value });
+        }
+        components.push(item);
         let depends_on: BTreeSet<String> =
             component.depends_on.iter().filter_map(|purl| by_purl.get(purl.as_str()).cloned()).collect();
         if !depends_on.is_empty() {
@@ -241,6 +246,11 @@ fn metadata_properties(sbom: &Sbom) -> Vec<Property> {
         properties.add(format!("plimsoll:layer:{n}:digest"), layer.digest.as_str());
         properties.add(format!("plimsoll:layer:{n}:created_by"), layer.created_by.as_str());
     }
+    if let Some(base) = &sbom.base {
+        properties.add("plimsoll:base:name", base.name.as_str());
+        properties.add("plimsoll:base:digest", base.digest.as_str());
+        properties.add("plimsoll:base:layers", base.layers.to_string());
+    }
     for (name, value) in &sbom.labels {
         // An empty label is a label.
         properties.0.push(Property { name: format!("plimsoll:label:{name}"), value: value.clone() });
@@ -287,6 +297,9 @@ fn item(component: &Component, reference: &str) -> Item {
     }
     if component.confidence == Confidence::Low {
         properties.add("plimsoll:confidence", "low");
+    }
+    if let Some(layer) = &component.introduced {
+        properties.add("plimsoll:introduced_by", layer.as_str());
     }
     for (n, location) in component.locations.iter().enumerate() {
         if let Some(layer) = &location.layer {

@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 
 use plimsoll_model::extract::{Anomaly, Partial};
 use plimsoll_model::package::SourcePackage;
-use plimsoll_model::sbom::{Component, Confidence, Distribution, LayerInfo, Location};
+use plimsoll_model::sbom::{Base, Component, Confidence, Distribution, LayerInfo, Location};
 use plimsoll_model::{ComponentKey, Digest, Ecosystem, PackageKey, Platform, Release, Sbom, Timestamp};
 use plimsoll_sbom::cyclonedx::{self, Options, SpecVersion};
 use plimsoll_sbom::{diff, document, purl_of_component, spdx, syft};
@@ -54,8 +54,9 @@ fn a_component() -> impl Strategy<Value = Component> {
         proptest::option::of("pkg:deb/[a-z]{1,4}"),
         any::<bool>(),
         "[^\u{0}]{0,6}",
+        proptest::option::of(0u8..3),
     )
-        .prop_map(|(key, name, locations, licenses, owned_by, low, supplier)| Component {
+        .prop_map(|(key, name, locations, licenses, owned_by, low, supplier, introduced)| Component {
             purl: purl_of_component(&key).to_string(),
             display_name: if name.is_empty() { key.package.name.clone() } else { name },
             key,
@@ -69,6 +70,7 @@ fn a_component() -> impl Strategy<Value = Component> {
             supplier,
             found_by: "dpkg".to_owned(),
             depends_on: Vec::new(),
+            introduced: introduced.map(digest),
         })
 }
 
@@ -107,6 +109,8 @@ prop_compose! {
             anomalies: texts.iter().cloned().map(|(code, path, detail)| Anomaly { code, path, detail }).collect(),
             partial: texts.iter().cloned().map(|(code, _, detail)| Partial { code, detail }).collect(),
             labels: texts.into_iter().map(|(name, value, _)| (name, value)).collect(),
+            base: image.map(|n| Base { name: "a/b:1".into(), digest: digest(n), layers: 2 }),
+            secrets: Vec::new(),
         };
         sbom.anomalies.sort();
         sbom.anomalies.dedup();
@@ -132,7 +136,15 @@ proptest! {
         let read = document::read(&spdx::write(&sbom, None, false)).unwrap();
         let keys = |sbom: &Sbom| sbom.components.iter().map(|c| (c.key.clone(), c.depends_on.clone())).collect::<Vec<_>>();
         prop_assert_eq!(keys(&read), keys(&sbom));
+        prop_assert_eq!(&read.image, &sbom.image);
+        let read = document::read(&spdx::write_tag_value(&sbom, None)).unwrap();
+        prop_assert_eq!(keys(&read), keys(&sbom));
         prop_assert_eq!(read.image, sbom.image);
+    }
+
+    #[test]
+    fn any_tag_value_is_read_or_refused(text in "SPDXVersion: SPDX-2.3\n((PackageName|LicenseID|ExternalRef|SPDXID|Relationship|ExtractedText|FileName): (<text>)?[a-z /:@\n]{0,12}(</text>)?\n){0,9}") {
+        let _ = document::read(text.as_bytes());
     }
 
     #[test]
@@ -155,6 +167,7 @@ fn an_image_survives_cyclonedx() {
     assert_eq!(cyclonedx::write(&sbom, &options), written);
     insta::with_settings!({prepend_module_to_snapshot => false}, {
         insta::assert_snapshot!("cyclonedx-1.6", String::from_utf8(written).unwrap());
+        insta::assert_snapshot!("spdx-2.3-tag-value", String::from_utf8(spdx::write_tag_value(&sbom, Some(Timestamp(1_700_000_000_123)))).unwrap());
         insta::assert_snapshot!("spdx-2.3", String::from_utf8(spdx::write(&sbom, Some(Timestamp(1_700_000_000_123)), true)).unwrap());
     });
 }

@@ -99,6 +99,7 @@ pub(crate) fn image() -> Sbom {
             .collect(),
         labels: vec![("org.opencontainers.image.source".to_owned(), "https://example.com".to_owned())],
         partial: vec![Partial { code: "corrupt".to_owned(), detail: "layer 4: unexpected end".to_owned() }],
+        base: None,
     };
     build(meta, &layers)
 }

@@ -86,6 +86,7 @@ fn component(key: ComponentKey, low: bool, owned: bool) -> Component {
         supplier: String::new(),
         found_by: String::new(),
         depends_on: Vec::new(),
+        introduced: None,
     }
 }
 
@@ -100,6 +101,8 @@ fn sbom(components: Vec<Component>) -> Sbom {
         anomalies: Vec::new(),
         partial: Vec::new(),
         labels: Vec::new(),
+        base: None,
+        secrets: Vec::new(),
     }
 }
 

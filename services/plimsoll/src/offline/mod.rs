@@ -10,6 +10,7 @@
 //! | [`fault`] | the errors of the crates below, with what to do about them |
 //! | [`out`] | where documents go |
 
+mod attach;
 mod carry;
 mod db;
 mod fault;

@@ -21,7 +21,7 @@ use plimsoll_image::source::{self, ImageSource, SourceError, Target, directory};
 use plimsoll_model::extract::{Extract, Partial};
 use plimsoll_model::sbom::LayerInfo;
 use plimsoll_model::{Digest, Platform, Sbom};
-use plimsoll_sbom::{ImageMeta, document};
+use plimsoll_sbom::{ImageMeta, base, document};
 
 use super::fault;
 use crate::error::CliError;
@@ -100,6 +100,23 @@ pub(super) fn platform(text: &str) -> Result<Platform, String> {
     }
 }
 
+/// How a subject is read.
+#[derive(Debug, Default, clap::Args)]
+pub(super) struct How {
+    /// The configuration file; default: $PLIMSOLL_CONFIG
+    #[arg(long, value_name = "FILE")]
+    pub(super) config: Option<PathBuf>,
+    /// Of an image for several platforms, the one to read; default: linux/amd64, or the only one
+    #[arg(long, value_name = "OS/ARCH", value_parser = platform)]
+    pub(super) platform: Option<Platform>,
+    /// Look for keys and credentials in the layers, removed files included
+    #[arg(long)]
+    secrets: bool,
+    /// An image that others are built on (may be repeated): tells its packages from the application's
+    #[arg(long, value_name = "TARGET")]
+    base: Vec<String>,
+}
+
 /// An Sbom, and the layers that could not be read: their codes and details are in its `partial` too.
 pub(super) struct Content {
     pub(super) sbom: Sbom,
@@ -116,11 +133,8 @@ impl Content {
 }
 
 /// Reads a subject.
-pub(super) fn read(
-    subject: &Subject,
-    platform: Option<&Platform>,
-    config: &Config,
-) -> Result<Content, CliError> {
+pub(super) fn read(subject: &Subject, how: &How, config: &Config) -> Result<Content, CliError> {
+    let secrets = how.secrets || config.secrets;
     let target = match subject {
         Subject::Document(path) => {
             return Ok(Content { sbom: read_document(path)?, failed_layers: Vec::new() });
@@ -134,13 +148,18 @@ pub(super) fn read(
     };
     if let Target::Directory(path) = target {
         // A directory may hold sources: what lockfiles name counts there, unlike in an image.
-        let extract = directory::extract(path, &limits, Table::with_lockfiles(), &Cancel::new())
+        let extract = directory::extract(path, &limits, Table::of(true, secrets), &Cancel::new())
             .map_err(|e| fault::source(&e))?;
         let meta = ImageMeta { name: target.to_string(), ..ImageMeta::default() };
         return Ok(Content { sbom: plimsoll_sbom::build(meta, &[extract]), failed_layers: Vec::new() });
     }
+    let bases: Vec<Target> =
+        how.base.iter().map(|text| base_target(text)).collect::<Result<_, CliError>>()?;
+    let configured: Vec<Target> =
+        config.base_images.iter().map(|text| base_target(text)).collect::<Result<_, CliError>>()?;
+    let of_registry = |target: &Target| matches!(target, Target::Registry(_));
     let (runtime, registries) = match target {
-        Target::Registry(_) => {
+        _ if of_registry(target) || bases.iter().any(of_registry) => {
             let registries = Registries::new(&config.registries).map_err(|e| fault::setup(&e))?;
             let mut runtime = tokio::runtime::Builder::new_multi_thread();
             runtime.worker_threads(2).enable_all();
@@ -153,7 +172,57 @@ pub(super) fn read(
         }
     };
     let runtime = runtime.map_err(CliError::io("start the runtime"))?;
-    runtime.block_on(read_image(target, platform, &registries, limits, config))
+    runtime.block_on(async {
+        let cancel = Cancel::new();
+        let image = source::open(target, how.platform.as_ref(), &registries, &cancel)
+            .await
+            .map_err(|e| fault::source(&e))?;
+        if let Some(wanted) = &how.platform {
+            same_platform(wanted, &image)?;
+        }
+        let mut known = Vec::new();
+        for base in &bases {
+            known.push(known_base(base, &image, &registries, &cancel).await?);
+        }
+        // What the configuration names is a help, not a condition; an image from elsewhere is read without a network.
+        for base in configured.iter().filter(|base| of_registry(target) || !of_registry(base)) {
+            match known_base(base, &image, &registries, &cancel).await {
+                Ok(found) => known.push(found),
+                Err(error) => eprintln!("warning {}: base image {base}: {}", error.code, error.message),
+            }
+        }
+        read_image(&image, &known, Table::of(false, secrets), limits, config, &cancel).await
+    })
+}
+
+/// A base image's name, digest and layers.
+type Known = (String, Digest, Vec<Digest>);
+
+fn base_target(text: &str) -> Result<Target, CliError> {
+    let target = text.parse::<Target>();
+    let target = target.map_err(|e| CliError::new(e.code(), &e).hint("name a base as a TARGET"))?;
+    match target {
+        Target::Directory(_) => Err(CliError::new("invalid_reference", "a directory is no base image")),
+        target => Ok(target),
+    }
+}
+
+async fn known_base(
+    target: &Target,
+    image: &ImageSource,
+    registries: &Registries,
+    cancel: &Cancel,
+) -> Result<Known, CliError> {
+    let platform = Some(&image.config.platform).filter(|platform| !platform.architecture.is_empty());
+    let base = source::open(target, platform, registries, cancel).await.map_err(|e| fault::source(&e))?;
+    let layers = base.layers.iter().map(|layer| layer.digest.clone()).collect();
+    let digest = base.digest.clone().ok_or_else(|| {
+        CliError::new(
+            "invalid_reference",
+            format!("{target} has no manifest, so it cannot be named as a base"),
+        )
+    })?;
+    Ok((target.to_string(), digest, layers))
 }
 
 fn read_document(path: &Path) -> Result<Sbom, CliError> {
@@ -175,29 +244,32 @@ fn read_document(path: &Path) -> Result<Sbom, CliError> {
 }
 
 async fn read_image(
-    target: &Target,
-    platform: Option<&Platform>,
-    registries: &Registries,
+    image: &ImageSource,
+    known: &[Known],
+    table: &'static Table,
     limits: Limits,
     config: &Config,
+    cancel: &Cancel,
 ) -> Result<Content, CliError> {
-    let cancel = Cancel::new();
-    let image = source::open(target, platform, registries, &cancel).await.map_err(|e| fault::source(&e))?;
-    if let Some(wanted) = platform {
-        same_platform(wanted, &image)?;
-    }
-    let (extracts, failed_layers) = read_layers(&image, &limits, config, &cancel).await?;
-    let layers = image.layers.iter().enumerate().map(|(index, layer)| LayerInfo {
-        digest: layer.digest.clone(),
-        created_by: image.config.history.get(index).cloned().unwrap_or_default(),
-    });
+    let (extracts, failed_layers) = read_layers(image, table, &limits, config, cancel).await?;
+    let layers: Vec<LayerInfo> = image
+        .layers
+        .iter()
+        .enumerate()
+        .map(|(index, layer)| LayerInfo {
+            digest: layer.digest.clone(),
+            created_by: image.config.history.get(index).cloned().unwrap_or_default(),
+        })
+        .collect();
+    let known = known.iter().map(|(name, digest, layers)| (name.as_str(), digest, layers.as_slice()));
     let annotations = image.annotations.iter().map(|(name, value)| (name.clone(), value.clone()));
     let labels = image.config.labels.iter().cloned().chain(annotations);
     let meta = ImageMeta {
         image: image.digest.clone(),
         name: image.name(),
         platform: Some(image.config.platform.clone()),
-        layers: layers.collect(),
+        base: base::find(&layers, known),
+        layers,
         labels: labels
             .filter(|(name, _)| name.starts_with("org.opencontainers.image."))
             .map(|(name, value)| (name, value.chars().take(MAX_LABEL).collect()))
@@ -222,6 +294,7 @@ fn same_platform(wanted: &Platform, image: &ImageSource) -> Result<(), CliError>
 /// layer that is broken is left out and said to be missing; what may succeed later is an error.
 async fn read_layers(
     image: &ImageSource,
+    table: &'static Table,
     limits: &Limits,
     config: &Config,
     cancel: &Cancel,
@@ -250,7 +323,7 @@ async fn read_layers(
                 bar: bar.clone(),
                 shown: AtomicU64::new(0),
             });
-            async move { (index, image.extract(index, limits, Table::all(), hooks, cancel).await) }
+            async move { (index, image.extract(index, limits, table, hooks, cancel).await) }
         })
         .buffer_unordered(slots);
     let mut read: BTreeMap<&Digest, Result<Arc<Extract>, Partial>> = BTreeMap::new();

@@ -4,12 +4,12 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::ValueEnum;
-use plimsoll_model::{ComponentKey, Platform, Sbom, Timestamp};
+use plimsoll_model::{ComponentKey, Sbom, Timestamp};
 use plimsoll_sbom::cyclonedx::{self, SpecVersion};
 use plimsoll_sbom::{Diff, diff, spdx};
 
-use super::out;
-use super::read::{self, Subject};
+use super::read::{self, How, Subject};
+use super::{attach, out};
 use crate::error::CliError;
 use crate::{Outcome, output};
 
@@ -28,37 +28,71 @@ pub(crate) struct Args {
     /// Write to this file instead of standard output
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
-    /// The configuration file; default: $PLIMSOLL_CONFIG
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
-    /// Of an image for several platforms, the one to read; default: linux/amd64, or the only one
-    #[arg(long, value_name = "OS/ARCH", value_parser = read::platform)]
-    platform: Option<Platform>,
+    /// Of CycloneDX: the version of the specification
+    #[arg(long, value_enum, value_name = "VERSION", default_value_t = Version::V1_6)]
+    spec_version: Version,
+    /// Attach the document to the image in its registry, as a referrer; a table becomes CycloneDX
+    #[arg(long, conflicts_with = "diff")]
+    push: bool,
+    #[command(flatten)]
+    how: How,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Format {
+enum Version {
+    #[value(name = "1.5")]
+    V1_5,
+    #[value(name = "1.6")]
+    V1_6,
+    #[value(name = "1.7")]
+    V1_7,
+}
+
+impl From<Version> for SpecVersion {
+    fn from(version: Version) -> Self {
+        match version {
+            Version::V1_5 => Self::V1_5,
+            Version::V1_6 => Self::V1_6,
+            Version::V1_7 => Self::V1_7,
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Format {
     /// Columns for people
     Table,
-    /// CycloneDX 1.6
+    /// CycloneDX, see --spec-version
     CyclonedxJson,
     /// SPDX 2.3
     SpdxJson,
+    /// SPDX 2.3 in its tag-value form
+    SpdxTagValue,
     /// Plimsoll's own form, with everything that it knows
     Json,
 }
 
 /// Runs the command.
 pub(crate) fn run(args: &Args) -> Outcome {
-    let config = plimsoll_process::configuration(args.config.as_deref())?;
+    let config = plimsoll_process::configuration(args.how.config.as_deref())?;
     let read = |target: &str| {
-        let content = read::read(&target.parse::<Subject>()?, args.platform.as_ref(), &config)?;
+        let content = read::read(&target.parse::<Subject>()?, &args.how, &config)?;
         content.warn();
         Ok::<_, CliError>(content.sbom)
     };
+    if let (true, Some(target)) = (args.push, &args.target) {
+        let format = if args.output == Format::Table { Format::CyclonedxJson } else { args.output };
+        let pushed = attach::run(target, &config, || {
+            let sbom = read(target)?;
+            let bytes = document(&sbom, format, args.spec_version.into())?;
+            Ok((sbom, attach::Kind::of(format)?, bytes))
+        })?;
+        out::emit_to(args.out.as_deref(), pushed.as_bytes())?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let bytes = match (args.diff.as_deref(), &args.target) {
         (Some([before, after]), _) => compare(&read(before)?, &read(after)?, args.output)?,
-        (_, Some(target)) => document(&read(target)?, args.output)?,
+        (_, Some(target)) => document(&read(target)?, args.output, args.spec_version.into())?,
         _ => return Err(CliError::new("usage", "name a target")),
     };
     out::emit_to(args.out.as_deref(), &bytes)?;
@@ -66,15 +100,15 @@ pub(crate) fn run(args: &Args) -> Outcome {
 }
 
 /// Documents carry no time of their own, so that equal images give equal bytes; `SOURCE_DATE_EPOCH` sets one.
-fn document(sbom: &Sbom, format: Format) -> Result<Vec<u8>, CliError> {
+fn document(sbom: &Sbom, format: Format, version: SpecVersion) -> Result<Vec<u8>, CliError> {
     Ok(match format {
         Format::Json => out::json(sbom)?,
         Format::CyclonedxJson => {
-            let options =
-                cyclonedx::Options { version: SpecVersion::V1_6, timestamp: source_date()?, pretty: true };
+            let options = cyclonedx::Options { version, timestamp: source_date()?, pretty: true };
             cyclonedx::write(sbom, &options)
         }
         Format::SpdxJson => spdx::write(sbom, source_date()?, true),
+        Format::SpdxTagValue => spdx::write_tag_value(sbom, source_date()?),
         Format::Table => table(sbom).into_bytes(),
     })
 }
@@ -96,18 +130,31 @@ pub(super) fn source_date() -> Result<Option<Timestamp>, CliError> {
 fn table(sbom: &Sbom) -> String {
     let mut text = String::new();
     if !sbom.components.is_empty() {
-        let mut table = output::table(&["NAME", "VERSION", "TYPE", "LICENCES", "FOUND IN"]);
+        let mut header = vec!["NAME", "VERSION", "TYPE", "LICENCES", "FOUND IN"];
+        if sbom.base.is_some() {
+            header.push("FROM");
+        }
+        let mut table = output::table(&header);
         for component in &sbom.components {
             let more = component.locations.len().saturating_sub(1);
             let place = component.locations.first().map_or("", |location| location.path.as_str());
-            table.add_row([
+            let mut row = vec![
                 output::clean_line(&component.display_name),
                 output::clean_line(&component.key.version),
                 component.key.package.ecosystem.to_string(),
                 output::clean_line(&component.licenses.join(", ")),
                 output::clean_line(place)
                     + &if more > 0 { format!(" and {more} more") } else { String::new() },
-            ]);
+            ];
+            if sbom.base.is_some() {
+                let origin = match sbom.from_base(component) {
+                    Some(true) => "base",
+                    Some(false) => "application",
+                    None => "-",
+                };
+                row.push(origin.to_owned());
+            }
+            table.add_row(row);
         }
         text.push_str(&output::lines(&table));
         text.push('\n');
@@ -116,6 +163,12 @@ fn table(sbom: &Sbom) -> String {
     let summary = format!("{}{distribution}: {} packages", sbom.name, sbom.components.len());
     text.push_str(&output::clean_line(&summary));
     text.push('\n');
+    if let Some(base) = &sbom.base {
+        let line = format!("built on {}, {} of {} layers", base.name, base.layers, sbom.layers.len());
+        text.push_str(&output::clean_line(&line));
+        text.push('\n');
+    }
+    text.push_str(&secrets(sbom));
     for partial in &sbom.partial {
         let line = format!("incomplete, {}: {}", partial.code, partial.detail);
         text.push_str(&output::clean_line(&line));
@@ -124,12 +177,32 @@ fn table(sbom: &Sbom) -> String {
     text
 }
 
+/// Keys and credentials as a table; nothing where there are none.
+pub(super) fn secrets(sbom: &Sbom) -> String {
+    if sbom.secrets.is_empty() {
+        return String::new();
+    }
+    let mut table = output::table(&["SECRET", "FILE", "LAYER", "SHOWS"]);
+    for secret in &sbom.secrets {
+        let line = if secret.line > 0 { format!(":{}", secret.line) } else { String::new() };
+        let removed = if secret.hidden { " (removed by a later layer, still in the image)" } else { "" };
+        let layer = secret.layer.as_ref().map_or("-", |layer| layer.as_str());
+        table.add_row([
+            secret.rule.clone(),
+            output::clean_line(&format!("{}{line}{removed}", secret.path)),
+            layer.chars().take(19).collect(),
+            output::clean_line(&secret.excerpt),
+        ]);
+    }
+    format!("{}\n", output::lines(&table))
+}
+
 fn compare(before: &Sbom, after: &Sbom, format: Format) -> Result<Vec<u8>, CliError> {
     let found = diff(before, after);
     match format {
         Format::Json => out::json(&found),
         Format::Table => Ok(difference(&found).into_bytes()),
-        Format::CyclonedxJson | Format::SpdxJson => {
+        Format::CyclonedxJson | Format::SpdxJson | Format::SpdxTagValue => {
             Err(CliError::new("usage", "a difference is no SBOM").hint("use -o table or -o json with --diff"))
         }
     }

@@ -9,10 +9,10 @@ use plimsoll_config::{Assumption, Config};
 use plimsoll_findings::{Desired, HeldMatch, HolderView, Statements, desired};
 use plimsoll_model::extract::Partial;
 use plimsoll_model::finding::{Assessment, Class};
-use plimsoll_model::sbom::{Component, Location};
+use plimsoll_model::sbom::{Base, Component, Location, Secret};
 use plimsoll_model::vex::{ImagePlace, Suppression};
 use plimsoll_model::vulnerability::MatchStatus;
-use plimsoll_model::{Digest, Holder, MatchSet, PackageKey, Platform, Sbom, Timestamp, Vulnerability};
+use plimsoll_model::{Digest, Holder, MatchSet, PackageKey, Sbom, Timestamp, Vulnerability};
 use plimsoll_risk::{Deployment, OrderKey, Settings};
 use plimsoll_vuln::Db;
 use serde::Serialize;
@@ -35,12 +35,8 @@ pub(crate) struct Args {
     /// Exit with 1 if there is a finding of this class or a more urgent one: 3d-forensic, 3d, 14d, 60d or upgrade
     #[arg(long, value_name = "CLASS")]
     fail_on: Option<Class>,
-    /// The configuration file; default: $PLIMSOLL_CONFIG
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
-    /// Of an image for several platforms, the one to read; default: linux/amd64, or the only one
-    #[arg(long, value_name = "OS/ARCH", value_parser = read::platform)]
-    platform: Option<Platform>,
+    #[command(flatten)]
+    how: read::How,
     #[command(flatten)]
     vex: vex::VexArgs,
 }
@@ -75,6 +71,12 @@ struct Report<'a> {
     findings: Vec<Row<'a>>,
     /// What would be a finding but for statements (VEX, ignore rules).
     suppressed: Vec<Row<'a>>,
+    /// The image that this one is built on, where it is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    base: Option<&'a Base>,
+    /// Keys and credentials in the layers, where they were looked for.
+    #[serde(skip_serializing_if = "<[Secret]>::is_empty")]
+    secrets: &'a [Secret],
 }
 
 #[derive(Serialize)]
@@ -112,15 +114,21 @@ struct Row<'a> {
 struct Place<'a> {
     purl: &'a str,
     locations: &'a [Location],
+    /// The layer that brought it in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    introduced: Option<&'a Digest>,
+    /// Whether it came with the base image: then a rebuild on a newer base is what changes it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    from_base: Option<bool>,
 }
 
 /// Runs the command.
 pub(crate) fn run(args: &Args) -> Outcome {
     let subject: Subject = args.target.parse()?;
-    let config = plimsoll_process::configuration(args.config.as_deref())?;
+    let config = plimsoll_process::configuration(args.how.config.as_deref())?;
     let path = locate(args.db.as_deref())?;
     let db = Db::open(&path).map_err(|e| fault::db(&e))?;
-    let content = read::read(&subject, args.platform.as_ref(), &config)?;
+    let content = read::read(&subject, &args.how, &config)?;
     content.warn();
     let sbom = &content.sbom;
     let matches = db.match_sbom(sbom).map_err(|e| fault::db(&e))?;
@@ -151,6 +159,8 @@ pub(crate) fn run(args: &Args) -> Outcome {
                 counts: counts.into(),
                 findings: rows(sbom, &findings),
                 suppressed: rows(sbom, &suppressed),
+                base: sbom.base.as_ref(),
+                secrets: &sbom.secrets,
             };
             out::emit(&out::json(&report)?)?;
         }
@@ -290,7 +300,12 @@ fn rows<'a>(sbom: &'a Sbom, findings: &'a [Desired]) -> Vec<Row<'a>> {
             evidence: &finding.evidence,
             components: components
                 .filter(|component| finding.versions.contains(&component.key.version))
-                .map(|component| Place { purl: &component.purl, locations: &component.locations })
+                .map(|component| Place {
+                    purl: &component.purl,
+                    locations: &component.locations,
+                    introduced: component.introduced.as_ref(),
+                    from_base: sbom.from_base(component),
+                })
                 .collect(),
             suppressions: &finding.suppressions,
         }
@@ -371,6 +386,18 @@ fn table(
         text.push_str(&output::clean_line(&line));
         text.push('\n');
     }
+    if let Some(base) = &sbom.base {
+        let of_base = rows(sbom, findings)
+            .iter()
+            .filter(|row| {
+                !row.components.is_empty() && row.components.iter().all(|c| c.from_base == Some(true))
+            })
+            .count();
+        let line = format!("Built on {}: {of_base} of the findings come with it.", base.name);
+        text.push_str(&output::clean_line(&line));
+        text.push('\n');
+    }
+    text.push_str(&super::sbom::secrets(sbom));
     let mut reasons: BTreeMap<&str, usize> = BTreeMap::new();
     for partial in &sbom.partial {
         *reasons.entry(&partial.code).or_default() += 1;

@@ -87,7 +87,7 @@ impl Setup {
             .map(|name| format!("{{name: {name}, enforcement_asserted: true}}"))
             .collect();
         let text = format!(
-            "listen: 127.0.0.1:{port}\nregistries:\n{}tokens:\n{}limits: {{webhook_body: 64KiB, deploy_body: 1MiB}}\n\
+            "listen: 127.0.0.1:{port}\nsecrets: true\nregistries:\n{}tokens:\n{}limits: {{webhook_body: 64KiB, deploy_body: 1MiB}}\n\
              exposure: {{clusters: [{}]}}\ntelemetry: {{log: \"warn,plimsoll=info\", log_format: text}}\n{}{}\n",
             list(self.registries.clone()),
             list(vec![

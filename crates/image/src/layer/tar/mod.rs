@@ -190,6 +190,21 @@ impl<'a, R: Read> Tar<'a, R> {
     }
 
     /// `None` at the end of the archive: no more bytes, or zero blocks.
+    /// Shows what is left of the current content, piece by piece, without a copy; of a sparse file what is stored.
+    pub(super) fn look(&mut self, mut look: impl FnMut(&[u8])) -> Result<(), Stop> {
+        while self.left > 0 {
+            let at_hand = self.stream.available()?;
+            let step = usize::try_from(self.left).unwrap_or(usize::MAX).min(at_hand.len());
+            let Some(bytes) = at_hand.get(..step).filter(|bytes| !bytes.is_empty()) else {
+                return Err(Stop::truncated("the stream ends inside an entry"));
+            };
+            look(bytes);
+            self.stream.consume(step);
+            self.left -= step as u64;
+        }
+        Ok(())
+    }
+
     fn read_header(&mut self) -> Result<Option<Layout>, Stop> {
         match self.stream.block(&mut self.block)? {
             0 => return Ok(None),

@@ -1,7 +1,9 @@
-//! SPDX 2.3 JSON (<https://spdx.github.io/spdx-spec/v2.3/>): written in 2.3, read in 2.2 and 2.3.
+//! SPDX 2.3, JSON and tag-value (<https://spdx.github.io/spdx-spec/v2.3/>): written in 2.3, read in 2.2 and 2.3.
 //!
 //! Identities travel as package URLs (`PACKAGE-MANAGER purl`), whose qualifiers carry release, architecture and
-//! source package; places, layers and evidence do not.
+//! source package; places and layers stand in `sourceInfo`, for people.
+
+mod tag_value;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -92,15 +94,51 @@ struct Extracted {
 /// The document, in UTF-8 with a final line feed. SPDX wants a time: without one it is 1970, so that equal Sboms
 /// give equal bytes.
 pub fn write(sbom: &Sbom, created: Option<Timestamp>, pretty: bool) -> Vec<u8> {
+    let document = complete(sbom, created);
+    let text = if pretty { serde_json::to_vec_pretty(&document) } else { serde_json::to_vec(&document) };
+    let mut text = text.unwrap_or_default();
+    text.push(b'\n');
+    text
+}
+
+/// As [`write`], in the tag-value form.
+pub fn write_tag_value(sbom: &Sbom, created: Option<Timestamp>) -> Vec<u8> {
+    tag_value::write(&complete(sbom, created)).into_bytes()
+}
+
+fn complete(sbom: &Sbom, created: Option<Timestamp>) -> Document {
     let mut document = document(sbom);
     let content = uuid(&serde_json::to_vec(&document).unwrap_or_default());
     document.document_namespace = format!("https://plimsoll.invalid/spdx/{content}");
     // Seconds: the specification has no fractions.
     let created = Timestamp(created.map_or(0, |at| at.0 - at.0.rem_euclid(1000)));
     document.creation_info.created = created.to_string();
-    let text = if pretty { serde_json::to_vec_pretty(&document) } else { serde_json::to_vec(&document) };
-    let mut text = text.unwrap_or_default();
-    text.push(b'\n');
+    document
+}
+
+/// Where a component was found, and what brought it in: the layer and its line of the image's history.
+fn source_info(sbom: &Sbom, component: &Component) -> String {
+    let places: Vec<&str> = component.locations.iter().map(|location| location.path.as_str()).collect();
+    let mut text = String::new();
+    if !places.is_empty() {
+        text = format!("found in {}", places.join(", "));
+    }
+    if let Some(layer) = &component.introduced {
+        let known = sbom.layers.iter().find(|known| known.digest == *layer);
+        let line = known.map_or("", |known| known.created_by.trim());
+        let origin = match sbom.from_base(component) {
+            Some(true) => " of the base image",
+            Some(false) => " of the application",
+            None => "",
+        };
+        text.push_str(if text.is_empty() { "from layer " } else { "; from layer " });
+        text.push_str(layer.as_str());
+        text.push_str(origin);
+        if !line.is_empty() {
+            text.push_str(": ");
+            text.push_str(line);
+        }
+    }
     text
 }
 
@@ -132,16 +170,11 @@ fn document(sbom: &Sbom) -> Document {
     let mut ids: BTreeMap<&str, String> = BTreeMap::new();
     for component in &sbom.components {
         let id = format!("SPDXRef-Package-{}", uuid(component.key.id().as_bytes()));
-        let places: Vec<&str> = component.locations.iter().map(|location| location.path.as_str()).collect();
         packages.push(Package {
             name: component.display_name.clone(),
             version_info: component.key.version.clone(),
             supplier: supplier(&component.supplier),
-            source_info: if places.is_empty() {
-                String::new()
-            } else {
-                format!("found in {}", places.join(", "))
-            },
+            source_info: source_info(sbom, component),
             license_declared: declared(&component.licenses, &mut texts),
             primary_package_purpose: "LIBRARY",
             external_refs: vec![External {
@@ -247,7 +280,21 @@ fn declared(stated: &[String], texts: &mut BTreeMap<String, String>) -> String {
 /// Reads a document of SPDX 2.2 or 2.3. Packages without a package URL are counted as partial, but for those that
 /// the document describes and operating systems.
 pub fn read(bytes: &[u8]) -> Result<Sbom, DocumentError> {
-    from_value(&document::parse(bytes)?)
+    if is_tag_value(bytes) { read_tag_value(bytes) } else { from_value(&document::parse(bytes)?) }
+}
+
+/// Whether a document is of the tag-value form.
+pub(crate) fn is_tag_value(bytes: &[u8]) -> bool {
+    tag_value::begins(bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes))
+}
+
+/// Reads the tag-value form; what is not UTF-8 is replaced.
+pub(crate) fn read_tag_value(bytes: &[u8]) -> Result<Sbom, DocumentError> {
+    if bytes.len() > document::MAX_BYTES {
+        return Err(DocumentError::TooLarge);
+    }
+    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+    from_value(&tag_value::value(&String::from_utf8_lossy(bytes))?)
 }
 
 pub(crate) fn from_value(spdx: &Value) -> Result<Sbom, DocumentError> {
@@ -327,6 +374,7 @@ pub(crate) fn from_value(spdx: &Value) -> Result<Sbom, DocumentError> {
             supplier: supplier.to_owned(),
             found_by: String::new(),
             depends_on: Vec::new(),
+            introduced: None,
         });
     }
     for relationship in list(spdx, "relationships") {
