@@ -5,6 +5,7 @@
 //! `plimsoll-model` and back; what does not convert is an [`Invalid`].
 
 pub mod convert;
+pub mod statements;
 
 /// The generated messages.
 #[allow(clippy::all, clippy::pedantic, clippy::indexing_slicing, unreachable_pub, rustdoc::all)]

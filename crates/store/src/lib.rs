@@ -28,7 +28,7 @@ pub mod store;
 mod view;
 
 pub use error::StoreError;
-pub use query::affected::{Affected, AffectedHolder, Unaffected};
+pub use query::affected::{Affected, AffectedHolder, UNMATCHED_VERSION, Unaffected};
 pub use query::findings::{Filter, Page};
 pub use query::images::{ImageFailure, ImageRecord};
 pub use reader::{Counts, OutboxRow, Reader, Roots};

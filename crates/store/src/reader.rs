@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use plimsoll_model::finding::RollUp;
-use plimsoll_model::{Class, ComponentKey, Digest, Ecosystem, Release};
+use plimsoll_model::{Class, ComponentKey, Digest, Ecosystem, Release, Timestamp};
 use sqlx::sqlite::SqlitePool;
 
 use crate::apply::list;
@@ -95,6 +95,18 @@ impl Reader {
     /// [`StoreError`].
     pub async fn statements_seq(&self) -> Result<u64, StoreError> {
         self.counter("SELECT value FROM meta WHERE key = 'statements_seq'").await
+    }
+
+    /// When the next statement that holds expires.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn statements_expire(&self) -> Result<Option<Timestamp>, StoreError> {
+        let next: Option<i64> =
+            sqlx::query_scalar("SELECT MIN(expires) FROM statements WHERE live = 1 AND expires IS NOT NULL")
+                .fetch_one(&self.pool)
+                .await?;
+        Ok(next.map(Timestamp))
     }
 
     /// The last sequence of the outbox that the relay reported as published, in this epoch.

@@ -46,7 +46,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("sbom-service", &["bus", "cpu", "model", "process", "proto", "sbom"]),
     ("scan-service", &["bus", "cpu", "model", "process", "proto", "vuln"]),
     ("netpol-service", &["bus", "config", "cpu", "model", "netpol", "process", "proto"]),
-    ("feeds-service", &["bus", "config", "model", "process", "proto", "vuln"]),
+    ("feeds-service", &["bus", "config", "model", "process", "proto", "vex", "vuln"]),
     // The installed Db is scan's: the aggregator compares two of them.
     (
         "aggregator-service",

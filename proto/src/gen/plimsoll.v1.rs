@@ -638,6 +638,18 @@ pub struct StoreCopy {
     #[prost(uint64, tag = "4")]
     pub taken_ms: u64,
 }
+/// KV `control`, keys `statements` and `statements-applied`: the set of statements (VEX, ignore rules) that holds, and the one
+/// that the store has told of.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct StatementsPointer {
+    #[prost(uint64, tag = "1")]
+    pub seq: u64,
+    #[prost(string, tag = "2")]
+    pub artifact: ::prost::alloc::string::String,
+    /// Fingerprint of the statements, so that equal ones are not published again.
+    #[prost(string, tag = "3")]
+    pub inputs: ::prost::alloc::string::String,
+}
 /// KV `control`, key `db`: the Db that matching uses.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct DbPointer {

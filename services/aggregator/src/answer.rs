@@ -13,6 +13,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use crate::Aggregator;
+use crate::because::Because;
 
 /// Actions of one plan.
 const ACTIONS: usize = 50;
@@ -63,6 +64,8 @@ struct FindingsAsked {
     vulnerability: Option<String>,
     package: Option<String>,
     state: Option<String>,
+    #[serde(default)]
+    suppressed: bool,
     limit: Option<u32>,
     cursor: Option<String>,
 }
@@ -71,6 +74,7 @@ async fn findings(aggregator: &Aggregator, question: Value) -> Result<Value, Ref
     let asked: FindingsAsked = read(question)?;
     let bad = |error: String| Refusal::new("bad_request", error);
     let state = match asked.state.as_deref() {
+        None if asked.suppressed => Some(FindingState::Suppressed),
         None | Some("open") => Some(FindingState::Open),
         Some("fixed") => Some(FindingState::Fixed),
         Some("suppressed") => Some(FindingState::Suppressed),
@@ -112,7 +116,6 @@ async fn affected(aggregator: &Aggregator, question: Value) -> Result<Value, Ref
         packages = keys.into_iter().map(|key| (key.ecosystem, key.name)).collect();
     }
     let answer = aggregator.store.reader().affected(&asked.id, &packages).await.map_err(failed)?;
-    let vulnerability = answer.vulnerability.or(known).map(v1::Vulnerability::from);
     let affected: Vec<Value> = answer
         .affected
         .into_iter()
@@ -129,16 +132,27 @@ async fn affected(aggregator: &Aggregator, question: Value) -> Result<Value, Ref
             })
         })
         .collect();
-    let unaffected: Vec<Value> = answer
-        .unaffected
+    let mut unaffected = answer.unaffected;
+    let canonical = answer.vulnerability.as_ref().or(known.as_ref()).map(|v| v.id.clone());
+    if let (Some(db), Some(id)) = (&db, canonical) {
+        let mut because = Because::new(db, id);
+        for one in unaffected.iter_mut().filter(|u| u.because == plimsoll_store::UNMATCHED_VERSION) {
+            if let Some(text) = because.of(&one.component).map_err(internal)? {
+                one.because = text;
+            }
+        }
+    }
+    let unaffected: Vec<Value> = unaffected
         .into_iter()
         .map(|u| {
             json!({
                 "holder": u.holder.to_string(), "package": u.component.package.to_string(),
                 "version": u.component.version, "because": u.because,
+                "suppressions": u.suppressions.into_iter().map(v1::Suppression::from).collect::<Vec<_>>(),
             })
         })
         .collect();
+    let vulnerability = answer.vulnerability.or(known).map(v1::Vulnerability::from);
     Ok(json!({
         "id": asked.id, "vulnerability": vulnerability, "affected": affected, "not_affected": unaffected,
         "truncated": answer.truncated, "db_seq": db.map_or(0, |db| db.seq()),

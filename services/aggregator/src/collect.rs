@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{Aggregator, copies, store_failed};
 
 /// Kinds of artifacts that are swept when no root leads to them.
-const ROOTED: [&str; 5] = ["extract", "sbom", "state", "db", "store"];
+const ROOTED: [&str; 6] = ["extract", "sbom", "state", "db", "statements", "store"];
 /// Kinds of artifacts that only messages name: they outlive the longest stream.
 const CARRIED: [&str; 2] = ["spill", "objects"];
 /// Answers that were too large for a message: whoever asked has read them by then.
@@ -144,6 +144,7 @@ async fn marked(aggregator: &Aggregator) -> Result<Marked, ProcessError> {
     if let Some(copy) = copies::newest(bus).await? {
         names.insert(copy.artifact);
     }
+    names.extend(crate::statements::artifacts(bus).await?);
     // Images that are planned and not yet inventoried wait for their layers.
     let scans = bus.records("scans");
     for digest in &roots.images {

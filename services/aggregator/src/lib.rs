@@ -5,6 +5,7 @@
 //! | [`intake`] | events and facts, in batches, into the store; acknowledged after the commit |
 //! | [`relay`] | the outbox, in order, onto FINDINGS |
 //! | [`rematch`] | a new Db: the components that it changes, as bulk scan jobs |
+//! | [`statements`] | the current VEX statements and ignore rules into the store |
 //! | [`backlog`] | the holders of components that changed for many, in slices between the commits of facts |
 //! | [`answer`] | questions of the gateway and the command line |
 //! | [`rebuild`] | a lost store, derived again from facts and events, in silence |
@@ -15,12 +16,14 @@
 
 pub mod answer;
 pub mod backlog;
+mod because;
 pub mod collect;
 pub mod copies;
 pub mod intake;
 pub mod rebuild;
 pub mod relay;
 pub mod rematch;
+pub mod statements;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -138,6 +141,7 @@ pub async fn run(role: Role) -> Result<(), ProcessError> {
     parts.spawn(relay::run(aggregator.clone()));
     parts.spawn(rematch::run(aggregator.clone()));
     parts.spawn(backlog::run(aggregator.clone()));
+    parts.spawn(statements::run(aggregator.clone()));
     parts.spawn(tend(aggregator.clone()));
     parts.spawn(collect::run(aggregator.clone()));
     health.ready("aggregator");
@@ -172,7 +176,8 @@ async fn tend(aggregator: Aggregator) -> Result<(), ProcessError> {
     let stop = aggregator.role.stop.clone();
     let mut ticks = 0u32;
     while !stop.is_cancelled() {
-        if ticks.is_multiple_of(12) {
+        let due = aggregator.store.reader().statements_expire().await.map_err(store_failed)?;
+        if ticks.is_multiple_of(12) || due.is_some_and(|due| due <= Timestamp::now()) {
             let outcome = aggregator.store.reassess(&aggregator.settings, Timestamp::now()).await;
             if outcome.map_err(store_failed)?.roll_ups.is_empty() {
                 tracing::trace!("nothing aged");

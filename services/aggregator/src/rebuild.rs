@@ -54,6 +54,7 @@ pub async fn rebuild(
     let copied = if basis.copy { copies::fetch(&role.bus, &part).await? } else { None };
     let copied = copied.unwrap_or_default();
     let store = Store::open(&part).await.map_err(store_failed)?;
+    crate::statements::restore(&role.bus, &store, settings).await?;
     let mut count = 0;
     for (stream, filters, after, through) in [
         (subjects::EVENTS, EVENTS.as_slice(), copied.events_seq, basis.events),

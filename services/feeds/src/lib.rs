@@ -1,13 +1,15 @@
-//! The feeds role: upstream advisories become a Db, an artifact that the control record `db` names.
+//! The feeds role: upstream advisories become a Db, an artifact that the control record `db` names; VEX documents and ignore
+//! rules become a set of statements ([`statements`]).
 //!
 //! Invariant: a source that fails, or a build that fails, leaves the Db that is there.
-
+//!
 //! Invariant: a source that shrinks by more than 2 % of its records or goes backwards in date is held: the copy before
 //! counts until a person accepts (`plimsoll feeds accept`), or the source repairs itself.
 
 pub mod fetch;
 pub mod source;
 pub mod state;
+pub mod statements;
 pub mod update;
 
 use std::time::Duration;
@@ -30,6 +32,10 @@ const ASK: Duration = Duration::from_secs(5);
 /// Runs the role until its token ends.
 pub async fn run(role: Role) -> Result<(), ProcessError> {
     role.bus.health().ready("feeds");
+    tokio::try_join!(advisories(role.clone()), statements::run(role)).map(|_| ())
+}
+
+async fn advisories(role: Role) -> Result<(), ProcessError> {
     let sources: Vec<Source> = role.config.feeds.iter().map(Source::of).collect::<Result<_, _>>()?;
     while !role.stop.is_cancelled() {
         if !sources.is_empty() {

@@ -36,6 +36,9 @@ pub struct Filter {
     vulnerability: Option<String>,
     package: Option<String>,
     state: Option<String>,
+    /// Those that statements or advisories suppress, as `state=suppressed`.
+    #[serde(default)]
+    suppressed: bool,
     /// At most 1,000, by default 100.
     limit: Option<u32>,
     /// From the answer before.

@@ -56,6 +56,9 @@ pub struct Unaffected {
 /// What statements suppress: by holder and package, vulnerability with versions and statements.
 type Suppressed = HashMap<(String, PackageKey), Vec<(String, Vec<String>, Vec<Suppression>)>>;
 
+/// [`Unaffected::because`] where all that is known is that no advisory matches.
+pub const UNMATCHED_VERSION: &str = "no advisory matches this version";
+
 /// Most rows of each list.
 pub const MAX_ROWS: i64 = 2_000;
 
@@ -297,7 +300,7 @@ fn not_affected(
     }
     Ok(Some(match denied {
         Some(advisory) => format!("not affected: {advisory}"),
-        None => "no advisory matches this version".to_owned(),
+        None => UNMATCHED_VERSION.to_owned(),
     }))
 }
 

@@ -37,6 +37,9 @@ pub struct FindingsArgs {
     /// open (default), fixed, suppressed
     #[arg(long)]
     state: Option<String>,
+    /// What statements (VEX, ignore rules) suppress, and why
+    #[arg(long, conflicts_with_all = ["state", "watch"])]
+    suppressed: bool,
     /// How many at most
     #[arg(long, default_value_t = 100)]
     limit: u32,
@@ -121,12 +124,19 @@ pub fn findings(args: &FindingsArgs) -> Outcome {
             query.push((name, value.clone()));
         }
     }
+    if args.suppressed {
+        query.push(("suppressed", "true".to_owned()));
+    }
     let answer = client.get("/v1/findings", &query)?;
     if args.output == Format::Json {
         print(&answer.to_string());
         return Ok(ExitCode::SUCCESS);
     }
-    print_findings(items(&answer, "/findings"));
+    if args.suppressed {
+        print_suppressed(items(&answer, "/findings"));
+    } else {
+        print_findings(items(&answer, "/findings"));
+    }
     if answer.get("next").is_some_and(|next| !next.is_null()) {
         print("… there are more: --limit takes up to 1000");
     }
@@ -149,6 +159,44 @@ pub fn print_findings(findings: &[Value]) {
             clean(&versions_of(finding)),
             clean(&holder_of(finding.get("holder").unwrap_or(&Value::Null))),
             clean(text(finding, "/sentence")),
+        ]);
+    }
+    print(&rows.to_string());
+}
+
+/// Suppressed findings, with who says so and why.
+fn print_suppressed(findings: &[Value]) {
+    if findings.is_empty() {
+        print("nothing is suppressed");
+        return;
+    }
+    let mut rows =
+        table(&["CLASS", "VULNERABILITY", "PACKAGE", "VERSION", "WHERE", "STATUS", "BY", "BECAUSE"]);
+    for finding in findings {
+        let by = items(finding, "/suppressions");
+        let joined = |path: &str| by.iter().map(|one| text(one, path)).collect::<Vec<_>>().join("; ");
+        let why = by
+            .iter()
+            .map(|one| {
+                let parts = ["/justification", "/reason"].map(|path| text(one, path));
+                let mut why =
+                    parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(": ");
+                if !text(one, "/expires").is_empty() {
+                    why = format!("{why} (until {})", text(one, "/expires"));
+                }
+                why
+            })
+            .collect::<Vec<_>>();
+        let why = if by.is_empty() { "an advisory says so".to_owned() } else { why.join("; ") };
+        rows.add_row([
+            text(finding, "/class").to_owned(),
+            clean(text(finding, "/vulnerabilityId")),
+            clean(&package_of(finding)),
+            clean(&versions_of(finding)),
+            clean(&holder_of(finding.get("holder").unwrap_or(&Value::Null))),
+            clean(&joined("/status")),
+            clean(&joined("/issuer")),
+            clean(&why),
         ]);
     }
     print(&rows.to_string());

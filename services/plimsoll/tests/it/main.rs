@@ -12,4 +12,5 @@ mod push;
 mod sboms;
 mod scenarios;
 mod seeds;
+mod vex;
 mod world;
