@@ -13,7 +13,8 @@ impl Index {
     pub(crate) fn of(text: &str) -> Self {
         let mut found = Self::default();
         // Line and kind of the object at hand; its first name, where that stands before the kind.
-        let (mut kind, mut pending): (Option<(usize, &str)>, Option<(usize, &str)>) = (None, None);
+        let mut kind: Option<(usize, &str)> = None;
+        let mut pending: Option<(usize, &str)> = None;
         let mut named = false;
         // Kinds that stand deeper are of references, not of objects.
         let mut level: Option<usize> = None;
