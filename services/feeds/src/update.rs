@@ -270,7 +270,7 @@ impl Place<'_> {
         }
         let path = |(at, path): &(String, String)| {
             let name = last(path, "").to_owned();
-            let safe = is_id(&name) && path.split('/').all(|part| is_id(part));
+            let safe = is_id(&name) && path.split('/').all(is_id);
             (at.as_str() > since.as_str() && safe).then(|| (name, format!("{url}/{path}")))
         };
         let changed: Vec<_> = changed.iter().filter_map(path).collect();
