@@ -1,93 +1,146 @@
 //! Bit sets over the columns of a row.
 
-/// Bits in 64-bit words. Sets of different widths meet: what is past the end is not in the set.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Bits(Vec<u64>);
+use smallvec::SmallVec;
+
+/// Bits in 64-bit words, from the first word that matters: sets of few neighbours are short wherever they lie. Sets of
+/// different extents meet: what is outside the words is not in the set.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Bits {
+    /// Number of the first word.
+    from: usize,
+    words: SmallVec<[u64; 2]>,
+}
+
+impl PartialEq for Bits {
+    fn eq(&self, other: &Self) -> bool {
+        let (from, to) = (self.from.min(other.from), self.end().max(other.end()));
+        (from..to).all(|index| self.word(index) == other.word(index))
+    }
+}
+
+impl Eq for Bits {}
 
 impl Bits {
-    pub(crate) fn empty(len: usize) -> Self {
-        Self(vec![0; len.div_ceil(64)])
-    }
-
     #[cfg(test)]
     pub(crate) fn full(len: usize) -> Self {
-        let mut bits = Self::empty(len);
+        let mut bits = Self::default();
         bits.fill(0, len);
         bits
     }
 
-    fn widen(&mut self, words: usize) {
-        if self.0.len() < words {
-            self.0.resize(words, 0);
+    /// The number after the last word.
+    fn end(&self) -> usize {
+        self.from + self.words.len()
+    }
+
+    fn word(&self, index: usize) -> u64 {
+        let at = index.checked_sub(self.from).and_then(|at| self.words.get(at));
+        at.copied().unwrap_or_default()
+    }
+
+    /// The words `from..to`, which are there.
+    fn between(&self, from: usize, to: usize) -> &[u64] {
+        let range = from.saturating_sub(self.from)..to.saturating_sub(self.from);
+        self.words.get(range).unwrap_or_default()
+    }
+
+    fn between_mut(&mut self, from: usize, to: usize) -> &mut [u64] {
+        let range = from.saturating_sub(self.from)..to.saturating_sub(self.from);
+        self.words.get_mut(range).unwrap_or_default()
+    }
+
+    /// The words that both have, first and after the last.
+    fn common(&self, other: &Self) -> (usize, usize) {
+        let from = self.from.max(other.from);
+        (from, self.end().min(other.end()).max(from))
+    }
+
+    /// Makes the words `from..to` be there.
+    fn widen(&mut self, from: usize, to: usize) {
+        if self.words.is_empty() {
+            self.from = from;
+        }
+        if from < self.from {
+            self.words.insert_many(0, std::iter::repeat_n(0, self.from - from));
+            self.from = from;
+        }
+        if self.end() < to {
+            self.words.resize(to - self.from, 0);
         }
     }
 
     /// Sets `from..to`.
     #[cfg(test)]
     pub(crate) fn fill(&mut self, from: usize, to: usize) {
-        self.widen(to.div_ceil(64));
-        let mut at = from;
-        while at < to {
-            let end = ((at / 64 + 1) * 64).min(to);
-            let count = end - at;
-            let mask = if count == 64 { u64::MAX } else { ((1u64 << count) - 1) << (at % 64) };
-            if let Some(word) = self.0.get_mut(at / 64) {
-                *word |= mask;
-            }
-            at = end;
-        }
+        (from..to).for_each(|at| self.set(at));
     }
 
     pub(crate) fn set(&mut self, at: usize) {
-        self.widen(at / 64 + 1);
-        if let Some(word) = self.0.get_mut(at / 64) {
+        let index = at / 64;
+        self.widen(index, index + 1);
+        if let Some(word) = self.words.get_mut(index - self.from) {
             *word |= 1 << (at % 64);
         }
     }
 
     pub(crate) fn clear(&mut self, at: usize) {
-        if let Some(word) = self.0.get_mut(at / 64) {
+        let index = (at / 64).checked_sub(self.from);
+        if let Some(word) = index.and_then(|index| self.words.get_mut(index)) {
             *word &= !(1 << (at % 64));
         }
     }
 
     pub(crate) fn has(&self, at: usize) -> bool {
-        self.0.get(at / 64).is_some_and(|word| word >> (at % 64) & 1 == 1)
+        self.word(at / 64) >> (at % 64) & 1 == 1
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.0.iter().all(|&word| word == 0)
+        self.words.iter().all(|&word| word == 0)
     }
 
     pub(crate) fn count(&self) -> usize {
-        self.0.iter().map(|word| word.count_ones() as usize).sum()
+        self.words.iter().map(|word| word.count_ones() as usize).sum()
     }
 
     pub(crate) fn meets(&self, other: &Self) -> bool {
-        self.0.iter().zip(&other.0).any(|(a, b)| a & b != 0)
+        let (from, to) = self.common(other);
+        self.between(from, to).iter().zip(other.between(from, to)).any(|(a, b)| a & b != 0)
     }
 
     pub(crate) fn add(&mut self, other: &Self) {
-        self.widen(other.0.len());
-        self.0.iter_mut().zip(&other.0).for_each(|(a, b)| *a |= b);
+        if other.words.is_empty() {
+            return;
+        }
+        self.widen(other.from, other.end());
+        let words = self.between_mut(other.from, other.end());
+        words.iter_mut().zip(&other.words).for_each(|(a, b)| *a |= b);
     }
 
     pub(crate) fn keep(&mut self, other: &Self) {
-        self.0.truncate(other.0.len());
-        self.0.iter_mut().zip(&other.0).for_each(|(a, b)| *a &= b);
+        *self = self.and(other);
     }
 
     pub(crate) fn remove(&mut self, other: &Self) {
-        self.0.iter_mut().zip(&other.0).for_each(|(a, b)| *a &= !b);
+        let (from, to) = self.common(other);
+        let words = self.between_mut(from, to);
+        words.iter_mut().zip(other.between(from, to)).for_each(|(a, b)| *a &= !b);
     }
 
     pub(crate) fn and(&self, other: &Self) -> Self {
-        Self(self.0.iter().zip(&other.0).map(|(a, b)| a & b).collect())
+        let (mut from, mut to) = self.common(other);
+        let both = |index: usize| self.word(index) & other.word(index);
+        while from < to && both(from) == 0 {
+            from += 1;
+        }
+        while from < to && both(to - 1) == 0 {
+            to -= 1;
+        }
+        let words = self.between(from, to).iter().zip(other.between(from, to));
+        Self { from, words: words.map(|(a, b)| a & b).collect() }
     }
 
-    /// True when both have the same bits in `from..to`; widths may differ.
+    /// True when both have the same bits in `from..to`; extents may differ.
     pub(crate) fn same_within(&self, other: &Self, from: usize, to: usize) -> bool {
-        let word = |bits: &Self, index: usize| bits.0.get(index).copied().unwrap_or_default();
         (from / 64..to.div_ceil(64)).all(|index| {
             let mut mask = u64::MAX;
             if index == from / 64 {
@@ -96,7 +149,7 @@ impl Bits {
             if index == to / 64 {
                 mask &= (1u64 << (to % 64)) - 1;
             }
-            (word(self, index) ^ word(other, index)) & mask == 0
+            (self.word(index) ^ other.word(index)) & mask == 0
         })
     }
 
@@ -107,7 +160,9 @@ impl Bits {
 
     /// The set bits not below `from`, ascending.
     pub(crate) fn iter_from(&self, from: usize) -> impl Iterator<Item = usize> + '_ {
-        self.0.iter().enumerate().skip(from / 64).flat_map(move |(index, &word)| {
+        let words = self.words.iter().enumerate().skip((from / 64).saturating_sub(self.from));
+        words.flat_map(move |(at, &word)| {
+            let index = self.from + at;
             let mut rest = if index == from / 64 { word & (u64::MAX << (from % 64)) } else { word };
             std::iter::from_fn(move || {
                 if rest == 0 {
@@ -127,7 +182,7 @@ mod tests {
 
     #[test]
     fn fills_across_words() {
-        let mut bits = Bits::empty(200);
+        let mut bits = Bits::default();
         bits.fill(60, 130);
         assert_eq!(bits.iter().collect::<Vec<_>>(), (60..130).collect::<Vec<_>>());
         assert_eq!(bits.iter_from(127).collect::<Vec<_>>(), [127, 128, 129]);
@@ -141,7 +196,7 @@ mod tests {
         );
         assert_eq!(Bits::full(130).count(), 130);
         assert!(!bits.has(59) && bits.has(129) && !bits.has(130));
-        let mut wide = Bits::empty(10);
+        let mut wide = Bits::default();
         wide.add(&bits);
         assert_eq!(wide.count(), bits.count());
         wide.keep(&Bits::full(100));
@@ -150,5 +205,39 @@ mod tests {
         wide.clear(99);
         wide.clear(9_000);
         assert_eq!(wide.iter().last(), Some(500));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn agrees_with_sets(
+            ours in proptest::collection::btree_set(0usize..700, 0..12),
+            theirs in proptest::collection::btree_set(0usize..700, 0..12),
+            from in 0usize..700,
+        ) {
+            use std::collections::BTreeSet;
+            let of = |set: &BTreeSet<usize>| {
+                let mut bits = Bits::default();
+                set.iter().rev().for_each(|at| bits.set(*at));
+                bits
+            };
+            let listed = |bits: &Bits| bits.iter().collect::<BTreeSet<_>>();
+            let (a, b) = (of(&ours), of(&theirs));
+            proptest::prop_assert_eq!(&listed(&a), &ours);
+            proptest::prop_assert_eq!(listed(&a.and(&b)), &ours & &theirs);
+            proptest::prop_assert_eq!(a.meets(&b), !ours.is_disjoint(&theirs));
+            let (mut sum, mut rest, mut common) = (a.clone(), a.clone(), a.clone());
+            sum.add(&b);
+            rest.remove(&b);
+            common.keep(&b);
+            proptest::prop_assert_eq!(listed(&sum), &ours | &theirs);
+            proptest::prop_assert_eq!(listed(&rest), &ours - &theirs);
+            proptest::prop_assert_eq!(&common, &of(&(&ours & &theirs)));
+            proptest::prop_assert_eq!(a == b, ours == theirs);
+            rest.add(&common);
+            proptest::prop_assert_eq!(&rest, &a);
+            let past: Vec<usize> = ours.iter().copied().filter(|at| *at >= from).collect();
+            proptest::prop_assert_eq!(a.iter_from(from).collect::<Vec<_>>(), past);
+            proptest::prop_assert_eq!(sum.count(), ours.union(&theirs).count());
+        }
     }
 }

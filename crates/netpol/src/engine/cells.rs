@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 
-use super::resident::{BOTH, Columns, Engine};
+use super::resident::{BOTH, Columns, Engine, side};
 use super::{Connectivity, Direction, Space};
 use crate::bits::Bits;
 use crate::conn::{ConnId, ConnTable};
@@ -60,6 +60,16 @@ pub(crate) struct Cells {
     pub(crate) outside: Vec<OutsideBlock>,
     /// Workloads that are told one by one: they came, went, changed class, or have several.
     pub(crate) apart: BTreeSet<u32>,
+}
+
+/// What a comparison gives.
+pub(super) struct Compared {
+    pub(super) cells: Cells,
+    /// Workloads whose rules or what they allow may differ.
+    pub(super) governed: BTreeSet<u32>,
+    /// Those of them whose exposure may differ whoever calls them: other policies select them, or they may exchange
+    /// something else with the outside, an assumed peer or themselves.
+    pub(super) judged: BTreeSet<u32>,
 }
 
 /// Columns of a row by what they were and are.
@@ -161,9 +171,8 @@ struct Comparison<'a> {
 }
 
 impl Engine {
-    /// Compares the rows that are marked, and the workloads that moved. Gives the cells, and the workloads of marked
-    /// rows.
-    pub(super) fn compare(&mut self, before: &Connectivity) -> (Cells, BTreeSet<u32>) {
+    /// Compares the rows that are marked, and the workloads that moved.
+    pub(super) fn compare(&mut self, before: &Connectivity) -> Compared {
         let after = self.connectivity();
         let mut conns = std::mem::take(&mut self.conns);
         let mut apart: BTreeSet<u32> = self.multiple.clone();
@@ -182,19 +191,37 @@ impl Engine {
             asked: BTreeSet::new(),
             cells: Cells { apart, ..Cells::default() },
         };
-        let mut governed = BTreeSet::new();
+        // Columns that judging asks about by themselves.
+        let mut special = Bits::default();
+        for peer in self.assumed.clone() {
+            classes_of(&after, peer).iter().for_each(|class| special.set(*class as usize));
+        }
+        let (mut governed, mut judged): (Vec<u32>, Vec<u32>) = Default::default();
         let rows = BOTH.map(|direction| {
             let mut memo = FxHashMap::default();
             let mut changed: BTreeMap<u32, Rc<RowChange>> = BTreeMap::new();
+            let ruled = self.dirty.ruled.get(side(direction));
             for (class, columns) in self.marked(direction) {
-                governed.extend(
-                    after.classes.get(class as usize).into_iter().flat_map(|class| class.members.iter()),
-                );
+                let members = after.members(class as usize);
                 if self.dirty.fresh.contains(&class) || self.classes.key(class).is_none() {
+                    governed.extend(members);
+                    judged.extend(members);
                     continue;
                 }
                 let change = comparison.row(class, direction, columns, &mut memo);
-                if !change.classes.is_empty() || !change.atoms.is_empty() {
+                let differs = !change.classes.is_empty() || !change.atoms.is_empty();
+                if differs || ruled.is_some_and(|ruled| ruled.contains(&class)) {
+                    governed.extend(members);
+                }
+                let itself = |bits: &Bits| bits.meets(&special) || bits.has(class as usize);
+                if self.dirty.relinked.contains(&class)
+                    || comparison.mixed.has(class as usize)
+                    || !change.atoms.is_empty()
+                    || change.classes.iter().any(|(.., bits)| itself(bits))
+                {
+                    judged.extend(members);
+                }
+                if differs {
                     changed.insert(class, change);
                 }
             }
@@ -206,7 +233,7 @@ impl Engine {
         comparison.outside(&rows, &self.dirty.moved, &self.multiple);
         let cells = comparison.cells;
         self.conns = conns;
-        (cells, governed)
+        Compared { cells, governed: governed.into_iter().collect(), judged: judged.into_iter().collect() }
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use super::cells::Cells;
+use super::cells::{Cells, Compared};
 use super::classes::ClassKey;
 use super::compile::AnyPolicy;
 use super::endpoints::Identity;
@@ -36,8 +36,10 @@ pub(crate) struct Changed {
     pub(crate) moved: BTreeSet<u32>,
     /// Workloads whose description changed.
     pub(crate) described: BTreeSet<u32>,
-    /// Workloads whose policies changed.
+    /// Workloads whose policies changed, or what these allow.
     pub(crate) governed: BTreeSet<u32>,
+    /// Those of them whose exposure may differ whoever calls them.
+    pub(crate) judged: BTreeSet<u32>,
     /// Workloads of which an object came, went or changed in anything at all.
     pub(crate) touched: BTreeSet<u32>,
 }
@@ -121,7 +123,7 @@ impl Engine {
             self.note_other(&touch.key, touch.new.as_deref());
         }
         self.settle();
-        let (cells, governed) = self.compare(&before);
+        let Compared { cells, governed, judged } = self.compare(&before);
         self.publish_conns();
         let dirty = std::mem::take(&mut self.dirty);
         // The view that is told still has the boundaries by which it was compared; the next one has them joined.
@@ -137,6 +139,7 @@ impl Engine {
             moved: dirty.moved,
             described: dirty.described,
             governed,
+            judged,
             touched,
         }
     }
@@ -340,7 +343,7 @@ impl Engine {
                     } else {
                         self.unlink(policy, class, direction);
                     }
-                    self.mark(class, direction, &columns);
+                    self.mark_rules(class, direction, &columns);
                 }
             }
         }
@@ -467,7 +470,7 @@ impl Engine {
             let columns = Arc::new(columns);
             for class in governed.iter().map(|class| class as u32) {
                 if !self.dirty.fresh.contains(&class) {
-                    self.mark(class, direction, &columns);
+                    self.mark_rules(class, direction, &columns);
                 }
             }
         }

@@ -38,11 +38,6 @@ impl Classes {
         self.ids.get(key).copied()
     }
 
-    /// One past the highest number.
-    pub(super) fn len(&self) -> usize {
-        self.keys.len()
-    }
-
     pub(super) fn users(&self, class: u32) -> &[u32] {
         self.users.get(class as usize).map(Vec::as_slice).unwrap_or_default()
     }

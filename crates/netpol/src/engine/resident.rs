@@ -49,6 +49,10 @@ pub(super) struct Dirty {
     pub(super) fresh: FxHashSet<u32>,
     /// Classes whose rows may have changed, by direction, and where.
     pub(super) rows: [BTreeMap<u32, Vec<Arc<Columns>>>; 2],
+    /// Those of the marked whose rules may differ too, not only what the rules speak of.
+    pub(super) ruled: [BTreeSet<u32>; 2],
+    /// Classes that other policies select, or in another order.
+    pub(super) relinked: FxHashSet<u32>,
     /// Workloads that came, went, or changed class.
     pub(super) moved: BTreeSet<u32>,
     /// Workloads whose description changed, classes or not.
@@ -103,6 +107,8 @@ pub(crate) struct Engine {
     pub(super) real: Bits,
     /// Workloads of several classes.
     pub(super) multiple: BTreeSet<u32>,
+    /// Numbers of the assumed peers; they never change.
+    pub(super) assumed: std::ops::Range<u32>,
     pub(super) dirty: Dirty,
     pub(super) policy_warnings: BTreeMap<Warning, u32>,
     pub(super) other_warnings: BTreeMap<ObjectKey, Warning>,
@@ -167,6 +173,7 @@ impl Engine {
             foreign: 0,
             real: Bits::default(),
             multiple: BTreeSet::new(),
+            assumed: 0..0,
             dirty: Dirty::default(),
             policy_warnings: BTreeMap::new(),
             other_warnings: BTreeMap::new(),
@@ -220,6 +227,7 @@ impl Engine {
         self.view.order = Arc::new((0..found.len() as u32).collect());
         let workloads = found.len();
         found.extend(assumed_peers(&self.view.options));
+        self.assumed = workloads as u32..found.len() as u32;
         for (index, endpoint) in found.into_iter().enumerate() {
             if index < workloads {
                 let identity = (endpoint.namespace.clone(), endpoint.name.clone(), endpoint.kind.clone());
@@ -503,6 +511,14 @@ impl Engine {
         if !known.iter().any(|known| Arc::ptr_eq(known, columns)) {
             known.push(Arc::clone(columns));
         }
+    }
+
+    /// Marks a row whose rules may differ.
+    pub(super) fn mark_rules(&mut self, class: u32, direction: Direction, columns: &Arc<Columns>) {
+        if let Some(ruled) = self.dirty.ruled.get_mut(side(direction)) {
+            ruled.insert(class);
+        }
+        self.mark(class, direction, columns);
     }
 
     /// Makes IPv6 told where some block is of it.

@@ -93,7 +93,7 @@ impl Row {
         let map = |conn: ConnId| ids.get(conn.0 as usize).copied().flatten();
         match (self, other) {
             (Self::Cells(ours), Self::Cells(theirs)) => {
-                let none = Bits::empty(0);
+                let none = Bits::default();
                 let ours_in_theirs = ours.iter().all(|(conn, columns)| {
                     let found = theirs.iter().find(|(known, _)| Some(*known) == map(*conn));
                     columns.same_within(found.map_or(&none, |(_, columns)| columns), from, to)
@@ -125,7 +125,7 @@ mod tests {
             match cells.iter_mut().find(|(known, _)| known.0 == *conn) {
                 Some((_, bits)) => bits.set(column),
                 None => {
-                    let mut bits = Bits::empty(WIDTH);
+                    let mut bits = Bits::default();
                     bits.set(column);
                     cells.push((ConnId(*conn), bits));
                 }

@@ -108,7 +108,7 @@ impl Sets {
             return id;
         }
         let id = self.free.pop().unwrap_or(self.infos.len() as u32);
-        let mut classes = Bits::empty(ground.classes.len());
+        let mut classes = Bits::default();
         let mut atoms = Bits::default();
         for term in &definition.terms {
             match term {

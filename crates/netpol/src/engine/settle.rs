@@ -86,8 +86,8 @@ impl Engine {
         for class in &self.dirty.fresh {
             rows.extend([(*class, 0), (*class, 1)]);
         }
-        for (at, marked) in self.dirty.rows.iter().enumerate() {
-            rows.extend(marked.keys().map(|class| (*class, at)));
+        for (at, ruled) in self.dirty.ruled.iter().enumerate() {
+            rows.extend(ruled.iter().map(|class| (*class, at)));
         }
         for (class, at) in rows {
             let direction = if at == 0 { Direction::Ingress } else { Direction::Egress };
@@ -96,18 +96,24 @@ impl Engine {
             }
             let profile = self.resolve_profile(class, direction);
             let id = self.intern_profile(profile);
-            let list: Arc<[u32]> = self.list(class, direction).into();
-            let Some(slot) = self.view.classes.get_mut(class as usize) else { continue };
-            let old = match direction {
-                Direction::Ingress => {
-                    slot.ingress_policies = list;
-                    std::mem::replace(&mut slot.ingress, id)
+            let Some(known) = self.view.classes.get(class as usize) else { continue };
+            let old = known.profile(direction);
+            let relinked = known.policies(direction) != self.list(class, direction);
+            if relinked {
+                self.dirty.relinked.insert(class);
+            }
+            if relinked || id != old {
+                let list: Option<Arc<[u32]>> = relinked.then(|| self.list(class, direction).into());
+                let Some(slot) = self.view.classes.get_mut(class as usize) else { continue };
+                let (profile, policies) = match direction {
+                    Direction::Ingress => (&mut slot.ingress, &mut slot.ingress_policies),
+                    Direction::Egress => (&mut slot.egress, &mut slot.egress_policies),
+                };
+                *profile = id;
+                if let Some(list) = list {
+                    *policies = list;
                 }
-                Direction::Egress => {
-                    slot.egress_policies = list;
-                    std::mem::replace(&mut slot.egress, id)
-                }
-            };
+            }
             self.release_profile(old);
         }
         self.settle_warnings();

@@ -178,7 +178,7 @@ impl Judgements {
         engine: &mut Engine,
     ) -> Touched {
         let after = &changed.after;
-        let mut again: BTreeSet<u32> = changed.governed.clone();
+        let mut again: BTreeSet<u32> = changed.judged.clone();
         again.extend(&changed.moved);
         again.extend(&changed.described);
         self.meet(changed);
