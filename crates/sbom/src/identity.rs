@@ -58,6 +58,7 @@ fn distribution_purl(key: &ComponentKey) -> Purl {
         .with("arch", &key.arch)
         .with("distro", &distro)
         .with("epoch", if epoch == "0" { "" } else { epoch })
+        .with("rpmmod", &key.stream)
         .with("upstream", &upstream)
 }
 

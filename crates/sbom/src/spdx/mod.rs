@@ -1,7 +1,9 @@
 //! SPDX 2.3, JSON and tag-value (<https://spdx.github.io/spdx-spec/v2.3/>): written in 2.3, read in 2.2 and 2.3.
 //!
 //! Identities travel as package URLs (`PACKAGE-MANAGER purl`), whose qualifiers carry release, architecture and
-//! source package; places and layers stand in `sourceInfo`, for people.
+//! source package; places and layers stand in `sourceInfo`, for people. What decides about matches beside that is in
+//! references of the category `OTHER`: `plimsoll-owned-by`, the purl of the distribution package that owns a component's
+//! files, and `plimsoll-confidence` with the locator `low`.
 
 mod tag_value;
 
@@ -23,6 +25,8 @@ use crate::purl::Purl;
 const ROOT: &str = "SPDXRef-Image";
 const OS: &str = "SPDXRef-OperatingSystem";
 const NONE: &str = "NOASSERTION";
+const OWNED_BY: &str = "plimsoll-owned-by";
+const CONFIDENCE: &str = "plimsoll-confidence";
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -116,6 +120,32 @@ fn complete(sbom: &Sbom, created: Option<Timestamp>) -> Document {
     document
 }
 
+/// The purl, and what matching reads beside it.
+fn external(component: &Component) -> Vec<External> {
+    let mut refs = vec![External {
+        reference_category: "PACKAGE-MANAGER",
+        reference_type: "purl",
+        reference_locator: component.purl.clone(),
+    }];
+    let mut other = |reference_type, locator: &str| {
+        // A locator has no spaces.
+        if !locator.contains(char::is_whitespace) {
+            refs.push(External {
+                reference_category: "OTHER",
+                reference_type,
+                reference_locator: locator.to_owned(),
+            });
+        }
+    };
+    if let Some(owner) = &component.owned_by {
+        other(OWNED_BY, owner);
+    }
+    if component.confidence == Confidence::Low {
+        other(CONFIDENCE, "low");
+    }
+    refs
+}
+
 /// Where a component was found, and what brought it in: the layer and its line of the image's history.
 fn source_info(sbom: &Sbom, component: &Component) -> String {
     let places: Vec<&str> = component.locations.iter().map(|location| location.path.as_str()).collect();
@@ -177,11 +207,7 @@ fn document(sbom: &Sbom) -> Document {
             source_info: source_info(sbom, component),
             license_declared: declared(&component.licenses, &mut texts),
             primary_package_purpose: "LIBRARY",
-            external_refs: vec![External {
-                reference_category: "PACKAGE-MANAGER",
-                reference_type: "purl",
-                reference_locator: component.purl.clone(),
-            }],
+            external_refs: external(component),
             ..package(id.clone())
         });
         relationships.push(relation(ROOT, "CONTAINS", &id));
@@ -361,6 +387,12 @@ pub(crate) fn from_value(spdx: &Value) -> Result<Sbom, DocumentError> {
             // One reference is the text that it stands for; the parts of an expression stay as they are.
             other => Some(texts.get(other).copied().unwrap_or(other).to_owned()),
         };
+        let other = |kind: &str| {
+            let mut refs = list(package, "externalRefs").iter();
+            refs.find(|external| text(external, "referenceType") == kind)
+                .map(|external| text(external, "referenceLocator").to_owned())
+        };
+        let low = other(CONFIDENCE).is_some_and(|word| word == "low");
         let supplier = text(package, "supplier");
         let supplier = supplier.split_once(": ").map_or("", |(_, name)| name);
         components.push(Component {
@@ -369,8 +401,8 @@ pub(crate) fn from_value(spdx: &Value) -> Result<Sbom, DocumentError> {
             display_name: text(package, "name").to_owned(),
             locations: Vec::new(),
             licenses: stated.into_iter().collect(),
-            owned_by: None,
-            confidence: Confidence::High,
+            owned_by: other(OWNED_BY).filter(|owner| !owner.is_empty()),
+            confidence: if low { Confidence::Low } else { Confidence::High },
             supplier: supplier.to_owned(),
             found_by: String::new(),
             depends_on: Vec::new(),

@@ -134,7 +134,10 @@ proptest! {
     #[test]
     fn spdx_keeps_identities(sbom in an_sbom()) {
         let read = document::read(&spdx::write(&sbom, None, false)).unwrap();
-        let keys = |sbom: &Sbom| sbom.components.iter().map(|c| (c.key.clone(), c.depends_on.clone())).collect::<Vec<_>>();
+        let keys = |sbom: &Sbom| {
+            let all = sbom.components.iter();
+            all.map(|c| (c.key.clone(), c.depends_on.clone(), c.owned_by.clone(), c.confidence)).collect::<Vec<_>>()
+        };
         prop_assert_eq!(keys(&read), keys(&sbom));
         prop_assert_eq!(&read.image, &sbom.image);
         let read = document::read(&spdx::write_tag_value(&sbom, None)).unwrap();

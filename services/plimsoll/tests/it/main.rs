@@ -9,6 +9,7 @@ mod hostile;
 mod input;
 mod offline;
 mod push;
+mod rescan;
 mod sboms;
 mod scenarios;
 mod seeds;
