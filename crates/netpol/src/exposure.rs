@@ -116,7 +116,7 @@ pub fn exposures(
     let order = connectivity.order().iter().map(|index| *index as usize);
     order
         .filter_map(|index| {
-            let (mut judged, _) = judge.judge(index, &ways.entries(state, connectivity, index))?;
+            let (mut judged, _) = judge.judge(index, &ways.entries(state, connectivity, index), None)?;
             judged.reaches = reaches.get(index).copied().unwrap_or_default();
             Some(judged)
         })
@@ -213,8 +213,14 @@ impl<'a> Judge<'a> {
         }
     }
 
-    /// The exposure of a workload, without how many it reaches, and who may call it. None for an assumed peer.
-    pub(crate) fn judge(&mut self, index: usize, ways: &[Entry]) -> Option<(WorkloadExposure, Callers)> {
+    /// The exposure of a workload, without how many it reaches, and who may call it. None for an assumed peer. `known`
+    /// are its callers where they were found before and are still the first.
+    pub(crate) fn judge(
+        &mut self,
+        index: usize,
+        ways: &[Entry],
+        known: Option<Callers>,
+    ) -> Option<(WorkloadExposure, Callers)> {
         let connectivity = self.connectivity;
         let endpoint = connectivity.endpoints().get(index).filter(|endpoint| !endpoint.assumed)?;
         let mut paths: Vec<(ExposureLevel, String)> = Vec::new();
@@ -245,7 +251,7 @@ impl<'a> Judge<'a> {
                 Admitted::No => {}
             }
         }
-        let callers = self.inside(index, endpoint, &mut paths, &mut ports);
+        let callers = self.inside(index, endpoint, known, &mut paths, &mut ports);
         let inner = paths.iter().map(|(reached, _)| *reached).max().unwrap_or(ExposureLevel::Isolated);
         (level, at_most) = (level.max(inner), at_most.max(inner));
         at_most = at_most.max(self.uncertain(index, endpoint, &mut caveats));
@@ -415,6 +421,7 @@ impl<'a> Judge<'a> {
         &mut self,
         index: usize,
         endpoint: &Endpoint,
+        known: Option<Callers>,
         paths: &mut Vec<(ExposureLevel, String)>,
         ports: &mut ConnSet,
     ) -> Callers {
@@ -425,7 +432,14 @@ impl<'a> Judge<'a> {
             return Callers::default();
         }
         let connectivity = self.connectivity;
-        let (callers, conn) = self.callers(index, endpoint);
+        let (callers, conn) = match known {
+            Some(known) => {
+                let first = known.far.or(known.near);
+                let conn = first.map(|source| self.between(source as usize, index)).unwrap_or_default();
+                (known, conn)
+            }
+            None => self.callers(index, endpoint),
+        };
         let name = |caller: u32| {
             connectivity.endpoints().get(caller as usize).map(ToString::to_string).unwrap_or_default()
         };

@@ -184,12 +184,15 @@ fn changes(live: &mut Live, size: Size) {
     let mut times: Vec<Vec<Duration>> = vec![Vec::new(); KINDS.len()];
     let (mut told, mut cells, mut judged) = (Vec::new(), vec![0; KINDS.len()], 0);
     let (mut busy, mut effects) = ([Duration::ZERO; 2], 0);
+    let mut busy_of = [Duration::ZERO; KINDS.len()];
     for at in 0..CHANGES {
         let (kind, changes) = world.next();
         let (begin, on) = (Instant::now(), on_processor());
         let delta = live.changes(changes);
         times[kind].push(begin.elapsed());
-        busy[0] += on_processor().saturating_sub(on);
+        let used = on_processor().saturating_sub(on);
+        busy[0] += used;
+        busy_of[kind] += used;
         cells[kind] += delta.count();
         judged += delta.exposures().len();
         let diff = delta.connections();
@@ -222,12 +225,14 @@ fn changes(live: &mut Live, size: Size) {
     println!("  one change: p50           {:>12.2?}", quantile(&all, 0.5));
     println!("  one change: p99           {p99:>12.2?}   {:>6.2} of budget", ratio(p99, P99));
     println!("  one change: worst         {worst:>12.2?}");
-    for ((name, _), (times, cells)) in KINDS.iter().zip(times.iter_mut().zip(cells)) {
+    for (((name, _), used), (times, cells)) in KINDS.iter().zip(busy_of).zip(times.iter_mut().zip(cells)) {
         times.sort();
         let (count, worst) = (times.len().max(1), times.last().copied().unwrap_or_default());
         println!(
-            "    {name:<24}{:>12.2?}   worst {worst:>10.2?}   {:>4} changes, {:>7} connections each",
+            "    {name:<24}{:>12.2?}   worst {worst:>10.2?}   on the processor {:>10.2?}   {:>4} changes, {:>7} \
+             connections each",
             mean(times),
+            used / count as u32,
             times.len(),
             cells / count
         );

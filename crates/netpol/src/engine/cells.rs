@@ -117,6 +117,27 @@ impl Column {
     }
 }
 
+/// What the other side's rows have at the classes whose own rows changed, evaluated when asked for; by profile.
+struct Across {
+    columns: Bits,
+    rows: Vec<Option<Vec<(ConnId, Bits)>>>,
+}
+
+impl Across {
+    fn at(&mut self, view: &Connectivity, profile: u32, column: usize, conns: &mut ConnTable) -> ConnId {
+        let index = profile as usize;
+        if self.rows.len() <= index {
+            self.rows.resize(view.profiles.len().max(index + 1), None);
+        }
+        let Some(slot) = self.rows.get_mut(index) else { return ConnId::NONE };
+        let row = slot.get_or_insert_with(|| match view.profiles.get(index) {
+            Some(Some(profile)) => view.evaluate(profile, Space::Classes, &self.columns, conns),
+            _ => Vec::new(),
+        });
+        row.iter().find(|(_, bits)| bits.has(column)).map_or(ConnId::NONE, |(conn, _)| *conn)
+    }
+}
+
 fn put(parts: &mut Parts, before: ConnId, after: ConnId, column: usize) {
     match parts.iter_mut().find(|(b, a, _)| (*b, *a) == (before, after)) {
         Some((.., bits)) => bits.set(column),
@@ -160,7 +181,7 @@ struct Comparison<'a> {
     before: &'a Connectivity,
     after: &'a Connectivity,
     conns: &'a mut ConnTable,
-    columns: [Column; 2],
+    column: Column,
     /// Workloads that came, went, or changed class.
     moved: &'a BTreeSet<u32>,
     /// Classes with a workload of several classes.
@@ -185,7 +206,7 @@ impl Engine {
             before,
             after: &after,
             conns: &mut conns,
-            columns: Default::default(),
+            column: Column::default(),
             moved: &self.dirty.moved,
             mixed,
             asked: BTreeSet::new(),
@@ -296,20 +317,35 @@ impl Comparison<'_> {
         for (direction, rows) in [(Direction::Ingress, ingress), (Direction::Egress, egress)] {
             let opposite =
                 if direction == Direction::Ingress { Direction::Egress } else { Direction::Ingress };
+            if rows.is_empty() {
+                continue;
+            }
+            let mut facing: Vec<Option<&RowChange>> = vec![None; self.after.classes.len()];
+            for (class, change) in if direction == Direction::Ingress { egress } else { ingress } {
+                if let Some(slot) = facing.get_mut(*class as usize) {
+                    *slot = Some(change.as_ref());
+                }
+            }
+            let mut across = Across { columns: Bits::default(), rows: Vec::new() };
+            rows.keys().for_each(|class| across.columns.set(*class as usize));
             for (&subject, change) in rows {
-                self.columns.iter_mut().for_each(Column::turn);
                 let mut parts: Parts = Vec::new();
                 for (b, a, columns) in &change.classes {
                     for other in columns.iter() {
-                        // Where both sides changed, the destination's row tells.
-                        let told = direction == Direction::Egress
-                            && ingress.get(&(other as u32)).is_some_and(|change| {
-                                change.classes.iter().any(|(.., bits)| bits.has(subject as usize))
-                            });
-                        if told {
-                            continue;
-                        }
-                        let (before, after) = self.across(other, subject as usize, opposite);
+                        let changed = facing.get(other).copied().flatten().and_then(|change| {
+                            change.classes.iter().find(|(.., bits)| bits.has(subject as usize))
+                        });
+                        let (before, after) = match changed {
+                            // Where both sides changed, the destination's row tells.
+                            Some(_) if direction == Direction::Egress => continue,
+                            Some((before, after, _)) => (*before, *after),
+                            None => {
+                                let Some(class) = self.before.classes.get(other) else { continue };
+                                let profile = class.profile(opposite);
+                                let same = across.at(self.before, profile, subject as usize, self.conns);
+                                (same, same)
+                            }
+                        };
                         let before = self.conns.intersect(*b, before);
                         let after = self.conns.intersect(*a, after);
                         if before != after {
@@ -328,17 +364,6 @@ impl Comparison<'_> {
                 }));
             }
         }
-    }
-
-    /// What a class's row of a direction has at a column, before and after.
-    fn across(&mut self, class: usize, column: usize, direction: Direction) -> (ConnId, ConnId) {
-        let [old, new] = &mut self.columns;
-        let before = self.before.classes.get(class).map(|class| class.profile(direction));
-        let after = self.after.classes.get(class).map(|class| class.profile(direction));
-        (
-            before.map_or(ConnId::NONE, |id| old.at(self.before, id, column, self.conns)),
-            after.map_or(ConnId::NONE, |id| new.at(self.after, id, column, self.conns)),
-        )
     }
 
     /// Notes the pairs of changed cells that have a workload of several classes.
@@ -404,7 +429,7 @@ impl Comparison<'_> {
                                 }
                             }
                         }
-                        let [column, _] = &mut self.columns;
+                        let column = &mut self.column;
                         column.turn();
                         for ((index, old_in, new_in, old_out, new_out), result) in
                             plain.iter().zip(&mut results)

@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use smallvec::SmallVec;
+
 use super::{Connectivity, Direction};
 use crate::bits::Bits;
 use crate::conn::{ConnId, ConnSet, ConnTable};
@@ -162,9 +164,11 @@ type Decided = (ConnId, ConnId, ConnId);
 
 /// Columns that an entry speaks of, and the set that it gives them.
 type Part<'a> = (Cow<'a, Bits>, ConnId);
+/// Mostly one.
+type Parts<'a> = SmallVec<[Part<'a>; 1]>;
 
 fn fold(
-    entries: &[(Tier, Action, Vec<Part<'_>>)],
+    entries: &[(Tier, Action, Parts<'_>)],
     tier: Tier,
     columns: &Bits,
     conns: &mut ConnTable,
@@ -204,16 +208,21 @@ impl Connectivity {
         if profile.is_open() {
             return vec![(ConnId::ALL, columns.clone())];
         }
-        let admin: Vec<(Tier, Action, Vec<Part<'_>>)> = profile
+        // Of many rules, few speak of a few columns.
+        let meets = |entry: &Entry| {
+            self.sets.get(entry.peers as usize).is_some_and(|set| set.of(space).meets(columns))
+        };
+        let admin: Vec<(Tier, Action, Parts<'_>)> = profile
             .admin
             .iter()
+            .filter(|admin| meets(&admin.entry))
             .map(|admin| (admin.tier, admin.action, self.parts(&admin.entry, space, columns, conns)))
             .collect();
         // What is left after the administrator's tier goes to this one: allowed by it.
         let mut middle: Cells<ConnId>;
         if profile.isolated {
             middle = Cells::new(ConnId::NONE, columns.clone());
-            for entry in &profile.allowed {
+            for entry in profile.allowed.iter().filter(|entry| meets(entry)) {
                 for (peers, conn) in self.parts(entry, space, columns, conns) {
                     middle.shift(&peers, |known| conns.union(known, conn));
                 }
@@ -245,10 +254,10 @@ impl Connectivity {
     }
 
     /// The columns of an entry; named ports give each destination its own set.
-    fn parts(&self, entry: &Entry, space: Space, columns: &Bits, conns: &mut ConnTable) -> Vec<Part<'_>> {
-        let Some(set) = self.sets.get(entry.peers as usize) else { return Vec::new() };
+    fn parts(&self, entry: &Entry, space: Space, columns: &Bits, conns: &mut ConnTable) -> Parts<'_> {
+        let mut parts = Parts::new();
+        let Some(set) = self.sets.get(entry.peers as usize) else { return parts };
         let bits = set.of(space);
-        let mut parts = Vec::with_capacity(1);
         if entry.conn != ConnId::NONE {
             parts.push((Cow::Borrowed(bits), entry.conn));
         }

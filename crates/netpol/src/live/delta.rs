@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock};
 use rustc_hash::FxHashMap;
 
 use super::LiveSnapshot;
+use crate::bits::Bits;
 use crate::conn::{ConnId, ConnSet};
 use crate::diff::{
     Both, ConnDiff, DiffPeer, DiffRow, diff_snapshots, diff_snapshots_at_most, explain, is_single, row, sort,
@@ -56,8 +57,20 @@ pub struct Delta {
 type Pair = (u32, u32, ConnId, ConnId);
 
 /// Every pair of workloads of some cells.
-pub(super) fn pairs(cells: &Cells, after: &Connectivity, mut each: impl FnMut(Pair)) {
-    for block in &cells.blocks {
+pub(super) fn pairs(cells: &Cells, after: &Connectivity, each: impl FnMut(Pair)) {
+    pairs_of(cells, after, |_, _| true, each);
+}
+
+/// As [`pairs`], of cells whose sets before and after are to be kept.
+pub(super) fn pairs_of(
+    cells: &Cells,
+    after: &Connectivity,
+    keep: impl Fn(ConnId, ConnId) -> bool,
+    mut each: impl FnMut(Pair),
+) {
+    let mut apart = Bits::default();
+    cells.apart.iter().for_each(|id| apart.set(*id as usize));
+    for block in cells.blocks.iter().filter(|block| keep(block.before, block.after)) {
         let own;
         let subjects: &[u32] = match block.subject {
             Subject::Class(class) => after.members(class as usize),
@@ -67,9 +80,9 @@ pub(super) fn pairs(cells: &Cells, after: &Connectivity, mut each: impl FnMut(Pa
             }
         };
         let told_apart = matches!(block.subject, Subject::Class(_));
-        for subject in subjects.iter().filter(|id| !told_apart || !cells.apart.contains(id)) {
+        for subject in subjects.iter().filter(|id| !told_apart || !apart.has(**id as usize)) {
             for other in block.others.iter().flat_map(|class| after.members(class)) {
-                if other == subject || cells.apart.contains(other) {
+                if other == subject || apart.has(*other as usize) {
                     continue;
                 }
                 match block.direction {
@@ -79,7 +92,7 @@ pub(super) fn pairs(cells: &Cells, after: &Connectivity, mut each: impl FnMut(Pa
             }
         }
     }
-    for pair in &cells.pairs {
+    for pair in cells.pairs.iter().filter(|pair| keep(pair.before, pair.after)) {
         each((pair.source, pair.destination, pair.before, pair.after));
     }
 }

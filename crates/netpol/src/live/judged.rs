@@ -3,9 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use rustc_hash::FxHashMap;
-
-use super::delta::pairs;
+use super::delta::{pairs, pairs_of};
 use crate::bits::Bits;
 use crate::conn::{ConnId, ConnSet};
 use crate::engine::{
@@ -82,7 +80,7 @@ impl Judgements {
         let all: BTreeSet<u32> = connectivity.order().iter().copied().collect();
         judgements.in_view = judgements.controllers_among(&all, connectivity);
         judgements.controllers = judgements.current_controllers(connectivity);
-        judgements.judge(&all, state, connectivity, options, engine);
+        judgements.judge(&all, &BTreeSet::new(), state, connectivity, options, engine);
         judgements
     }
 
@@ -106,10 +104,11 @@ impl Judgements {
         }
     }
 
-    /// Judges workloads. Gives those whose exposure differs.
+    /// Judges workloads; those of `called` have the callers that they had. Gives those whose exposure differs.
     fn judge(
         &mut self,
         ids: &BTreeSet<u32>,
+        called: &BTreeSet<u32>,
         state: &ClusterState,
         connectivity: &Connectivity,
         options: &Options,
@@ -125,7 +124,8 @@ impl Judgements {
         for &id in ids {
             let index = id as usize;
             let entries = self.ways.entries(state, connectivity, index);
-            let found = judge.judge(index, &entries);
+            let watch = self.watches.get(index).filter(|watch| watch.selected && called.contains(&id));
+            let found = judge.judge(index, &entries, watch.map(|watch| watch.callers));
             let watch = found.as_ref().map(|(_, callers)| Watch {
                 selected: connectivity.is_selected(index, Direction::Ingress),
                 callers: *callers,
@@ -178,8 +178,7 @@ impl Judgements {
         engine: &mut Engine,
     ) -> Touched {
         let after = &changed.after;
-        let mut again: BTreeSet<u32> = changed.judged.clone();
-        again.extend(&changed.moved);
+        let mut again: BTreeSet<u32> = changed.moved.clone();
         again.extend(&changed.described);
         self.meet(changed);
         for touch in touches {
@@ -206,7 +205,9 @@ impl Judgements {
             self.controllers = controllers;
             again.extend(&self.routed);
         }
-        let rejudged = self.judge(&again, state, after, options, engine);
+        let called: BTreeSet<u32> = changed.judged.difference(&again).copied().collect();
+        again.extend(&called);
+        let rejudged = self.judge(&again, &called, state, after, options, engine);
         Touched { rejudged, recounted }
     }
 
@@ -244,21 +245,30 @@ impl Judgements {
 
     /// Counts again how many workloads each reaches. Gives those whose number differs.
     fn count(&mut self, cells: &Cells, changed: &Changed) -> BTreeSet<u32> {
-        let mut delta: FxHashMap<u32, i64> = FxHashMap::default();
-        pairs(cells, &changed.after, |(source, _, before, after)| {
-            match (before == ConnId::NONE, after == ConnId::NONE) {
-                (true, false) => *delta.entry(source).or_default() += 1,
-                (false, true) => *delta.entry(source).or_default() -= 1,
-                _ => {}
+        let mut delta: Vec<i64> = Vec::new();
+        let step = |before: ConnId, after: ConnId| match (before == ConnId::NONE, after == ConnId::NONE) {
+            (true, false) => 1,
+            (false, true) => -1,
+            _ => 0,
+        };
+        let counts = |before, after| step(before, after) != 0;
+        pairs_of(cells, &changed.after, counts, |(source, _, before, after)| {
+            let index = source as usize;
+            if delta.len() <= index {
+                delta.resize(index + 1, 0);
+            }
+            if let Some(known) = delta.get_mut(index) {
+                *known += step(before, after);
             }
         });
-        delta.retain(|_, change| *change != 0);
-        for (&source, change) in &delta {
-            let known = self.reaches.get(source as usize).copied().unwrap_or_default();
+        let mut recounted = BTreeSet::new();
+        for (index, change) in delta.into_iter().enumerate().filter(|(_, change)| *change != 0) {
+            let known = self.reaches.get(index).copied().unwrap_or_default();
             let now = u32::try_from(i64::from(known) + change).unwrap_or_default();
-            self.reaches.put(source as usize, now, || 0);
+            self.reaches.put(index, now, || 0);
+            recounted.insert(index as u32);
         }
-        delta.into_keys().collect()
+        recounted
     }
 
     /// Workloads whose callers may differ, of those whose own policies are the same.
@@ -276,13 +286,22 @@ impl Judgements {
                 again.extend(block.others.iter().flat_map(|class| after.members(class)));
             }
         }
+        let mut found = Bits::default();
+        again.iter().for_each(|id| found.set(*id as usize));
+        let (mut in_view, mut apart) = (Bits::default(), Bits::default());
+        self.in_view.iter().for_each(|id| in_view.set(*id as usize));
+        cells.apart.iter().for_each(|id| apart.set(*id as usize));
+        let mut add = |destination: u32, found: &mut Bits| {
+            found.set(destination as usize);
+            again.insert(destination);
+        };
         pairs(cells, after, |(source, destination, _, conn)| {
-            if again.contains(&destination) {
+            if found.has(destination as usize) {
                 return;
             }
             let Some(watch) = self.watches.get(destination as usize) else { return };
-            if self.in_view.contains(&source) || cells.apart.contains(&destination) {
-                again.insert(destination);
+            if in_view.has(source as usize) || apart.has(destination as usize) {
+                add(destination, &mut found);
                 return;
             }
             if !watch.selected {
@@ -290,7 +309,7 @@ impl Judgements {
             }
             let Callers { far, near } = watch.callers;
             if far == Some(source) || near == Some(source) {
-                again.insert(destination);
+                add(destination, &mut found);
                 return;
             }
             if conn == ConnId::NONE {
@@ -305,7 +324,7 @@ impl Judgements {
                 far.is_none_or(before)
             };
             if matters {
-                again.insert(destination);
+                add(destination, &mut found);
             }
         });
     }
