@@ -214,7 +214,7 @@ mod tests {
     fn streams_name_the_file_and_follow_no_links_to_folders() {
         let root = std::env::temp_dir().join(format!("plimsoll-stream-{}", std::process::id()));
         fs::create_dir_all(root.join("inner")).expect("folder");
-        assert_eq!(stream(&[root.clone()]).expect_err("nothing").code(), "no_objects");
+        assert_eq!(stream(std::slice::from_ref(&root)).expect_err("nothing").code(), "no_objects");
         #[cfg(unix)]
         for name in ["a", "b"] {
             std::os::unix::fs::symlink(&root, root.join("inner").join(name)).expect("link");
@@ -223,7 +223,7 @@ mod tests {
         fs::write(root.join("a.json"), json).expect("file");
         let pod = "apiVersion: v1\nkind: Pod\nmetadata: {name: b}\n---\n";
         fs::write(root.join("b.yaml"), format!("\u{feff}{pod}")).expect("file");
-        let bytes = stream(&[root.clone()]).expect("manifests");
+        let bytes = stream(std::slice::from_ref(&root)).expect("manifests");
         let objects =
             parse_documents_with(&bytes, Format::Yaml, ParseOptions::default()).expect("one stream");
         assert_eq!(objects.len(), 2);
@@ -232,7 +232,7 @@ mod tests {
             format!("{pod}apiVersion: v1\nkind: Pod\nmetadata: {{name: 1}}\n"),
         )
         .expect("file");
-        let said = stream(&[root.clone()]).expect_err("refused").to_string();
+        let said = stream(std::slice::from_ref(&root)).expect_err("refused").to_string();
         assert!(
             said.ends_with(
                 "c.yml: Pod (document 2): metadata.name: must be a string, not 1; put it in quotes"
