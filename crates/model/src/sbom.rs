@@ -234,6 +234,7 @@ mod tests {
             confidence: Confidence::High,
             supplier: String::new(),
             found_by: String::new(),
+            introduced: None,
             depends_on: depends_on.iter().map(|d| (*d).into()).collect(),
         }
     }
@@ -249,6 +250,8 @@ mod tests {
             anomalies: Vec::new(),
             partial: Vec::new(),
             labels: Vec::new(),
+            base: None,
+            secrets: Vec::new(),
         };
         let name = |key: &ComponentKey| key.package.name.clone();
         sbom.inside().iter().map(|(key, outer)| (name(key), outer.iter().map(name).collect())).collect()

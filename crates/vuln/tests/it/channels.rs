@@ -133,6 +133,7 @@ fn component(key: ComponentKey, supplier: &str) -> Component {
         confidence: Confidence::High,
         supplier: supplier.into(),
         found_by: String::new(),
+        introduced: None,
         depends_on: Vec::new(),
     }
 }
@@ -163,6 +164,8 @@ fn packages_of_others_are_not_the_distributions() {
         anomalies: Vec::new(),
         partial: Vec::new(),
         labels: Vec::new(),
+        base: None,
+        secrets: Vec::new(),
     };
     assert_eq!(db.match_sbom(&sbom("Red Hat, Inc.")).unwrap().matches.len(), 1);
     assert_eq!(db.match_sbom(&sbom("Fedora Project")).unwrap().matches.len(), 0);
