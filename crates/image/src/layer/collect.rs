@@ -199,16 +199,15 @@ impl<'a> Collector<'a> {
                 passed = true;
             }
         };
-        let mut outcome = self.reduce(tar, file, &mut wants, &mut buffer, &mut reduced, &mut pass);
+        let outcome = self.reduce(tar, file, &mut wants, &mut buffer, &mut reduced, &mut pass);
+        let mut looked = Ok(());
         if let Some((index, scanner)) = &mut scanner
             && outcome.is_ok()
         {
             if !passed {
                 scanner.feed(&buffer);
             }
-            if let Err(stop) = tar.look(|bytes| scanner.feed(bytes)) {
-                outcome = Err(stop);
-            }
+            looked = tar.look(|bytes| scanner.feed(bytes));
             reduced.extend(scanner.end().map(|found| (*index, found)));
         }
         self.scanner = scanner;
@@ -223,7 +222,7 @@ impl<'a> Collector<'a> {
         if outcome? == Fit::TooLarge {
             self.partial("entry_bytes", format!("{} has {} bytes", file.path, file.size));
         }
-        Ok(())
+        looked
     }
 
     fn reduce<R: Read>(

@@ -10,6 +10,7 @@ use plimsoll_model::sbom::Component;
 
 use super::documents::{key, related};
 use super::{Context, File, Interpreted, component, last};
+use crate::purl::Purl;
 
 /// Packages of one file.
 #[derive(Default)]
@@ -27,8 +28,14 @@ impl Packages<'_, '_> {
                 && text.len() <= 512
                 && !text.contains(|c: char| c.is_whitespace() || c.is_control())
         };
-        if fits(name) && fits(version) {
-            self.found.push((component(key(ecosystem, name, version), name, file, "lockfile"), depends));
+        if !fits(name) || !fits(version) {
+            return;
+        }
+        let found = component(key(ecosystem, name, version), name, file, "lockfile");
+        // What its package URL cannot say, an empty part of a name for instance, names no package.
+        let said = found.purl.parse::<Purl>().ok().and_then(|purl| crate::identity::component(&purl, None));
+        if said.as_ref() == Some(&found.key) {
+            self.found.push((found, depends));
         }
     }
 }
