@@ -87,7 +87,7 @@ impl Format {
     }
 }
 
-/// The value of `NAME = VALUE`, where the name may have a scope before it (`//registry.npmjs.org/:_authToken`).
+/// The value of `NAME = VALUE`, where the name may have a scope before it (`//registry.example.org/:_authToken`).
 fn assigned<'t>(line: &'t str, name: &str) -> Option<&'t str> {
     let (key, value) = line.split_once('=')?;
     let key = key.trim_end();
