@@ -1,5 +1,8 @@
 //! Bit sets over the columns of a row.
 
+use std::ops::Deref;
+use std::sync::Arc;
+
 use smallvec::SmallVec;
 
 /// Bits in 64-bit words, from the first word that matters: sets of few neighbours are short wherever they lie. Sets of
@@ -176,6 +179,57 @@ impl Bits {
     }
 }
 
+/// Bits that copies share, with their extent and first word beside: most questions to most sets need no more.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct SharedBits {
+    from: usize,
+    to: usize,
+    first: u64,
+    bits: Arc<Bits>,
+}
+
+impl SharedBits {
+    pub(crate) fn of(bits: Bits) -> Self {
+        let first = bits.words.first().copied().unwrap_or_default();
+        Self { from: bits.from, to: bits.end(), first, bits: Arc::new(bits) }
+    }
+
+    pub(crate) fn has(&self, at: usize) -> bool {
+        let index = at / 64;
+        if index == self.from {
+            return self.first >> (at % 64) & 1 == 1;
+        }
+        self.from < index && index < self.to && self.bits.has(at)
+    }
+
+    pub(crate) fn meets(&self, other: &Bits) -> bool {
+        if self.to <= other.from || other.end() <= self.from {
+            return false;
+        }
+        self.first & other.word(self.from) != 0 || self.to - self.from > 1 && self.bits.meets(other)
+    }
+
+    /// Puts a bit in or out; copies do not see it.
+    pub(crate) fn put(&mut self, at: usize, holds: bool) {
+        let bits = Arc::make_mut(&mut self.bits);
+        if holds {
+            bits.set(at)
+        } else {
+            bits.clear(at)
+        }
+        self.first = bits.words.first().copied().unwrap_or_default();
+        (self.from, self.to) = (bits.from, bits.end());
+    }
+}
+
+impl Deref for SharedBits {
+    type Target = Bits;
+
+    fn deref(&self) -> &Bits {
+        &self.bits
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -235,6 +289,13 @@ mod tests {
             proptest::prop_assert_eq!(a == b, ours == theirs);
             rest.add(&common);
             proptest::prop_assert_eq!(&rest, &a);
+            let mut shared = SharedBits::of(a.clone());
+            proptest::prop_assert_eq!(shared.meets(&b), a.meets(&b));
+            let kept = shared.clone();
+            ours.iter().for_each(|at| shared.put(*at, false));
+            theirs.iter().for_each(|at| shared.put(*at, true));
+            proptest::prop_assert!((0..700).all(|at| kept.has(at) == a.has(at) && shared.has(at) == b.has(at)));
+            proptest::prop_assert_eq!(shared.meets(&a), b.meets(&a));
             let past: Vec<usize> = ours.iter().copied().filter(|at| *at >= from).collect();
             proptest::prop_assert_eq!(a.iter_from(from).collect::<Vec<_>>(), past);
             proptest::prop_assert_eq!(sum.count(), ours.union(&theirs).count());

@@ -283,8 +283,8 @@ impl<'a> Judge<'a> {
                 || !self.any_pod(index).is_empty(),
             caveats: caveats.into_iter().collect(),
             reaches: 0,
-            ingress_policies: self.connectivity.selected_by(index, Direction::Ingress).len(),
-            egress_policies: self.connectivity.selected_by(index, Direction::Egress).len(),
+            ingress_policies: self.connectivity.selected_count(index, Direction::Ingress),
+            egress_policies: self.connectivity.selected_count(index, Direction::Egress),
             reaches_internet: !internet.is_empty(),
         };
         Some((exposure, callers))

@@ -97,6 +97,13 @@ impl Column {
     }
 
     fn at(&mut self, view: &Connectivity, profile: u32, column: usize, conns: &mut ConnTable) -> ConnId {
+        self.known(view, profile, || match view.profiles.get(profile as usize) {
+            Some(Some(profile)) => view.cell(profile, Space::Classes, column, conns),
+            _ => ConnId::NONE,
+        })
+    }
+
+    fn known(&mut self, view: &Connectivity, profile: u32, find: impl FnOnce() -> ConnId) -> ConnId {
         let index = profile as usize;
         if self.stamps.len() <= index {
             let to = view.profiles.len().max(index + 1);
@@ -106,10 +113,7 @@ impl Column {
         if self.stamps.get(index) == Some(&self.stamp) {
             return self.conns.get(index).copied().unwrap_or_default();
         }
-        let found = match view.profiles.get(index) {
-            Some(Some(profile)) => view.cell(profile, Space::Classes, column, conns),
-            _ => ConnId::NONE,
-        };
+        let found = find();
         if let (Some(stamp), Some(conn)) = (self.stamps.get_mut(index), self.conns.get_mut(index)) {
             (*stamp, *conn) = (self.stamp, found);
         }
@@ -329,6 +333,7 @@ impl Comparison<'_> {
             let mut across = Across { columns: Bits::default(), rows: Vec::new() };
             rows.keys().for_each(|class| across.columns.set(*class as usize));
             for (&subject, change) in rows {
+                self.column.turn();
                 let mut parts: Parts = Vec::new();
                 for (b, a, columns) in &change.classes {
                     for other in columns.iter() {
@@ -342,7 +347,10 @@ impl Comparison<'_> {
                             None => {
                                 let Some(class) = self.before.classes.get(other) else { continue };
                                 let profile = class.profile(opposite);
-                                let same = across.at(self.before, profile, subject as usize, self.conns);
+                                let (view, column) = (self.before, subject as usize);
+                                let same = self
+                                    .column
+                                    .known(view, profile, || across.at(view, profile, column, self.conns));
                                 (same, same)
                             }
                         };

@@ -39,7 +39,7 @@ pub use query::{Peer, Rows, Verdict};
 pub(crate) use resident::Engine;
 pub use shadow::{RuleRef, Shadowed};
 
-use crate::bits::Bits;
+use crate::bits::{Bits, SharedBits};
 use crate::conn::{ConnId, ConnSet};
 use crate::objects::{Action, ObjectKey, Tier};
 use crate::paged::Paged;
@@ -154,13 +154,13 @@ struct Ports {
 /// The columns of a set of peers.
 #[derive(Debug, Clone, Default)]
 struct PeerColumns {
-    classes: Arc<Bits>,
+    classes: SharedBits,
     /// Atoms of the direction that the rule is of.
-    atoms: Arc<Bits>,
+    atoms: SharedBits,
 }
 
 impl PeerColumns {
-    fn of(&self, space: Space) -> &Bits {
+    fn of(&self, space: Space) -> &SharedBits {
         match space {
             Space::Classes => &self.classes,
             Space::Outside => &self.atoms,

@@ -257,7 +257,7 @@ impl Connectivity {
     fn parts(&self, entry: &Entry, space: Space, columns: &Bits, conns: &mut ConnTable) -> Parts<'_> {
         let mut parts = Parts::new();
         let Some(set) = self.sets.get(entry.peers as usize) else { return parts };
-        let bits = set.of(space);
+        let bits: &Bits = set.of(space);
         if entry.conn != ConnId::NONE {
             parts.push((Cow::Borrowed(bits), entry.conn));
         }

@@ -249,6 +249,14 @@ impl Connectivity {
         keys
     }
 
+    /// How many policies select the workload in the direction.
+    pub(crate) fn selected_count(&self, workload: usize, direction: Direction) -> usize {
+        match self.classes_of(Peer::Workload(workload)) {
+            [class] => self.class(*class).map_or(0, |class| self.selecting(class, direction).count()),
+            _ => self.selected_by(workload, direction).len(),
+        }
+    }
+
     /// Ranges into which the outside is cut, as sources or as destinations.
     pub fn ranges(&self, direction: Direction) -> &[IpRange] {
         self.atoms(direction).ranges()

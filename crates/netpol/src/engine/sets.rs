@@ -8,7 +8,7 @@ use super::atoms::AtomTable;
 use super::classes::{ClassKey, Classes};
 use super::selectors::{Pods, Selectors};
 use super::{Direction, PeerColumns};
-use crate::bits::Bits;
+use crate::bits::{Bits, SharedBits};
 use crate::ip::{Atoms, IpRange};
 use crate::paged::Paged;
 
@@ -162,7 +162,7 @@ impl Sets {
             Some(slot) => *slot = info,
             None => self.infos.push(info),
         }
-        let made = PeerColumns { classes: Arc::new(classes), atoms: Arc::new(atoms) };
+        let made = PeerColumns { classes: SharedBits::of(classes), atoms: SharedBits::of(atoms) };
         columns.put(id as usize, made, PeerColumns::default);
         id
     }
@@ -296,14 +296,12 @@ impl Sets {
 /// Makes a set hold a class, or not.
 pub(super) fn mark(columns: &mut Paged<PeerColumns>, set: u32, class: u32, holds: bool) {
     if let Some(known) = columns.get_mut(set as usize) {
-        let bits = Arc::make_mut(&mut known.classes);
-        if holds { bits.set(class as usize) } else { bits.clear(class as usize) }
+        known.classes.put(class as usize, holds);
     }
 }
 
 fn mark_atom(columns: &mut Paged<PeerColumns>, set: u32, slot: u32, holds: bool) {
     if let Some(known) = columns.get_mut(set as usize) {
-        let bits = Arc::make_mut(&mut known.atoms);
-        if holds { bits.set(slot as usize) } else { bits.clear(slot as usize) }
+        known.atoms.put(slot as usize, holds);
     }
 }
