@@ -203,6 +203,10 @@ impl Work<'_> {
         let mut open = self.standing_findings(&changed).await?;
         let mut judged = Vec::with_capacity(states.len());
         for (state, print) in states.into_iter().zip(prints) {
+            // What is judged in part is other than at its last print.
+            if print.is_none() {
+                self.cache.judged.remove(&state.id);
+            }
             // Nothing that its findings follow from is other than when they were saved.
             if let Some(print) = print
                 && self.cache.judged.insert(state.id, print) == Some(print)

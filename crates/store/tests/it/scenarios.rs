@@ -428,3 +428,18 @@ async fn what_a_change_of_policy_opened() {
     assert!(words.contains(&format!("fixed upgrade NETPOL001 {POD}")), "{words:?}");
     assert!(bench.open().await.values().all(|f| !f.key.vulnerability.starts_with("NETPOL")));
 }
+
+/// What opened after the first Db came is closed when the image goes, although there is as little then as before the Db.
+#[tokio::test]
+async fn what_a_late_db_opened_is_closed_by_a_deletion() {
+    let bench = Bench::new().await;
+    let left = component("left-pad", "1.0.0");
+    bench.commit(&[pushed(WEB, Some("1"), 1, 1), manifest(WEB, 1, single())]).await;
+    bench.commit(&[image("i1", 1, std::slice::from_ref(&left), set(0, vec![], vec![]))]).await;
+    bench.store.set_db_seq(1).await.unwrap();
+    let found = set(1, vec![matched("CVE-1", &left, None)], vec![vulnerability("CVE-1", &[])]);
+    let outcome = bench.commit(&[rematched("m1", std::slice::from_ref(&left), found)]).await;
+    assert_eq!(told(&outcome), [format!("opened 3d CVE-1 {}", repository())]);
+    let outcome = bench.commit(&[deleted(WEB, None, Some(1), 2)]).await;
+    assert_eq!(told(&outcome), [format!("fixed 3d CVE-1 {}", repository())]);
+}
