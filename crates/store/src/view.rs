@@ -220,30 +220,32 @@ pub(crate) async fn current_digests(
         counted.extend(self::counted(connection, &further).await?);
         said.extend(further);
     }
-    // True for those that count.
-    let mut wanted: BTreeMap<(i64, Digest), bool> = BTreeMap::new();
+    let mut result: BTreeMap<i64, CurrentDigests> = BTreeMap::new();
+    let mut waiting: BTreeSet<(i64, Digest)> = BTreeSet::new();
     for (repository, (states, deleted)) in &said {
         let counts = |state: &&TagState| {
             state.digest.as_ref().is_none_or(|digest| counted.contains(&(*repository, digest.clone())))
         };
         let counting: Vec<TagState> = states.iter().filter(counts).cloned().collect();
-        let as_new = current(states, deleted, tracking).into_keys().map(|digest| (digest, false));
-        let now = current(&counting, deleted, tracking).into_keys().map(|digest| (digest, true));
-        wanted.extend(as_new.chain(now).map(|(digest, counts)| ((*repository, digest), counts)));
+        // What counts is known, so its manifest was read from there.
+        let now = current(&counting, deleted, tracking);
+        let as_new =
+            current(states, deleted, tracking).into_keys().filter(|digest| !now.contains_key(digest));
+        waiting.extend(as_new.map(|digest| (*repository, digest)));
+        result.entry(*repository).or_default().digests.extend(now.into_keys());
     }
-    let places: Vec<&(i64, Digest)> = wanted.keys().collect();
+    if waiting.is_empty() {
+        return Ok(result);
+    }
+    let waiting: Vec<(i64, Digest)> = waiting.into_iter().collect();
     let seen: Vec<(i64, String)> = sqlx::query_as(
         "SELECT s.repo, s.digest FROM json_each(?) j CROSS JOIN sightings s ON s.digest = j.value->>1 AND s.repo = j.value->>0",
     )
-    .bind(list(&places)?)
+    .bind(list(&waiting)?)
     .fetch_all(&mut *connection)
     .await?;
-    let mut result: BTreeMap<i64, CurrentDigests> = BTreeMap::new();
     for (repository, digest) in seen {
-        let place = (repository, parse(&digest)?);
-        let counts = wanted.get(&place).copied().unwrap_or_default();
-        let current = result.entry(repository).or_default();
-        if counts { current.digests.push(place.1) } else { current.waiting.push(place.1) }
+        result.entry(repository).or_default().waiting.push(parse(&digest)?);
     }
     Ok(result)
 }
