@@ -2,6 +2,7 @@
 //! `blobs`; above, an object of the object store `artifacts`. Names are `<kind>.<hash>` or chosen by the caller;
 //! a name once given never changes its content.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use async_nats::jetstream::object_store::{GetErrorKind, InfoErrorKind, ObjectMet
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE;
 use bytes::Bytes;
+use futures::TryStreamExt;
 use tokio::io::AsyncReadExt;
 
 use crate::connection::{Bus, BusError, message_id};
@@ -17,6 +19,9 @@ use crate::records::Records;
 const SMALL: usize = 512 << 10;
 /// Largest artifact, decompressed.
 const LIMIT: usize = 1 << 30;
+
+/// Subjects of the chunks of objects, before the upload's name (ADR-20 of the server).
+const CHUNKS: &str = "$O.artifacts.C.";
 
 /// Longest time to read an artifact.
 const LONGEST_READ: Duration = Duration::from_secs(120);
@@ -152,13 +157,36 @@ impl Artifacts {
         let mut names = self.small.keys(kind).await?;
         let store = self.objects().await?;
         let mut list = store.list().await.map_err(BusError::other)?;
-        while let Some(object) = futures::StreamExt::next(&mut list).await {
-            let object = object.map_err(BusError::other)?;
+        while let Some(object) = list.try_next().await.map_err(BusError::other)? {
             if object.name.strip_prefix(kind).is_some_and(|rest| rest.starts_with('.')) {
                 names.push(object.name);
             }
         }
         Ok(names)
+    }
+
+    /// Uploads of objects whose chunks are there without a description: their writer was ended in between, or is still
+    /// writing.
+    pub async fn unfinished(&self) -> Result<Vec<String>, BusError> {
+        let stream = self.bus.context().get_stream_no_info("OBJ_artifacts").await.map_err(BusError::other)?;
+        let mut subjects = stream.info_with_subjects(format!("{CHUNKS}>")).await.map_err(BusError::other)?;
+        let mut uploads = BTreeSet::new();
+        while let Some((subject, _)) = subjects.try_next().await.map_err(BusError::other)? {
+            uploads.extend(subject.strip_prefix(CHUNKS).map(str::to_owned));
+        }
+        // Described after the chunks were listed: what was finished meanwhile is found here.
+        let mut described = self.objects().await?.list().await.map_err(BusError::other)?;
+        while let Some(object) = described.try_next().await.map_err(BusError::other)? {
+            uploads.remove(&object.nuid);
+        }
+        Ok(uploads.into_iter().collect())
+    }
+
+    /// Deletes the chunks of an upload that [`Artifacts::unfinished`] named.
+    pub async fn discard(&self, upload: &str) -> Result<(), BusError> {
+        let stream = self.bus.context().get_stream_no_info("OBJ_artifacts").await.map_err(BusError::other)?;
+        stream.purge().filter(format!("{CHUNKS}{upload}")).await.map_err(BusError::other)?;
+        Ok(())
     }
 
     async fn objects(&self) -> Result<ObjectStore, BusError> {

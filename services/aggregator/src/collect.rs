@@ -25,6 +25,8 @@ const CARRIED: [&str; 2] = ["spill", "objects"];
 const ANSWERS: [&str; 1] = ["answer"];
 /// How long answers are kept, in milliseconds.
 const ANSWERS_KEPT: i64 = 3_600_000;
+/// How long an upload may take, in milliseconds: chunks that no object claims by then are a dead writer's.
+const UPLOADS_KEPT: i64 = 86_400_000;
 
 /// What one run did.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -80,6 +82,11 @@ pub async fn collect(aggregator: &Aggregator, now: Timestamp) -> Result<Swept, P
     let carried =
         retention.facts.as_millis().max(retention.events.as_millis()).max(retention.unmarked.as_millis());
     let (mut swept, mut next) = (Swept::default(), BTreeMap::new());
+    // Since when a name is unmarked, if that is not long enough.
+    let waits = |name: &str, keep: i64| {
+        let since = known.get(name).copied();
+        (keep > 0 && since.is_none_or(|since| now.0 - since < keep)).then(|| since.unwrap_or(now.0))
+    };
     for (kinds, keep) in [
         (ROOTED.as_slice(), retention.unmarked.as_millis()),
         (CARRIED.as_slice(), carried),
@@ -92,8 +99,7 @@ pub async fn collect(aggregator: &Aggregator, now: Timestamp) -> Result<Swept, P
                     swept.marked += 1;
                     continue;
                 }
-                let since = known.get(&name).copied().unwrap_or(now.0);
-                if now.0 - since < keep || (!known.contains_key(&name) && keep > 0) {
+                if let Some(since) = waits(&name, keep) {
                     swept.unmarked += 1;
                     next.insert(name, since);
                     continue;
@@ -103,6 +109,15 @@ pub async fn collect(aggregator: &Aggregator, now: Timestamp) -> Result<Swept, P
                 swept.swept += 1;
             }
         }
+    }
+    for upload in artifacts.unfinished().await? {
+        let name = format!("upload.{upload}");
+        if let Some(since) = waits(&name, UPLOADS_KEPT) {
+            next.insert(name, since);
+            continue;
+        }
+        artifacts.discard(&upload).await?;
+        swept.swept += 1;
     }
     let bytes = serde_json::to_vec(&next).map_err(|error| ProcessError::role("internal", error))?;
     std::fs::write(&path, bytes).map_err(ProcessError::io(format!("write {}", path.display())))?;

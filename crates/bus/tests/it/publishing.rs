@@ -104,6 +104,21 @@ async fn artifacts_of_any_size() {
 }
 
 #[tokio::test]
+async fn chunks_of_an_upload_that_was_cut_short_are_found() {
+    let place = place(2000).await;
+    let artifacts = place.bus.artifacts();
+    let whole = artifacts.put("test", &noise(2 << 20)).await.unwrap();
+    assert!(artifacts.unfinished().await.unwrap().is_empty());
+    for chunk in [noise(1000), noise(2000)] {
+        place.js.publish("$O.artifacts.C.cutshort", chunk.into()).await.unwrap().await.unwrap();
+    }
+    assert_eq!(artifacts.unfinished().await.unwrap(), ["cutshort"]);
+    artifacts.discard("cutshort").await.unwrap();
+    assert!(artifacts.unfinished().await.unwrap().is_empty());
+    assert_eq!(artifacts.get(&whole).await.unwrap().unwrap(), noise(2 << 20));
+}
+
+#[tokio::test]
 async fn files_are_stored_without_being_held() {
     let place = place(2000).await;
     let artifacts = place.bus.artifacts();
