@@ -110,7 +110,7 @@ pub fn desired<'v>(
 }
 
 /// Most statements that a finding carries.
-const MAX_SUPPRESSIONS: usize = 16;
+pub(crate) const MAX_SUPPRESSIONS: usize = 16;
 
 /// The affected matches of one finding, by what statements say of them.
 struct Sifted<'h, 'a> {

@@ -9,11 +9,15 @@ use plimsoll_model::exposure::{Exposure, ExposureLevel};
 use plimsoll_model::fact::NetworkNote;
 use plimsoll_model::finding::{Assessment, Class, Factors};
 use plimsoll_model::package::Ecosystem;
+use plimsoll_model::vex::{NetworkFinding, Statement, Suppression};
 use plimsoll_model::vulnerability::{Intelligence, MatchStatus, Severity};
-use plimsoll_model::{Finding, FindingKey, Holder, PackageKey, Vulnerability};
+use plimsoll_model::{Finding, FindingKey, Holder, PackageKey, Timestamp, Vulnerability};
 use plimsoll_risk::assess::class_words;
 
-use crate::desired::Desired;
+pub use plimsoll_model::vex::is_network;
+
+use crate::desired::{Desired, Desires};
+use crate::suppress::{Statements, suppressions};
 
 /// Codes, gravity, and what each says.
 const CODES: [(&str, Severity, &str); 12] = [
@@ -47,29 +51,52 @@ pub fn described(code: &str) -> Option<Vulnerability> {
     })
 }
 
-/// True for an id of a finding of this kind.
-pub fn is_network(id: &str) -> bool {
-    id.starts_with("NETPOL")
-}
-
 /// True when the finding says that a way in was opened, so that a policy can end it.
 pub fn opens(code: &str, about: &str) -> bool {
     about == "ingress" && matches!(code, "NETPOL001" | "NETPOL002" | "NETPOL003" | "NETPOL010")
 }
 
-/// The findings that should be open for `holder`, sorted by key. `behind` is the most urgent open finding of the same
-/// workload that is about a vulnerability. A pure function; the order of `notes` does not matter.
+/// The findings that should be open for `holder`, and those that ignore rules accept; both sorted by key. `behind` is the
+/// most urgent open finding of the same workload that is about a vulnerability. A pure function; the order of `notes` does
+/// not matter.
 pub fn network(
     holder: &Holder,
     notes: &[NetworkNote],
     exposure: Option<&Exposure>,
     behind: Option<&Finding>,
-) -> Vec<Desired> {
-    let mut found: Vec<Desired> = notes.iter().map(|note| one(holder, note, exposure, behind)).collect();
-    found.sort_by(|a, b| a.key.cmp(&b.key));
+    statements: &Statements,
+    now: Timestamp,
+) -> Desires {
+    let mut notes: Vec<&NetworkNote> = notes.iter().collect();
+    notes.sort();
     // One side of a code at a time.
-    found.dedup_by(|later, earlier| later.key == earlier.key);
-    found
+    notes.dedup_by(|later, earlier| (&later.code, &later.about) == (&earlier.code, &earlier.about));
+    let mut desires = Desires::default();
+    for note in notes {
+        let mut desired = one(holder, note, exposure, behind);
+        desired.suppressions = accepted(holder, note, statements, now);
+        let kept = if desired.suppressions.is_empty() { &mut desires.open } else { &mut desires.suppressed };
+        kept.push(desired);
+    }
+    desires.open.sort_by(|a, b| a.key.cmp(&b.key));
+    desires.suppressed.sort_by(|a, b| a.key.cmp(&b.key));
+    desires
+}
+
+/// The ignore rules that accept a note, at most as many as a finding carries.
+fn accepted(
+    holder: &Holder,
+    note: &NetworkNote,
+    statements: &Statements,
+    now: Timestamp,
+) -> Vec<Suppression> {
+    let Holder::Workload { workload, .. } = holder else { return Vec::new() };
+    let finding = NetworkFinding { code: &note.code, workload, side: &note.about, peers: &note.peers };
+    let rules: Vec<&Statement> =
+        statements.about(&note.code, None).filter(|rule| rule.accepts(&finding, now)).collect();
+    let mut by = suppressions(&rules);
+    by.truncate(crate::desired::MAX_SUPPRESSIONS);
+    by
 }
 
 fn one(

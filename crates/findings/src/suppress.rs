@@ -123,7 +123,7 @@ pub(crate) fn judge(
     )
 }
 
-fn suppressions(statements: &[&Statement]) -> Vec<Suppression> {
+pub(crate) fn suppressions(statements: &[&Statement]) -> Vec<Suppression> {
     let mut all: Vec<Suppression> = statements.iter().copied().map(Suppression::from).collect();
     all.sort();
     all.dedup();

@@ -187,6 +187,10 @@ pub struct NetworkNote {
     pub message: String,
     /// Rules that decide, or decided before.
     pub decided_by: Vec<String>,
+    /// Who is on the other side: printed workloads, ranges of addresses, `internet`, `entire-cluster`. Empty where that is
+    /// not known whole.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub peers: Vec<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

@@ -3,14 +3,19 @@
 //! A [`Statement`] names vulnerabilities and products; [`Product::names`] tells whether a component of an image is meant.
 //! What follows from the statements for a finding is decided in the findings crate.
 
+mod network;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
+use crate::exposure::WorkloadName;
 use crate::finding::Holder;
 use crate::package::{ComponentKey, Ecosystem, Release};
 use crate::time::Timestamp;
+
+pub use network::{NetworkFinding, is_network};
 
 /// What a statement says (OpenVEX 0.2 status labels; other formats are translated to them).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -244,6 +249,13 @@ pub struct Scope {
     /// `registry/repository` of the image.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub image: String,
+    /// Of a finding about network policy, who is on the other side: every one of them must be like this, or within this
+    /// block of addresses. Says nothing of other findings.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub peer: String,
+    /// Of a finding about network policy, the side that it is about: `ingress`, `egress`, `policy`. As `peer`.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub side: String,
 }
 
 impl Scope {
@@ -255,21 +267,24 @@ impl Scope {
     /// True for a finding of `holder` in an image that `place` describes.
     pub fn names(&self, holder: &Holder, place: &ImagePlace) -> bool {
         let image = self.image.is_empty() || place.repositories.iter().any(|name| like(&self.image, name));
-        if !image {
+        if !image || !self.peer.is_empty() || !self.side.is_empty() {
             return false;
         }
         let parts = [&self.cluster, &self.namespace, &self.workload];
         match holder {
             Holder::Repository { .. } => parts.iter().all(|part| part.is_empty()),
-            Holder::Workload { workload, .. } => {
-                let full = format!("{}/{}", workload.kind, workload.name);
-                (self.cluster.is_empty() || like(&self.cluster, &workload.cluster))
-                    && (self.namespace.is_empty() || like(&self.namespace, &workload.namespace))
-                    && (self.workload.is_empty()
-                        || like(&self.workload, &workload.name)
-                        || like(&self.workload, &full))
-            }
+            Holder::Workload { workload, .. } => self.names_workload(workload),
         }
+    }
+
+    /// True for a workload, as far as cluster, namespace and workload are concerned.
+    pub fn names_workload(&self, workload: &WorkloadName) -> bool {
+        let full = format!("{}/{}", workload.kind, workload.name);
+        (self.cluster.is_empty() || like(&self.cluster, &workload.cluster))
+            && (self.namespace.is_empty() || like(&self.namespace, &workload.namespace))
+            && (self.workload.is_empty()
+                || like(&self.workload, &workload.name)
+                || like(&self.workload, &full))
     }
 }
 
@@ -327,7 +342,6 @@ impl From<&Statement> for Suppression {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::exposure::WorkloadName;
     use crate::package::{PackageKey, SourcePackage};
 
     fn key(ecosystem: Ecosystem, release: Option<(&str, &str)>, name: &str, version: &str) -> ComponentKey {
@@ -423,6 +437,7 @@ mod tests {
             namespace: namespace.into(),
             workload: workload.into(),
             image: image.into(),
+            ..Scope::default()
         };
         for (scope, named) in [
             (scope("", "", ""), true),

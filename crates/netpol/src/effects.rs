@@ -5,7 +5,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use plimsoll_model::exposure::ExposureLevel;
+use plimsoll_model::Timestamp;
+use plimsoll_model::exposure::{ExposureLevel, WorkloadName};
+use plimsoll_model::vex::{NetworkFinding, Statement};
 use rustc_hash::FxHashSet;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -14,6 +16,7 @@ use crate::conn::ConnSet;
 use crate::diff::{ChangeKind, ConnDiff, DiffPeer, DiffRow, Snapshot};
 use crate::engine::{Connectivity, Direction, RuleRef, Warning};
 use crate::exposure::WorkloadExposure;
+use crate::format::ENTIRE_CLUSTER;
 use crate::ip::IpRange;
 use crate::live::LiveSnapshot;
 use crate::objects::ObjectKey;
@@ -60,6 +63,9 @@ pub struct Effect {
     pub objects: Vec<ObjectKey>,
     /// What has to hold for it to stand; none for what only happened.
     pub condition: Option<Condition>,
+    /// Who is on the other side: printed workloads, ranges of addresses, `internet`, `entire-cluster`. Empty where that is
+    /// not known whole.
+    pub peers: Vec<String>,
 }
 
 impl Effect {
@@ -79,7 +85,13 @@ impl Effect {
             detail: detail.to_string(),
             objects: Vec::new(),
             condition: None,
+            peers: Vec::new(),
         }
+    }
+
+    pub(crate) fn with(mut self, peers: Vec<String>) -> Self {
+        self.peers = peers;
+        self
     }
 
     pub(crate) fn decided(mut self, by: Vec<String>) -> Self {
@@ -95,6 +107,28 @@ impl Effect {
     pub(crate) fn while_holds(mut self, condition: Condition) -> Self {
         self.condition = Some(condition);
         self
+    }
+
+    /// The workload that it is about, or the policy as an object of its kind; none where it is about neither.
+    pub fn workload(&self, cluster: &str) -> Option<WorkloadName> {
+        match &self.condition {
+            Some(Condition::Odd { object, .. }) => Some(named(cluster, object)),
+            _ => of_printed(cluster, &self.subject)
+                .or_else(|| self.objects.first().map(|object| named(cluster, object))),
+        }
+    }
+
+    /// True when an ignore rule accepts it at that time.
+    pub fn accepted_by(&self, rule: &Statement, cluster: &str, now: Timestamp) -> bool {
+        let side = match &self.condition {
+            Some(condition) => condition.about(),
+            None if matches!(self.code, "NETPOL001" | "NETPOL002" | "NETPOL005") => "ingress",
+            None => "",
+        };
+        self.workload(cluster).is_some_and(|workload| {
+            let finding = NetworkFinding { code: self.code, workload: &workload, side, peers: &self.peers };
+            rule.accepts(&finding, now)
+        })
     }
 
     /// Text that is equal for the same effect of the same change, whatever else happened: code, subject, detail.
@@ -115,8 +149,32 @@ impl Effect {
     }
 }
 
+/// How the internet is named as a peer.
+const INTERNET: &str = "internet";
 /// Ranges of the outside that a condition remembers.
-const MAX_RANGES: usize = 8;
+pub(crate) const MAX_RANGES: usize = 8;
+/// The workload that is printed as `namespace/name[Kind]`.
+pub fn of_printed(cluster: &str, printed: &str) -> Option<WorkloadName> {
+    let (namespace, rest) = printed.split_once('/')?;
+    let (name, kind) = rest.strip_suffix(']')?.rsplit_once('[')?;
+    Some(WorkloadName {
+        cluster: cluster.to_owned(),
+        namespace: namespace.to_owned(),
+        kind: kind.to_owned(),
+        name: name.to_owned(),
+    })
+}
+
+/// A policy as a workload of its kind.
+pub fn named(cluster: &str, object: &ObjectKey) -> WorkloadName {
+    WorkloadName {
+        cluster: cluster.to_owned(),
+        namespace: object.namespace.clone(),
+        kind: object.kind.rsplit('/').next().unwrap_or_default().to_owned(),
+        name: object.name.clone(),
+    }
+}
+
 /// Address of the metadata service of most clouds.
 const METADATA: std::net::Ipv4Addr = std::net::Ipv4Addr::new(169, 254, 169, 254);
 
@@ -259,6 +317,11 @@ fn exposed(subject: &Subject<'_>, found: &mut Vec<Effect>) {
     let path = now.paths.first().cloned().unwrap_or_default();
     let mut tell = |code, urgency, detail: String, message: String, stands: Option<ExposureLevel>| {
         let mut effect = Effect::new(code, urgency, name, detail, message).about(now.objects.clone());
+        if code == "NETPOL001" {
+            effect.peers.push(INTERNET.to_owned());
+        } else if effect.detail == "cluster" {
+            effect.peers.push(ENTIRE_CLUSTER.to_owned());
+        }
         effect.condition = stands.map(Condition::Reachable);
         found.push(effect);
     };
@@ -405,8 +468,10 @@ fn outward(diff: &ConnDiff, known: &Objects, found: &mut Vec<Effect>) {
         let objects = policies.into_iter().chain(known.get(&name).into_iter().flatten().cloned());
         let effect = Effect::new("NETPOL004", Urgency::Medium, &name, detail, message);
         ranges.truncate(MAX_RANGES);
+        // What is kept of it while it stands says no more than this many.
+        let peers = if listed.len() > MAX_RANGES { Vec::new() } else { listed };
         let condition = Condition::Outward { ranges, more };
-        found.push(effect.decided(decided_by).about(objects).while_holds(condition));
+        found.push(effect.decided(decided_by).about(objects).while_holds(condition).with(peers));
     }
 }
 
@@ -430,7 +495,7 @@ fn connections(diff: &ConnDiff, known: &Objects, found: &mut Vec<Effect>) {
         let subject = row.destination.to_string();
         let objects = policies.into_iter().chain(known.get(&subject).into_iter().flatten().cloned());
         let effect = Effect::new("NETPOL005", urgency, &subject, detail, message);
-        found.push(effect.decided(by).about(objects));
+        found.push(effect.decided(by).about(objects).with(vec![row.source.to_string()]));
     }
 }
 

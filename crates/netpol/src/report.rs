@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
+use plimsoll_model::Timestamp;
+use plimsoll_model::vex::Statement;
 use serde::Serialize;
 use thiserror::Error;
 
@@ -84,6 +86,41 @@ pub struct DiffOptions {
     pub judge: bool,
     /// The first directory is what is declared, the second what runs: differences are drift.
     pub drift: bool,
+    /// Findings that the operator accepts.
+    pub accept: Accept,
+}
+
+/// Rules that accept findings.
+#[derive(Debug, Clone, Default)]
+pub struct Accept {
+    /// Ignore rules; other statements accept nothing here.
+    pub rules: Vec<Statement>,
+    /// The cluster that the manifests are of; a rule that names another, or one where this is empty, accepts nothing.
+    pub cluster: String,
+    /// Rules that have expired by then accept nothing.
+    pub now: Timestamp,
+}
+
+impl Accept {
+    /// The findings that stand, and those that are accepted, each with the first rule that accepts it.
+    fn sift(&self, found: Vec<Effect>) -> (Vec<Effect>, Vec<(Effect, &Statement)>) {
+        let (mut standing, mut accepted) = (Vec::new(), Vec::new());
+        for effect in found {
+            match self.rules.iter().find(|rule| effect.accepted_by(rule, &self.cluster, self.now)) {
+                Some(rule) => accepted.push((effect, rule)),
+                None => standing.push(effect),
+            }
+        }
+        (standing, accepted)
+    }
+}
+
+/// What is accepted, for standard error: it is never silently left out.
+fn accepted_words<'a>(accepted: &'a [(Effect, &Statement)]) -> impl Iterator<Item = String> + 'a {
+    accepted.iter().map(|(effect, rule)| {
+        let until = rule.expires.map_or_else(|| "never expires".to_owned(), |at| format!("until {at}"));
+        format!("accepted: {} {} ({}: {}, {until})", effect.code, effect.message, rule.document, rule.reason)
+    })
 }
 
 /// Form of printed remarks.
@@ -245,6 +282,13 @@ fn located(effects: &[Effect], states: &[&ClusterState]) -> Vec<Located> {
     effects.iter().map(&mut locate).collect()
 }
 
+/// As [`located`], with the reason of the rule that accepts each.
+fn located_accepted(accepted: &[(Effect, &Statement)], states: &[&ClusterState]) -> Vec<(Located, String)> {
+    let effects: Vec<Effect> = accepted.iter().map(|(effect, _)| effect.clone()).collect();
+    let reasons = accepted.iter().map(|(_, rule)| rule.reason.clone());
+    located(&effects, states).into_iter().zip(reasons).collect()
+}
+
 /// The difference of the manifests below two directories, printed. Nothing is printed when there is none, but for
 /// SARIF, which then has no results.
 ///
@@ -271,10 +315,13 @@ pub fn diff_dirs(before: &Path, after: &Path, options: &DiffOptions) -> Result<R
             effects(judged(&before, &old), judged(&after, &new), &diff)
         }
     };
+    let (found, accepted) = options.accept.sift(found);
+    warnings.extend(accepted_words(&accepted));
+    let states = [&*after.state, &*before.state];
     let text = match options.format {
         DiffFormat::Rows(format) => print_diff(&diff, format),
-        DiffFormat::Comment => print_comment(&diff, &found),
-        DiffFormat::Sarif => print_sarif(&located(&found, &[&after.state, &before.state])),
+        DiffFormat::Comment => print_comment(&diff, &found, &accepted),
+        DiffFormat::Sarif => print_sarif(&located(&found, &states), &located_accepted(&accepted, &states)),
     };
     let worst = found.iter().map(|effect| effect.urgency).min();
     Ok(Report { text, differs: !diff.is_empty(), worst, warnings })
@@ -389,14 +436,21 @@ pub fn explain(
 ///
 /// # Errors
 /// As [`connections`].
-pub fn lint(directory: &Path, format: LintFormat, options: &Options) -> Result<Report, ReportError> {
-    let Loaded { state, warnings } = loaded(directory, options)?;
+pub fn lint(
+    directory: &Path,
+    format: LintFormat,
+    options: &Options,
+    accept: &Accept,
+) -> Result<Report, ReportError> {
+    let Loaded { state, mut warnings } = loaded(directory, options)?;
     let connectivity = Connectivity::build(&state, options);
-    let found = located(&remarks(&state, &connectivity), &[&state]);
+    let (found, accepted) = accept.sift(remarks(&state, &connectivity));
+    warnings.extend(accepted_words(&accepted));
+    let found = located(&found, &[&state]);
     let text = match format {
         LintFormat::Txt => print_lines(&found),
         LintFormat::Json => print_json(&found),
-        LintFormat::Sarif => print_sarif(&found),
+        LintFormat::Sarif => print_sarif(&found, &located_accepted(&accepted, &[&state])),
     };
     let worst = found.iter().map(|finding| finding.effect.urgency).min();
     Ok(Report { differs: !found.is_empty(), text, worst, warnings })

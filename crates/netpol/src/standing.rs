@@ -8,7 +8,7 @@ use plimsoll_model::exposure::ExposureLevel;
 use serde::{Deserialize, Serialize};
 
 use crate::conn::ConnSet;
-use crate::effects::{Effect, Urgency};
+use crate::effects::{Effect, MAX_RANGES, Urgency};
 use crate::engine::{Direction, Peer};
 use crate::ip::IpRange;
 use crate::live::LiveSnapshot;
@@ -45,6 +45,23 @@ pub struct Standing {
     /// Rules that decide, or decided before.
     pub decided_by: Vec<String>,
     pub condition: Condition,
+    /// As of [`Effect::peers`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub peers: Vec<String>,
+}
+
+impl Condition {
+    /// Which side of its subject it is about: `ingress`, `egress`, or `policy`.
+    pub fn about(&self) -> &'static str {
+        match self {
+            Self::Reachable(_) => Direction::Ingress.as_str(),
+            Self::NotIsolated(direction)
+            | Self::Unselected(direction)
+            | Self::Deselected { direction, .. } => direction.as_str(),
+            Self::Outward { .. } => Direction::Egress.as_str(),
+            Self::Odd { .. } => "policy",
+        }
+    }
 }
 
 impl Standing {
@@ -57,19 +74,45 @@ impl Standing {
             message: effect.message.clone(),
             decided_by: effect.decided_by.clone(),
             condition: effect.condition.clone()?,
+            peers: effect.peers.clone(),
         })
     }
 
     /// Which side of its subject it is about: `ingress`, `egress`, or `policy`.
     pub fn about(&self) -> &'static str {
-        match &self.condition {
-            Condition::Reachable(_) => Direction::Ingress.as_str(),
-            Condition::NotIsolated(direction)
-            | Condition::Unselected(direction)
-            | Condition::Deselected { direction, .. } => direction.as_str(),
-            Condition::Outward { .. } => Direction::Egress.as_str(),
-            Condition::Odd { .. } => "policy",
+        self.condition.about()
+    }
+
+    /// Takes a later consequence of the same [`Standing::key`] in. True when it says more than what stood: that it reaches
+    /// further is not hidden by what is known, or accepted, already.
+    pub fn take(&mut self, later: Self) -> bool {
+        let (Condition::Outward { ranges, more }, Condition::Outward { ranges: new, more: opened }) =
+            (&mut self.condition, later.condition)
+        else {
+            return false;
+        };
+        let known = !self.peers.is_empty() && later.peers.iter().all(|peer| self.peers.contains(peer));
+        if known && !later.peers.is_empty() {
+            return false;
         }
+        let whole = !self.peers.is_empty() && !later.peers.is_empty();
+        self.peers.extend(later.peers);
+        self.peers.sort();
+        self.peers.dedup();
+        if !whole || self.peers.len() > MAX_RANGES {
+            self.peers.clear();
+        }
+        ranges.extend(new);
+        ranges.sort_unstable();
+        ranges.dedup();
+        ranges.truncate(MAX_RANGES);
+        *more = more.union(&opened);
+        self.urgency = self.urgency.min(later.urgency);
+        self.message = later.message;
+        self.decided_by.extend(later.decided_by);
+        self.decided_by.sort();
+        self.decided_by.dedup();
+        true
     }
 
     /// The same for the same consequence at the same place, whenever it comes about: subject, code, side.

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use plimsoll_model::Timestamp;
-use plimsoll_model::vex::{PackagePattern, Product, Scope, Statement, StatementKind, VexStatus};
+use plimsoll_model::vex::{PackagePattern, Product, Scope, Statement, StatementKind, VexStatus, is_network};
 use serde::Deserialize;
 use serde_saphyr::{budget, options};
 
@@ -24,7 +24,7 @@ struct File {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Rule {
-    /// A vulnerability, by any of its ids.
+    /// A vulnerability, by any of its ids, or the code of a finding about network policy.
     id: String,
     /// A name, or a package URL with or without version.
     #[serde(default)]
@@ -37,6 +37,12 @@ struct Rule {
     workload: String,
     #[serde(default)]
     image: String,
+    /// Of findings about network policy: who is on the other side.
+    #[serde(default)]
+    peer: String,
+    /// Of findings about network policy: `ingress`, `egress` or `policy`.
+    #[serde(default)]
+    side: String,
     reason: String,
     /// A date or time, or `never`.
     expires: String,
@@ -89,6 +95,19 @@ fn statement(n: usize, rule: Rule, place: &str) -> Result<Statement, String> {
     if rule.reason.trim().is_empty() {
         return Err(at("reason is empty"));
     }
+    let id = rule.id.trim();
+    if is_network(id) {
+        for (name, value) in [("package", &rule.package), ("image", &rule.image)] {
+            if !value.trim().is_empty() {
+                return Err(at(&format!("{name} says nothing of {id}")));
+            }
+        }
+        if !matches!(rule.side.as_str(), "" | "ingress" | "egress" | "policy") {
+            return Err(at("side is ingress, egress or policy"));
+        }
+    } else if !(rule.peer.is_empty() && rule.side.is_empty()) {
+        return Err(at("peer and side are of findings about network policy alone"));
+    }
     let expires: Option<Timestamp> = match rule.expires.trim() {
         "never" => None,
         text => Some(text.parse().map_err(|_| at("expires is neither a date, a time nor \"never\""))?),
@@ -115,6 +134,8 @@ fn statement(n: usize, rule: Rule, place: &str) -> Result<Statement, String> {
             namespace: rule.namespace,
             workload: rule.workload,
             image: rule.image,
+            peer: rule.peer,
+            side: rule.side,
         },
         status: VexStatus::NotAffected,
         justification: String::new(),
@@ -141,6 +162,9 @@ mod tests {
         assert_eq!((read[1].expires, read[1].issuer.as_str()), (None, "security@example.com"));
         assert_eq!(read[1].products, [Product::default()]);
         assert_eq!(parse("# nothing\n", "x").unwrap(), []);
+        let text = "rules:\n- {id: NETPOL004, namespace: shop, peer: 10.0.0.0/8, side: egress, reason: r, expires: never}\n";
+        let read = parse(text, "x").unwrap();
+        assert_eq!((read[0].scope.peer.as_str(), read[0].scope.side.as_str()), ("10.0.0.0/8", "egress"));
     }
 
     #[test]
@@ -155,6 +179,9 @@ mod tests {
                 "rules[0]: package",
             ),
             ("rules:\n- id: CVE-1\n  reason: r\n  expires: never\n  namspace: x\n", "namspace"),
+            ("rules:\n- {id: CVE-1, reason: r, expires: never, peer: x}\n", "rules[0]: peer"),
+            ("rules:\n- {id: NETPOL001, reason: r, expires: never, image: x}\n", "rules[0]: image"),
+            ("rules:\n- {id: NETPOL001, reason: r, expires: never, side: in}\n", "rules[0]: side"),
         ] {
             let error = parse(text, "x").unwrap_err();
             assert!(error.contains(why), "{error}");

@@ -66,7 +66,7 @@ impl TryFrom<v1::ContainerFact> for ContainerFact {
     }
 }
 
-same_fields!(NetworkNote, NetworkNote { code, about, message, decided_by });
+same_fields!(NetworkNote, NetworkNote { code, about, message, decided_by, peers });
 
 impl From<WorkloadFact> for v1::WorkloadFact {
     fn from(value: WorkloadFact) -> Self {

@@ -937,6 +937,9 @@ pub struct NetworkNote {
     pub message: ::prost::alloc::string::String,
     #[prost(string, repeated, tag = "4")]
     pub decided_by: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// who is on the other side; empty where that is not known whole
+    #[prost(string, repeated, tag = "5")]
+    pub peers: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ContainerFact {

@@ -8,7 +8,7 @@ use plimsoll_model::fact::{ConnectionChange, ConnectionChangeKind, ExposureFact,
 use plimsoll_model::time::Timestamp;
 use plimsoll_netpol::conn::ConnSet;
 use plimsoll_netpol::diff::{ChangeKind, ConnDiff, DiffRow};
-use plimsoll_netpol::effects::Effect;
+use plimsoll_netpol::effects::{Effect, named, of_printed};
 use plimsoll_netpol::engine::{Decision, Options};
 use plimsoll_netpol::live::{Change, Live, LiveSnapshot, Settled, Transient, Window};
 use plimsoll_netpol::objects::ObjectKey;
@@ -180,11 +180,21 @@ impl Resident {
     /// Brings up to date what stands.
     fn stand(&mut self, effects: &[Effect], after: &LiveSnapshot) {
         let (standing, touched) = (&mut self.cluster.standing, &mut self.touched);
-        let mut known: BTreeSet<_> = standing.iter().map(Standing::key).collect();
+        let mut known: BTreeMap<_, usize> =
+            standing.iter().enumerate().map(|(n, one)| (one.key(), n)).collect();
         for one in effects.iter().filter_map(Standing::of) {
-            if standing.len() < MAX_STANDING && known.insert(one.key()) {
-                touched.insert(one.subject.clone());
-                standing.push(one);
+            let subject = one.subject.clone();
+            let told = match known.get(&one.key()) {
+                Some(&n) => standing.get_mut(n).is_some_and(|known| known.take(one)),
+                None if standing.len() < MAX_STANDING => {
+                    known.insert(one.key(), standing.len());
+                    standing.push(one);
+                    true
+                }
+                None => false,
+            };
+            if told {
+                touched.insert(subject);
             }
         }
         standing.retain(|one| {
@@ -201,12 +211,7 @@ impl Resident {
         let mut notes: BTreeMap<String, (WorkloadName, Vec<NetworkNote>)> = BTreeMap::new();
         for one in &self.cluster.standing {
             let name = match &one.condition {
-                Condition::Odd { object, .. } => Some(WorkloadName {
-                    cluster: self.cluster.name.clone(),
-                    namespace: object.namespace.clone(),
-                    kind: object.kind.rsplit('/').next().unwrap_or_default().to_owned(),
-                    name: object.name.clone(),
-                }),
+                Condition::Odd { object, .. } => Some(named(&self.cluster.name, object)),
                 _ => of_printed(&self.cluster.name, &one.subject),
             };
             let Some(name) = name else { continue };
@@ -215,6 +220,7 @@ impl Resident {
                 about: one.about().to_owned(),
                 message: one.message.clone(),
                 decided_by: one.decided_by.clone(),
+                peers: one.peers.clone(),
             };
             notes.entry(name.to_string()).or_insert_with(|| (name, Vec::new())).1.push(note);
         }
@@ -269,18 +275,6 @@ fn differs(known: &WorkloadFact, fact: &WorkloadFact) -> bool {
     let mut known = known.clone();
     known.exposure.as_of = fact.exposure.as_of;
     known != *fact
-}
-
-/// The workload that is printed as `namespace/name[Kind]`.
-fn of_printed(cluster: &str, printed: &str) -> Option<WorkloadName> {
-    let (namespace, rest) = printed.split_once('/')?;
-    let (name, kind) = rest.strip_suffix(']')?.rsplit_once('[')?;
-    Some(WorkloadName {
-        cluster: cluster.to_owned(),
-        namespace: namespace.to_owned(),
-        kind: kind.to_owned(),
-        name: name.to_owned(),
-    })
 }
 
 /// The connections that differ, in words, at most [`MAX_CHANGES`].

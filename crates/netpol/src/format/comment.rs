@@ -1,5 +1,7 @@
 //! A difference as a comment on a pull request.
 
+use plimsoll_model::vex::Statement;
+
 use super::diff::table_lines;
 use super::md_line;
 use crate::diff::{ChangeKind, ConnDiff};
@@ -32,8 +34,9 @@ fn plain(text: &str) -> String {
 }
 
 /// A summary line, the findings that matter, and the connections folded; nothing at all when nothing differs.
-pub fn print_comment(diff: &ConnDiff, effects: &[Effect]) -> String {
-    if diff.is_empty() && effects.is_empty() {
+/// What rules accept is listed with the reason, and counts for nothing.
+pub fn print_comment(diff: &ConnDiff, effects: &[Effect], accepted: &[(Effect, &Statement)]) -> String {
+    if diff.is_empty() && effects.is_empty() && accepted.is_empty() {
         return String::new();
     }
     let count = |kind| diff.of_kind(kind).count();
@@ -80,6 +83,17 @@ pub fn print_comment(diff: &ConnDiff, effects: &[Effect]) -> String {
     if removed > 0 {
         let word = if removed == 1 { "1 connection is" } else { &format!("{removed} connections are") };
         text.push_str(&format!("- **medium** `NETPOL005` {word} removed, which may break what uses them\n"));
+    }
+    let accepted: Vec<_> = accepted.iter().filter(|(effect, _)| matters(&effect)).collect();
+    if !accepted.is_empty() {
+        text.push('\n');
+    }
+    for (effect, rule) in accepted.iter().take(MAX_FINDINGS) {
+        let (message, reason) = (plain(&effect.message), plain(&rule.reason));
+        text.push_str(&format!("- accepted `{}` {message}: {reason}\n", effect.code));
+    }
+    if accepted.len() > MAX_FINDINGS {
+        text.push_str(&format!("- and {} more accepted\n", accepted.len() - MAX_FINDINGS));
     }
     if rows > 0 {
         text.push_str("\n<details>\n<summary>Connections that differ</summary>\n\n");

@@ -90,8 +90,9 @@ fn uri(path: &str) -> String {
     text
 }
 
-/// A SARIF 2.1.0 log with one run. A finding's fingerprint is the same in every log that has it.
-pub fn print_sarif(findings: &[Located]) -> String {
+/// A SARIF 2.1.0 log with one run. A finding's fingerprint is the same in every log that has it. What is accepted is in it
+/// as suppressed, with the reason (SARIF 3.35).
+pub fn print_sarif(findings: &[Located], accepted: &[(Located, String)]) -> String {
     let rules: Vec<Value> = RULES
         .iter()
         .map(|rule| {
@@ -106,7 +107,7 @@ pub fn print_sarif(findings: &[Located]) -> String {
             })
         })
         .collect();
-    let result = |finding: &Located| {
+    let result = |(finding, accepted): (&Located, Option<&String>)| {
         let effect = &finding.effect;
         let place = |(file, line): &(String, Option<usize>)| {
             let mut physical = Map::new();
@@ -136,9 +137,15 @@ pub fn print_sarif(findings: &[Located]) -> String {
         if !related.is_empty() {
             result.insert("relatedLocations".into(), Value::Array(related));
         }
+        if let Some(reason) = accepted {
+            let suppressed = json!([{"kind": "external", "status": "accepted", "justification": reason}]);
+            result.insert("suppressions".into(), suppressed);
+        }
         Value::Object(result)
     };
-    let results: Vec<Value> = findings.iter().map(result).collect();
+    let all = findings.iter().map(|finding| (finding, None));
+    let all = all.chain(accepted.iter().map(|(finding, reason)| (finding, Some(reason))));
+    let results: Vec<Value> = all.map(result).collect();
     let log = json!({
         "$schema": "https://json.schemastore.org/sarif-2.1.0.json",
         "version": "2.1.0",

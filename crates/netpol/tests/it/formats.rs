@@ -7,7 +7,8 @@ use plimsoll_netpol::effects::Urgency;
 use plimsoll_netpol::engine::Options;
 use plimsoll_netpol::format::OutputFormat;
 use plimsoll_netpol::report::{
-    ConnectionsOptions, DiffFormat, DiffOptions, LintFormat, Report, connections, diff_dirs, explain, lint,
+    Accept, ConnectionsOptions, DiffFormat, DiffOptions, LintFormat, Report, connections, diff_dirs, explain,
+    lint,
 };
 use serde_json::Value;
 
@@ -162,7 +163,7 @@ fn comments() {
 #[test]
 fn remarks_and_explanations_as_json() {
     let folder = Folder::new("json", &(pods(2) + CLOSED));
-    let report = lint(&folder.0, LintFormat::Json, &Options::default()).unwrap();
+    let report = lint(&folder.0, LintFormat::Json, &Options::default(), &Accept::default()).unwrap();
     let found: Value = serde_json::from_str(&report.text).unwrap();
     let first = &found[0];
     assert_eq!(
@@ -171,7 +172,7 @@ fn remarks_and_explanations_as_json() {
         "{found}"
     );
     assert!(first["places"][0]["line"].is_u64() && first["fingerprint"].as_str().unwrap().len() == 32);
-    let words = lint(&folder.0, LintFormat::Txt, &Options::default()).unwrap().text;
+    let words = lint(&folder.0, LintFormat::Txt, &Options::default(), &Accept::default()).unwrap().text;
     assert!(words.starts_with("NETPOL006 medium n1/p001[Pod] ") && words.contains("all.yaml:"), "{words}");
     let why = explain(&folder.0, "p001", "n0/p000", true, &Options::default()).unwrap();
     let why: Value = serde_json::from_str(&why.text).unwrap();

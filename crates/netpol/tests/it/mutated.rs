@@ -10,8 +10,8 @@ use plimsoll_netpol::format::OutputFormat;
 use plimsoll_netpol::load::LoadError;
 use plimsoll_netpol::objects::ParseError;
 use plimsoll_netpol::report::{
-    ConnectionsOptions, DiffFormat, DiffOptions, LintFormat, ReportError, connections, diff_dirs, explain,
-    lint,
+    Accept, ConnectionsOptions, DiffFormat, DiffOptions, LintFormat, ReportError, connections, diff_dirs,
+    explain, lint,
 };
 use plimsoll_netpol::suggest::{Basis, SuggestError, SuggestFormat, SuggestOptions, suggest_dir};
 use proptest::prelude::*;
@@ -223,11 +223,12 @@ fn every_answer(before: &Folder, after: &Folder, flows: &Path) {
             }
         }
         for format in DIFFS {
-            let options = DiffOptions { engine: engine.clone(), format, judge: true, drift: np_guard };
+            let (engine, accept) = (engine.clone(), Accept::default());
+            let options = DiffOptions { engine, format, judge: true, drift: np_guard, accept };
             judged(diff_dirs(&before.0, &after.0, &options));
         }
         for format in [LintFormat::Txt, LintFormat::Json, LintFormat::Sarif] {
-            judged(lint(&after.0, format, &engine));
+            judged(lint(&after.0, format, &engine, &Accept::default()));
         }
         for json in [false, true] {
             judged(explain(&after.0, "web", "10.0.0.1", json, &engine));

@@ -211,6 +211,10 @@ impl<'a> Work<'a> {
         for repository in repositories {
             self.touch_repository(repository, cause);
         }
+        // Containers bring the workloads that they are of; policies have none.
+        let pods: Vec<i64> =
+            sqlx::query_scalar("SELECT workload FROM pods").fetch_all(&mut *self.connection).await?;
+        self.pending.pods.extend(pods.into_iter().map(|workload| (workload, cause)));
         self.settle().await
     }
 

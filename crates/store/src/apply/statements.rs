@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use plimsoll_findings::Statements;
-use plimsoll_model::Statement;
+use plimsoll_model::exposure::WorkloadName;
 use plimsoll_model::finding::Cause;
-use plimsoll_model::vex::StatementKind;
+use plimsoll_model::vex::{StatementKind, is_network};
+use plimsoll_model::{Holder, Statement};
 
 use super::{Caused, Work, list};
 use crate::error::{StoreError, decode, encode, signed};
@@ -133,7 +134,21 @@ impl Work<'_> {
         for (id, canonical) in rows {
             known.entry(id).or_default().push(canonical);
         }
+        let pods = self.pods_about(&ids).await?;
         for (turn, statement) in changed {
+            let named: Vec<i64> = statement
+                .vulnerabilities
+                .iter()
+                .filter_map(|id| pods.get(id))
+                .flatten()
+                .filter(|(_, workload)| statement.scope.names_workload(workload))
+                .map(|(pod, _)| *pod)
+                .collect();
+            if !named.is_empty() {
+                let (trace, at) = (String::new(), self.now);
+                let cause = self.cause(Caused { cause: explain(turn, &statement), trace, at });
+                self.pending.pods.extend(named.into_iter().map(|pod| (pod, cause)));
+            }
             let named: BTreeSet<&String> =
                 statement.vulnerabilities.iter().filter_map(|id| known.get(id)).flatten().collect();
             if named.is_empty() {
@@ -151,6 +166,30 @@ impl Work<'_> {
             self.touch_components(&components, cause);
         }
         self.settle().await
+    }
+
+    /// By code of findings about network policy: the workloads that have one, open or accepted.
+    async fn pods_about(
+        &mut self,
+        ids: &[&str],
+    ) -> Result<HashMap<String, Vec<(i64, WorkloadName)>>, StoreError> {
+        let codes: Vec<&str> = ids.iter().copied().filter(|id| is_network(id)).collect();
+        let mut pods: HashMap<String, Vec<(i64, WorkloadName)>> = HashMap::new();
+        if codes.is_empty() {
+            return Ok(pods);
+        }
+        let rows: Vec<(String, i64, String)> = sqlx::query_as(
+            "SELECT DISTINCT f.vulnerability, p.workload, h.key FROM json_each(?) j CROSS JOIN findings f ON f.vulnerability = j.value AND f.state IN (0, 2) CROSS JOIN pods p ON p.holder = f.holder CROSS JOIN holders h ON h.id = p.holder ORDER BY p.workload",
+        )
+        .bind(list(&codes)?)
+        .fetch_all(&mut *self.connection)
+        .await?;
+        for (code, pod, key) in rows {
+            if let Holder::Workload { workload, .. } = decode("holders", &key)? {
+                pods.entry(code).or_default().push((pod, workload));
+            }
+        }
+        Ok(pods)
     }
 }
 

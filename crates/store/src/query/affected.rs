@@ -2,9 +2,10 @@
 
 use std::collections::HashMap;
 
+use plimsoll_findings::network::described;
 use plimsoll_model::exposure::Exposure;
 use plimsoll_model::fact::WorkloadFact;
-use plimsoll_model::vex::StatementKind;
+use plimsoll_model::vex::{StatementKind, is_network};
 use plimsoll_model::{ComponentKey, Ecosystem, Finding, Holder, PackageKey, Suppression, Vulnerability};
 use sqlx::Row as _;
 
@@ -63,7 +64,7 @@ pub const UNMATCHED_VERSION: &str = "no advisory matches this version";
 pub const MAX_ROWS: i64 = 2_000;
 
 impl Reader {
-    /// Answers for a vulnerability id, an alias, a purl (`pkg:npm/left-pad@1.0`, version and qualifiers optional) or a package name.
+    /// Answers for a vulnerability id, an alias, the code of a finding about network policy (NETPOL001), a purl (`pkg:npm/left-pad@1.0`, version and qualifiers optional) or a package name.
     /// `more` names packages of the vulnerability that the caller knows from the Db, so that an answer can also say who
     /// has the package when nobody is affected.
     ///
@@ -76,6 +77,9 @@ impl Reader {
         .bind(query)
         .fetch_all(&self.pool)
         .await?;
+        if is_network(query) {
+            return self.by_vulnerability(&[query.to_owned()], &[]).await;
+        }
         if ids.is_empty() && !query.starts_with("pkg:") && !more.is_empty() {
             return self.by_vulnerability(&[query.to_owned()], more).await;
         }
@@ -94,10 +98,13 @@ impl Reader {
         .bind(&ids_json)
         .fetch_optional(&self.pool)
         .await?;
-        let vulnerability = body.as_deref().map(|b| decode("vulnerabilities", b)).transpose()?;
+        let vulnerability = match body.as_deref() {
+            Some(body) => Some(decode("vulnerabilities", body)?),
+            None => ids.first().and_then(|id| described(id)),
+        };
         let rows = sqlx::query(
             "SELECT f.id, f.holder, f.vulnerability, f.state, f.opened_at, f.due, f.revision, f.db_seq, f.body, h.key, v.body AS known, c.image, c.basis, w.body AS workload, r.registry || '/' || r.repository AS place
-             FROM json_each(?1) j CROSS JOIN findings f ON f.vulnerability = j.value AND f.state = 0 CROSS JOIN holders h ON h.id = f.holder LEFT JOIN vulnerabilities v ON v.id = f.vulnerability LEFT JOIN containers c ON c.holder = h.id LEFT JOIN workloads w ON w.id = c.workload LEFT JOIN repositories r ON r.id = COALESCE(h.repo, c.repo)
+             FROM json_each(?1) j CROSS JOIN findings f ON f.vulnerability = j.value AND f.state = 0 CROSS JOIN holders h ON h.id = f.holder LEFT JOIN vulnerabilities v ON v.id = f.vulnerability LEFT JOIN containers c ON c.holder = h.id LEFT JOIN pods p ON p.holder = h.id LEFT JOIN workloads w ON w.id = COALESCE(c.workload, p.workload) LEFT JOIN repositories r ON r.id = COALESCE(h.repo, c.repo)
              ORDER BY f.class, f.assumed, f.negative_rank, f.opened_at, f.id LIMIT ?2",
         )
         .bind(&ids_json)
@@ -124,7 +131,12 @@ impl Reader {
             rows.iter().map(|row| row.try_get("holder")).collect::<Result<Vec<i64>, sqlx::Error>>()?;
         self.fill_images(affected.iter_mut().map(|a| &mut a.finding).zip(holders)).await?;
         let suppressed = self.suppressed(Some(&ids_json), None).await?;
-        let unaffected = unaffected_of(candidates.into_iter().take(most), ids, None, &suppressed)?;
+        let mut unaffected = unaffected_of(candidates.into_iter().take(most), ids, None, &suppressed)?;
+        if ids.iter().any(|id| is_network(id)) {
+            unaffected.extend(accepted(suppressed)?);
+        }
+        let truncated = truncated || unaffected.len() > most;
+        unaffected.truncate(most);
         Ok(Affected { vulnerability, affected, unaffected, truncated })
     }
 
@@ -199,6 +211,25 @@ impl Reader {
         let unaffected = unaffected_of(holding.into_iter().take(most), &[], version.as_deref(), &suppressed)?;
         Ok(Affected { vulnerability: None, affected, unaffected, truncated })
     }
+}
+
+/// Workloads of which rules accept a finding about network policy; its package is the side that it is about.
+fn accepted(suppressed: Suppressed) -> Result<Vec<Unaffected>, StoreError> {
+    let mut rows = Vec::with_capacity(suppressed.len());
+    for ((holder, package), said) in suppressed {
+        let component = ComponentKey {
+            package,
+            version: String::new(),
+            source: None,
+            arch: String::new(),
+            stream: String::new(),
+        };
+        let suppressions: Vec<Suppression> = said.into_iter().flat_map(|(_, _, by)| by).collect();
+        let because = suppressions.iter().map(words).collect::<Vec<_>>().join("; ");
+        rows.push(Unaffected { holder: decode("holders", &holder)?, component, because, suppressions });
+    }
+    rows.sort_by(|a, b| (&a.holder, &a.component).cmp(&(&b.holder, &b.component)));
+    Ok(rows)
 }
 
 fn affected_of(row: &sqlx::sqlite::SqliteRow) -> Result<AffectedHolder, StoreError> {

@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use plimsoll_findings::{Desires, network};
+use plimsoll_findings::network;
 use plimsoll_model::exposure::Exposure;
 use plimsoll_model::fact::WorkloadFact;
-use plimsoll_model::finding::Change;
+use plimsoll_model::finding::{Change, FindingState};
 use plimsoll_model::{Finding, Holder, Timestamp};
 use plimsoll_risk::Deployment;
 
@@ -59,7 +59,9 @@ impl Work<'_> {
                 let as_of = fact.exposure.as_of.max(Timestamp(pod.as_of.unwrap_or(i64::MIN)));
                 Exposure { as_of, ..fact.exposure }
             });
-            let open = network::network(&holder, &notes, exposure.as_ref(), behind.as_ref());
+            let (statements, now) = (&self.statements, self.now);
+            let desires =
+                network::network(&holder, &notes, exposure.as_ref(), behind.as_ref(), statements, now);
             let state = HolderState {
                 id: pod.holder,
                 holder,
@@ -74,13 +76,17 @@ impl Work<'_> {
                 place: None,
                 unresolved: None,
             };
-            let desires = Desires { open, ..Desires::default() };
             judged.push(Judged { state, desires, open: BTreeMap::new(), closed: HashMap::new() });
         }
         let states: Vec<&HolderState> = judged.iter().map(|one| &one.state).collect();
         let mut open = self.standing_findings(&states).await?;
         for one in &mut judged {
-            one.open = open.remove(&one.state.id).unwrap_or_default();
+            let (open, suppressed): (BTreeMap<_, _>, BTreeMap<_, _>) = open
+                .remove(&one.state.id)
+                .unwrap_or_default()
+                .into_iter()
+                .partition(|(_, finding)| finding.state == FindingState::Open);
+            (one.open, one.closed) = (open, suppressed.into_iter().collect());
         }
         self.load_closed(&mut judged).await?;
         self.change(judged, causes, changes).await

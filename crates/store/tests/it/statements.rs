@@ -1,5 +1,6 @@
 //! What statements do to a store: suppressed, shown, reopened with their own cause.
 
+use plimsoll_model::exposure::ExposureLevel;
 use plimsoll_model::fact::ManifestKind;
 use plimsoll_model::finding::{Finding, FindingState};
 use plimsoll_model::vex::{
@@ -80,6 +81,86 @@ async fn suppressed_and_reopened_with_its_cause() {
     assert!(told(&outcome)[0].starts_with("reopened 3d CVE-1"), "{:?}", told(&outcome));
     assert!(cause(&outcome).1.starts_with("withdrawn: vendor says"), "{:?}", cause(&outcome));
     assert_eq!((bench.open().await.len(), bench.suppressed().await.len()), (2, 0));
+}
+
+/// Rules accept what a change of policy opened, as far as they name it, for as long as they hold.
+#[tokio::test]
+async fn findings_about_network_policy_are_accepted_and_come_back() {
+    let bench = Bench::new().await;
+    let accept = |code: &str, scope: Scope, expires: Option<Timestamp>| {
+        let kind = StatementKind::Ignore;
+        let id = format!("{code} {scope:?} {expires:?}");
+        Statement { kind, scope, expires, ..statement(&id, code, Product::default()) }
+    };
+    let only = |workload: &str, peer: &str| Scope {
+        workload: workload.into(),
+        peer: peer.into(),
+        ..Scope::default()
+    };
+    let with_notes = |name: &str, peers: &[&str]| {
+        let mut one = workload(name, &reference(WEB, "1"), 5, ExposureLevel::Open);
+        let mut egress = note("NETPOL004", "egress");
+        egress.peers = peers.iter().map(|peer| (*peer).to_owned()).collect();
+        one.notes = vec![note("NETPOL001", "ingress"), egress];
+        one
+    };
+    let mut odd = with_notes("closed", &[]);
+    (odd.name.kind, odd.containers, odd.notes) =
+        ("NetworkPolicy".into(), vec![], vec![note("NETPOL007", "policy")]);
+    let block = ["10.0.0.0-10.0.0.255"];
+    let runs = vec![with_notes("web", &block), with_notes("api", &block), odd];
+    let outcome = bench.commit(&[exposure(0, 5, runs, &[])]).await;
+    assert_eq!(told(&outcome).len(), 5, "{:?}", told(&outcome));
+
+    let soon = Some(Timestamp(NOW.0 + 1_000));
+    let rules = vec![
+        accept("NETPOL001", only("Deployment/web", ""), soon),
+        accept("NETPOL004", only("web", "10.0.0.0/8"), None),
+        accept("NETPOL007", only("NetworkPolicy/closed", ""), None),
+        accept("NETPOL001", only("api", "monitoring/*"), None),
+        // What a document says is of vulnerabilities.
+        statement("v", "NETPOL001", Product::default()),
+    ];
+    let outcome = bench.say(1, rules.clone()).await;
+    let mut words = told(&outcome);
+    words.sort();
+    assert_eq!(
+        words,
+        [
+            "suppressed upgrade NETPOL001 east/shop/Deployment/web",
+            "suppressed upgrade NETPOL004 east/shop/Deployment/web",
+            "suppressed upgrade NETPOL007 east/shop/NetworkPolicy/closed",
+        ]
+    );
+    assert_eq!((bench.open().await.len(), bench.suppressed().await.len()), (2, 3));
+    let answer = bench.store.reader().affected("NETPOL001", &[]).await.unwrap();
+    assert_eq!(answer.vulnerability.unwrap().id, "NETPOL001");
+    let holders: Vec<String> = answer.affected.iter().map(|a| a.finding.key.holder.to_string()).collect();
+    assert_eq!(holders, ["east/shop/Deployment/api"]);
+    assert_eq!(answer.affected[0].exposure.as_ref().unwrap().level, ExposureLevel::Open);
+    let accepted: Vec<(String, &str)> =
+        answer.unaffected.iter().map(|u| (u.holder.to_string(), u.because.as_str())).collect();
+    assert_eq!(accepted.len(), 1, "{accepted:?}");
+    assert!(accepted[0].0.ends_with("web") && accepted[0].1.starts_with("ignored: "), "{accepted:?}");
+
+    // The same again is no news; a peer that the rule does not name is.
+    let again = bench.commit(&[exposure(5, 6, vec![with_notes("web", &block)], &[])]).await;
+    assert!(told(&again).is_empty(), "{:?}", told(&again));
+    let wider = with_notes("web", &["10.0.0.0-10.0.0.255", "1.1.1.1-1.1.1.1"]);
+    let wider = bench.commit(&[exposure(6, 7, vec![wider], &[])]).await;
+    assert_eq!(told(&wider), ["reopened upgrade NETPOL004 east/shop/Deployment/web"]);
+
+    // By time, and by the set.
+    let after = bench.store.reassess(&bench.settings, Timestamp(NOW.0 + 1_000)).await.unwrap();
+    assert_eq!(told(&after), ["reopened upgrade NETPOL001 east/shop/Deployment/web"]);
+    assert!(cause(&after).1.starts_with("expired: an ignore rule for NETPOL001"), "{:?}", cause(&after));
+    let outcome = bench.say(2, rules.into_iter().take(2).collect()).await;
+    assert_eq!(told(&outcome), ["reopened upgrade NETPOL007 east/shop/NetworkPolicy/closed"]);
+    let again = bench.store.reassess_all(&bench.settings, NOW, Emit::Publish).await.unwrap();
+    assert!(told(&again).is_empty(), "{:?}", told(&again));
+    // What ends is fixed, accepted or not.
+    bench.commit(&[exposure(7, 8, vec![], &["web", "api"])]).await;
+    assert_eq!((bench.open().await.len(), bench.suppressed().await.len()), (1, 0));
 }
 
 #[tokio::test]

@@ -275,6 +275,7 @@ pub(crate) fn note(code: &str, about: &str) -> NetworkNote {
         about: about.into(),
         message: format!("what {code} says"),
         decided_by: vec!["networking.k8s.io/NetworkPolicy shop/closed isolate".into()],
+        peers: vec![],
     }
 }
 

@@ -155,6 +155,41 @@ fn what_a_change_opens_stands_until_it_is_closed() {
     owner.check();
 }
 
+/// What is opened further is told with all its peers, so that a rule which accepts the first does not hide the second.
+#[test]
+fn a_way_out_that_is_opened_further_names_its_peers() {
+    let egress = |block: &str| {
+        format!(
+            "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {{name: out, namespace: shop}}\n\
+             spec: {{podSelector: {{}}, policyTypes: [Egress], egress: [{block}]}}\n---\n"
+        )
+    };
+    let to = |blocks: &[&str]| {
+        let rules: Vec<String> =
+            blocks.iter().map(|b| format!("{{to: [{{ipBlock: {{cidr: {b}}}}}]}}")).collect();
+        egress(&rules.join(", "))
+    };
+    let mut owner = shop();
+    owner.send("apply", &to(&[]));
+    owner.settle();
+    let peers = |owner: &Owner| {
+        let notes = &owner.reader.workloads[&format!("east/{WEB}")].notes;
+        notes.iter().find(|note| note.code == "NETPOL004").map(|note| note.peers.clone())
+    };
+    assert_eq!(peers(&owner), None);
+    owner.send("apply", &to(&["1.1.1.0/24"]));
+    owner.settle();
+    assert_eq!(peers(&owner).unwrap(), ["1.1.1.0-1.1.1.255"]);
+    owner.send("apply", &to(&["1.1.1.0/24", "8.8.8.8/32"]));
+    owner.settle();
+    assert_eq!(peers(&owner).unwrap(), ["1.1.1.0-1.1.1.255", "8.8.8.8-8.8.8.8"]);
+    owner.restart();
+    owner.send("apply", &to(&[]));
+    owner.settle();
+    assert_eq!(peers(&owner), None);
+    owner.check();
+}
+
 #[test]
 fn a_policy_that_is_odd_is_told_of_itself() {
     let mut owner = shop();

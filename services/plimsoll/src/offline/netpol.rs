@@ -4,16 +4,18 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Subcommand, ValueEnum};
+use plimsoll_model::Timestamp;
 use plimsoll_netpol::effects::Urgency;
 use plimsoll_netpol::engine::{BlockPods, Direction, Options};
 use plimsoll_netpol::format::OutputFormat;
 use plimsoll_netpol::report::{
-    ConnectionsOptions, DiffFormat, DiffOptions, LintFormat, Report, ReportError, connections, diff_dirs,
-    explain, lint,
+    Accept, ConnectionsOptions, DiffFormat, DiffOptions, LintFormat, Report, ReportError, connections,
+    diff_dirs, explain, lint,
 };
 use plimsoll_netpol::suggest::{Basis, SuggestFormat, SuggestOptions, suggest_dir};
 
-use super::{fault, out};
+use super::{fault, out, vex};
+use crate::error::CliError;
 use crate::{Outcome, output};
 
 #[derive(Debug, Subcommand)]
@@ -57,6 +59,8 @@ pub(crate) enum What {
         #[arg(long)]
         drift: bool,
         #[command(flatten)]
+        accepted: Accepted,
+        #[command(flatten)]
         reading: Reading,
     },
     /// Which policies and rules decide about one connection
@@ -85,6 +89,8 @@ pub(crate) enum What {
         #[arg(long, value_enum, value_name = "WHAT")]
         fail_on: Option<Remark>,
         #[command(flatten)]
+        accepted: Accepted,
+        #[command(flatten)]
         reading: Reading,
     },
     /// The smallest set of policies that an application needs, what they change and what they may break
@@ -111,6 +117,24 @@ pub(crate) enum What {
         #[command(flatten)]
         reading: Reading,
     },
+}
+
+/// Findings that do not count.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct Accepted {
+    /// Rules that say which findings are accepted, in the form that `scan` takes; they are named on standard error
+    #[arg(long, value_name = "FILE")]
+    ignore_file: Option<PathBuf>,
+    /// The cluster that the manifests are of, for rules that name one
+    #[arg(long, value_name = "NAME", requires = "ignore_file", default_value_t)]
+    cluster: String,
+}
+
+impl Accepted {
+    fn read(self) -> Result<Accept, CliError> {
+        let rules = self.ignore_file.as_deref().map(vex::rules).transpose()?.unwrap_or_default();
+        Ok(Accept { rules, cluster: self.cluster, now: Timestamp::now() })
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -265,7 +289,7 @@ pub(crate) fn run(what: What) -> Outcome {
             };
             tell(connections(&dir, &options), Limit::Never)
         }
-        What::Diff { before, after, output, fail_on, drift, reading } => {
+        What::Diff { before, after, output, fail_on, drift, accepted, reading } => {
             let engine: Options = reading.into();
             let format = match output {
                 DiffForm::Md if !engine.np_guard => DiffFormat::Comment,
@@ -284,13 +308,15 @@ pub(crate) fn run(what: What) -> Outcome {
                 Some(FailOn::Medium) => Limit::Urgency(Urgency::Medium),
                 Some(FailOn::Low) => Limit::Urgency(Urgency::Low),
             };
-            let judge = matches!(limit, Limit::Urgency(_));
-            tell(diff_dirs(&before, &after, &DiffOptions { engine, format, judge, drift }), limit)
+            let accept = accepted.read()?;
+            // What is accepted is told, whatever the form.
+            let judge = matches!(limit, Limit::Urgency(_)) || !accept.rules.is_empty();
+            tell(diff_dirs(&before, &after, &DiffOptions { engine, format, judge, drift, accept }), limit)
         }
         What::Explain { dir, from, to, output, reading } => {
             tell(explain(&dir, &from, &to, output == ExplainForm::Json, &reading.into()), Limit::Never)
         }
-        What::Lint { dir, output, fail_on, reading } => {
+        What::Lint { dir, output, fail_on, accepted, reading } => {
             let format = match output {
                 LintForm::Txt => LintFormat::Txt,
                 LintForm::Json => LintFormat::Json,
@@ -303,7 +329,7 @@ pub(crate) fn run(what: What) -> Outcome {
                 Some(Remark::Medium) => Limit::Urgency(Urgency::Medium),
                 Some(Remark::Low) => Limit::Urgency(Urgency::Low),
             };
-            tell(lint(&dir, format, &reading.into()), limit)
+            tell(lint(&dir, format, &reading.into(), &accepted.read()?), limit)
         }
         What::Suggest { dir, flows, from, namespace, allow_external, output, fail_on, reading } => {
             let options = SuggestOptions {

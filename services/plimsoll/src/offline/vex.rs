@@ -1,11 +1,11 @@
 //! Statements for `plimsoll scan`: what the command line and the configuration name.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use plimsoll_config::{Config, Feed};
 use plimsoll_findings::Statements;
-use plimsoll_model::Sbom;
 use plimsoll_model::vex::ImagePlace;
+use plimsoll_model::{Sbom, Statement};
 use plimsoll_vex::{Collected, Key, Trust, VexError};
 
 use super::read::Subject;
@@ -26,6 +26,11 @@ pub(super) struct VexArgs {
     /// List what statements suppress, and why
     #[arg(long)]
     pub(super) show_suppressed: bool,
+}
+
+/// The rules of an ignore file.
+pub(super) fn rules(path: &Path) -> Result<Vec<Statement>, CliError> {
+    plimsoll_vex::ignore_rules(path).map_err(|error| failed(&error))
 }
 
 fn failed(error: &VexError) -> CliError {
@@ -57,7 +62,7 @@ pub(super) fn statements(args: &VexArgs, config: &Config) -> Result<Statements, 
         plimsoll_vex::load(path, &trust, &mut out).map_err(|e| failed(&e))?;
     }
     if let Some(path) = args.ignore_file.as_ref().or(config.ignore.as_ref()) {
-        out.statements.extend(plimsoll_vex::ignore_rules(path).map_err(|e| failed(&e))?);
+        out.statements.extend(rules(path)?);
     }
     out.finish();
     for (reason, count) in &out.report.left_out {

@@ -5,7 +5,7 @@ use serde_json::Value;
 use crate::fleet::{Fleet, TOKEN, changes, run, until};
 use crate::world::{LODASH, World, debian, image, of_npm, world};
 
-fn deployment(name: &str, image: &str, version: u32) -> String {
+pub(crate) fn deployment(name: &str, image: &str, version: u32) -> String {
     format!(
         "apiVersion: apps/v1\nkind: Deployment\nmetadata: {{name: {name}, namespace: shop, uid: \"uid-{name}\", resourceVersion: \"{version}\"}}\n\
          spec:\n  selector: {{matchLabels: {{app: {name}}}}}\n  template:\n    metadata: {{labels: {{app: {name}}}}}\n    \
@@ -13,7 +13,7 @@ fn deployment(name: &str, image: &str, version: u32) -> String {
     )
 }
 
-fn service(name: &str, kind: &str, version: u32) -> String {
+pub(crate) fn service(name: &str, kind: &str, version: u32) -> String {
     format!(
         "apiVersion: v1\nkind: Service\nmetadata: {{name: {name}, namespace: shop, uid: \"uid-{name}-service\", resourceVersion: \"{version}\"}}\n\
          spec: {{type: {kind}, selector: {{app: {name}}}, ports: [{{port: 80, targetPort: 8080}}]}}\n---\n"
@@ -21,9 +21,9 @@ fn service(name: &str, kind: &str, version: u32) -> String {
 }
 
 /// Nothing comes in.
-const CLOSED: &str = "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {name: closed, namespace: shop}\n\
+pub(crate) const CLOSED: &str = "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {name: closed, namespace: shop}\n\
     spec: {podSelector: {}, policyTypes: [Ingress]}\n---\n";
-const NAMESPACE: &str = "apiVersion: v1\nkind: Namespace\nmetadata: {name: shop}\n---\n";
+pub(crate) const NAMESPACE: &str = "apiVersion: v1\nkind: Namespace\nmetadata: {name: shop}\n---\n";
 
 /// What a finding says, without what differs by cluster and time.
 fn essence(findings: &[Value]) -> Vec<Value> {

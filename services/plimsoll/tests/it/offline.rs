@@ -354,6 +354,48 @@ fn policies_are_compared() {
     let same = diff(&open, &open, &["--fail-on", "change"]);
     assert_eq!((same.code, same.out.as_str()), (0, ""));
     assert_eq!(diff(&open, "/nowhere", &[]).code, 2);
+    // A rule accepts what it names, on standard error and in the log, and nothing else.
+    let fails = ["--fail-on", "medium"];
+    let lost = diff(&closed, &open, &fails);
+    assert_eq!(lost.code, 1, "{}", lost.err);
+    let rule = |namespace: &str, code: &str, more: &str| {
+        format!(
+            "- {{id: {code}, namespace: {namespace}, workload: Pod/db, reason: a drill, expires: never{more}}}\n"
+        )
+    };
+    let codes = ["NETPOL001", "NETPOL002", "NETPOL003", "NETPOL005"];
+    for (file, namespace, more, code) in [
+        ("all.yaml", "shop", "", 0),
+        ("elsewhere.yaml", "bank", "", 1),
+        ("cluster.yaml", "shop", ", cluster: east", 1),
+    ] {
+        let rules: String = codes.iter().map(|id| rule(namespace, id, more)).collect();
+        std::fs::write(place.at(file), format!("rules:\n{rules}")).unwrap();
+        let file = place.at(file);
+        let done = diff(&closed, &open, &["--fail-on", "medium", "--ignore-file", &file]);
+        assert_eq!(done.code, code, "{file}: {} {}", done.out, done.err);
+        assert_eq!(done.out, lost.out, "connections are told as they are");
+        assert_eq!(done.err.contains("accepted: NETPOL003") && done.err.contains("a drill"), code == 0);
+    }
+    let (all, cluster) = (place.at("all.yaml"), place.at("cluster.yaml"));
+    let named = diff(&closed, &open, &["--fail-on", "low", "--ignore-file", &cluster, "--cluster", "east"]);
+    assert_eq!(named.code, 0, "{}", named.err);
+    let sarif = diff(&closed, &open, &["-o", "sarif", "--ignore-file", &all]).json();
+    let results = sarif["runs"][0]["results"].as_array().unwrap().clone();
+    assert!(!results.is_empty());
+    assert!(results.iter().all(|r| r["suppressions"][0]["justification"] == "a drill"), "{results:?}");
+    let comment = diff(&closed, &open, &["-o", "md", "--ignore-file", &all]).out;
+    assert!(
+        comment.contains("no finding that matters") && comment.contains("- accepted `NETPOL003`"),
+        "{comment}"
+    );
+    let odd = run(["netpol", "lint", &open, "--fail-on", "warning"]);
+    assert_eq!(odd.code, 1);
+    std::fs::write(place.at("lint.yaml"), "rules:\n- {id: NETPOL006, reason: r, expires: 2020-01-01}\n")
+        .unwrap();
+    let expired =
+        run(["netpol", "lint", &open, "--fail-on", "warning", "--ignore-file", &place.at("lint.yaml")]);
+    assert_eq!((expired.code, &expired.out), (1, &odd.out));
     let why = run(["netpol", "explain", &closed, "--from", "web", "--to", "shop/db"]);
     assert!(why.out.contains("No Connections") && why.out.contains("closed"), "{} {}", why.out, why.err);
     let unknown = run(["netpol", "explain", &closed, "--from", "nobody", "--to", "db"]);

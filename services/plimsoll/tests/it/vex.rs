@@ -1,7 +1,10 @@
 //! Statements in the services: suppressed with its cause, shown, asked about, reopened, kept over a rebuild.
 
+use std::path::Path;
+
 use serde_json::{Value, json};
 
+use crate::clusters::{CLOSED, NAMESPACE, deployment, service};
 use crate::fleet::{Fleet, Heard, Setup, changes, folder, run, until};
 use crate::world::{LODASH, demo_feeds, image, npm, registry};
 use plimsoll_testkit::ports;
@@ -20,6 +23,47 @@ async fn suppressed(fleet: &Fleet, repository: &str) -> Vec<Value> {
     body["findings"].as_array().cloned().unwrap_or_default()
 }
 
+/// What a change of policy opened is accepted by a rule, seen as such, and back when the rule ends.
+async fn accepted_for_a_time(fleet: &Fleet, registry: &str, rules: &Path, findings: &Heard) {
+    let image = format!("{registry}/vex/fixed:1");
+    let all =
+        format!("{NAMESPACE}{}{}{CLOSED}", deployment("web", &image, 1), service("web", "LoadBalancer", 1));
+    fleet.deploy("accepted", "replace", &all).await;
+    until("the first view", async || {
+        let (_, images) = fleet.get("/v1/images").await;
+        images.to_string().contains("accepted/shop/Deployment/web").then_some(())
+    })
+    .await;
+    fleet.deploy("accepted", "delete", CLOSED).await;
+    let of = async |query: &str| {
+        let (_, body) = fleet.get(&format!("/v1/findings?vulnerability=NETPOL001&{query}")).await;
+        body["findings"].as_array().cloned().unwrap_or_default()
+    };
+    until("what the change opened", async || (of("cluster=accepted").await.len() == 1).then_some(())).await;
+    let says = fleet.says(&["affected", "NETPOL001"]).await;
+    assert!(says.contains("reachable from the internet") && says.contains("accepted/shop"), "{says}");
+
+    let soon = plimsoll_model::Timestamp(plimsoll_model::Timestamp::now().0 + 12_000);
+    let rule = format!(
+        "rules:\n- {{id: NETPOL001, cluster: accepted, namespace: shop, workload: web, reason: it is public, expires: '{soon}'}}\n"
+    );
+    std::fs::write(rules, rule).unwrap();
+    let accepted = until("it is accepted", async || of("suppressed=true").await.pop()).await;
+    assert_eq!(accepted["suppressions"][0]["reason"], "it is public", "{accepted}");
+    assert!(of("cluster=accepted").await.is_empty());
+    let (_, answer) = fleet.get("/v1/affected/NETPOL001").await;
+    assert_eq!(answer["affected"], json!([]), "{answer}");
+    assert!(answer["not_affected"][0]["because"].as_str().unwrap().contains("it is public"), "{answer}");
+    let told = until("it is back", async || {
+        findings.of_cluster("accepted").into_iter().find(|message| {
+            changes(std::slice::from_ref(message)).contains(&("reopened".to_owned(), "NETPOL001".to_owned()))
+        })
+    })
+    .await;
+    let sentence = told.body["cause"]["sentence"].as_str().unwrap();
+    assert!(sentence.starts_with("expired: an ignore rule for NETPOL001"), "{sentence}");
+}
+
 #[test]
 fn statements_suppress_what_they_name_and_nothing_else() {
     run(async {
@@ -33,6 +77,7 @@ fn statements_suppress_what_they_name_and_nothing_else() {
             registries: vec![format!("{{host: \"{}\", plain_http: true}}", registry.host())],
             feeds: vec![demo_feeds()],
             port,
+            clusters: vec!["accepted"],
             more: format!("vex: [{{from: {}}}]\nignore: {}\n", json!(vex), json!(rules)).leak(),
             ..Setup::default()
         };
@@ -120,6 +165,8 @@ fn statements_suppress_what_they_name_and_nothing_else() {
             "{}",
             told.body
         );
+
+        accepted_for_a_time(&fleet, &registry.host(), &rules, &findings).await;
 
         // A lost store has the same again, and tells nothing.
         let before = findings.all().len();
