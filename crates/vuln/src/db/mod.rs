@@ -96,13 +96,12 @@ pub struct DbInfo {
 pub struct Db {
     bytes: Bytes,
     header: Header,
-    /// Sorted.
-    coverage: Box<[String]>,
 }
 
 impl Db {
     /// Opens an installed Db: maps it and checks the header and the length; its content is not read
-    /// (see [`Db::verify`]).
+    /// (see [`Db::verify`]). One page is touched and nothing is allocated, so that neither the size of the file nor the
+    /// state of the heap counts.
     pub fn open(path: &Path) -> Result<Self, DbError> {
         let io = |source| DbError::Io { path: path.to_owned(), source };
         let file = File::open(path).map_err(io)?;
@@ -120,13 +119,7 @@ impl Db {
 
     fn new(bytes: Bytes) -> Result<Self, DbError> {
         let header = Header::decode(&bytes)?;
-        let mut db = Self { bytes, header, coverage: Box::default() };
-        let mut reader = Reader::new(db.section(Section::Coverage));
-        let count = reader.count()?;
-        let names: Result<Vec<String>, codec::Damaged> =
-            (0..count).map(|_| reader.text().map(str::to_owned)).collect();
-        db.coverage = names?.into_boxed_slice();
-        Ok(db)
+        Ok(Self { bytes, header })
     }
 
     /// Reads the whole file and compares its checksum. Once, when a Db is installed.
@@ -164,14 +157,22 @@ impl Db {
             keys: self.keys().len(),
             advisories: self.advisories().len(),
             vulnerabilities: self.vulns().len(),
-            coverage: self.coverage.to_vec(),
+            coverage: self.coverage()?.map(|name| name.map(str::to_owned)).collect::<Result<_, _>>()?,
             feeds,
         })
     }
 
     /// True where some feed covers the ecosystem and release of `key`.
     pub fn covers(&self, key: &LookupKey) -> bool {
-        self.coverage.binary_search(&key.coverage()).is_ok()
+        let asked = key.coverage();
+        self.coverage().is_ok_and(|mut names| names.any(|name| name == Ok(asked.as_str())))
+    }
+
+    /// Names of what feeds cover, sorted: some hundred at most, read where they are.
+    fn coverage(&self) -> Result<impl Iterator<Item = Result<&str, codec::Damaged>>, codec::Damaged> {
+        let mut reader = Reader::new(self.section(Section::Coverage));
+        let count = reader.count()?;
+        Ok((0..count).map(move |_| reader.text()))
     }
 
     /// Everything that is said of a package, also what does not affect any version, sorted by advisory.
