@@ -170,7 +170,8 @@ impl Reader {
     }
 
     /// A page of the components that advisories with these names can be about: by name, or by source package; a release of `None` means
-    /// any. Sorted by id; the next page starts after the last id.
+    /// any. Names are as the Db has them: in lower case where the ecosystem does not tell case apart. Sorted by id; the
+    /// next page starts after the last id.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -190,6 +191,7 @@ impl Reader {
             "WITH wanted (ecosystem, release, name) AS (SELECT value->>0, value->>1, value->>2 FROM json_each(?1))
              SELECT id, key FROM (
                SELECT c.id, c.key FROM wanted w CROSS JOIN components c ON c.ecosystem = w.ecosystem AND c.name = w.name WHERE (w.release IS NULL OR c.release = w.release) AND c.id > ?2
+               UNION SELECT c.id, c.key FROM wanted w CROSS JOIN components c INDEXED BY components_folded ON c.ecosystem = w.ecosystem AND lower(c.name) = w.name WHERE c.ecosystem IN ('nuget', 'swift') AND (w.release IS NULL OR c.release = w.release) AND c.id > ?2
                UNION SELECT c.id, c.key FROM wanted w CROSS JOIN components c ON c.ecosystem = w.ecosystem AND c.source = w.name AND c.source <> '' WHERE (w.release IS NULL OR c.release = w.release) AND c.id > ?2
              ) ORDER BY id LIMIT ?3",
         )

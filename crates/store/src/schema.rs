@@ -11,7 +11,7 @@ use crate::error::StoreError;
 type Statements = &'static [&'static str];
 
 /// Statements of each schema version, in order.
-const MIGRATIONS: &[Statements] = &[FIRST, BACKLOG, STATEMENTS, PODS];
+const MIGRATIONS: &[Statements] = &[FIRST, BACKLOG, STATEMENTS, PODS, FOLDED];
 
 const FIRST: Statements = &[
     // Counters: epoch, seq (last of the outbox), db_seq, fence.
@@ -100,6 +100,12 @@ const PODS: Statements = &[
     // Holders without a container, each of a workload that something stands of or stood.
     "CREATE TABLE pods (holder INTEGER PRIMARY KEY, workload INTEGER NOT NULL)",
     "CREATE INDEX pods_workload ON pods (workload)",
+];
+
+/// Names of packages whose ecosystem does not tell case apart, where package URLs keep it (NuGet, Swift): the Db knows
+/// them in lower case. All others are in the Db's form already.
+const FOLDED: Statements = &[
+    "CREATE INDEX components_folded ON components (ecosystem, lower(name)) WHERE ecosystem IN ('nuget', 'swift')",
 ];
 
 /// Brings the schema to the newest version, one transaction for each.

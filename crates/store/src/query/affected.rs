@@ -116,7 +116,7 @@ impl Reader {
         let candidates: Vec<(String, i64, Option<String>, String)> = sqlx::query_as(
             "WITH hit (component) AS (SELECT m.component FROM json_each(?1) j CROSS JOIN matched m ON m.vulnerability = j.value),
              name (ecosystem, name) AS (SELECT c.ecosystem, c.name FROM hit CROSS JOIN components c ON c.id = hit.component UNION SELECT value->>0, value->>1 FROM json_each(?2)),
-             other (id) AS (SELECT c.id FROM name n CROSS JOIN components c ON c.ecosystem = n.ecosystem AND c.name = n.name UNION SELECT c.id FROM name n CROSS JOIN components c ON c.ecosystem = n.ecosystem AND c.source = n.name AND c.source <> '')
+             other (id) AS (SELECT c.id FROM name n CROSS JOIN components c ON c.ecosystem = n.ecosystem AND c.name = n.name UNION SELECT c.id FROM name n CROSS JOIN components c INDEXED BY components_folded ON c.ecosystem = n.ecosystem AND lower(c.name) = n.name WHERE c.ecosystem IN ('nuget', 'swift') UNION SELECT c.id FROM name n CROSS JOIN components c ON c.ecosystem = n.ecosystem AND c.source = n.name AND c.source <> '')
              SELECT DISTINCT c.key, c.db_seq, c.matches, h.key FROM other o CROSS JOIN components c ON c.id = o.id CROSS JOIN image_components ic ON ic.component = c.id CROSS JOIN held d ON d.image = ic.image CROSS JOIN holders h ON h.id = d.holder ORDER BY h.key, c.key LIMIT ?3",
         )
         .bind(&ids_json)

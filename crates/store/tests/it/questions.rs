@@ -81,6 +81,46 @@ async fn where_are_we_affected() {
     assert_eq!(nobody.unaffected.len(), 4, "two on web (also its repository), api, clean");
 }
 
+/// Differences of Dbs and answers of theirs name packages in lower case where the ecosystem does not tell case apart.
+#[tokio::test]
+async fn names_are_found_as_the_db_folds_them() {
+    let bench = Bench::new().await;
+    let of = |ecosystem, name: &str| {
+        let mut key = component(name, "1.0.0");
+        key.package.ecosystem = ecosystem;
+        key
+    };
+    let json = of(Ecosystem::Nuget, "Newtonsoft.Json");
+    let alamofire = of(Ecosystem::Swift, "github.com/Alamofire/Alamofire");
+    // npm tells case apart: JSONStream is not jsonstream.
+    let stream = of(Ecosystem::Npm, "JSONStream");
+    let components = [json.clone(), alamofire.clone(), stream];
+    bench
+        .commit(&[
+            pushed("shop/web", Some("1"), 1, 1),
+            manifest("shop/web", 1, single()),
+            image("image-1", 1, &components, set(1, vec![], vec![])),
+        ])
+        .await;
+    let reader = bench.store.reader();
+    let named = [
+        (Ecosystem::Nuget, None, "newtonsoft.json".to_owned()),
+        (Ecosystem::Swift, None, "github.com/alamofire/alamofire".to_owned()),
+        (Ecosystem::Npm, None, "jsonstream".to_owned()),
+    ];
+    let found = reader.components_named(&named, 0, 9).await.unwrap();
+    let mut keys: Vec<_> = found.iter().map(|(_, key)| key.clone()).collect();
+    keys.sort();
+    let mut wanted = vec![json, alamofire];
+    wanted.sort();
+    assert_eq!(keys, wanted);
+    let next = reader.components_named(&named, found[0].0, 9).await.unwrap();
+    assert_eq!(next, found[1..]);
+    let known: Vec<_> = named.iter().map(|(ecosystem, _, name)| (*ecosystem, name.clone())).collect();
+    let answer = reader.affected("CVE-9", &known).await.unwrap();
+    assert_eq!(answer.unaffected.len(), 2, "{:?}", answer.unaffected);
+}
+
 #[tokio::test]
 async fn components_images_roots_and_prune() {
     let bench = fleet().await;
