@@ -5,6 +5,7 @@
 //! |---|---|
 //! | [`nats`] | a real `nats-server` with JetStream, alone or as a cluster of three |
 //! | [`registry`] | CNCF Distribution as a child, an embedded registry with faults, a webhook sink, a push client |
+//! | [`upstream`] | an upstream of feeds, which answers conditional requests |
 //! | [`image`] | deterministic OCI images, realistic package databases, hostile layers |
 //! | [`proxy`] | a TCP proxy that cuts, delays, stalls and captures |
 //! | [`wait`] | waiting for a condition with a bound |
@@ -18,4 +19,5 @@ pub mod ports;
 pub mod process;
 pub mod proxy;
 pub mod registry;
+pub mod upstream;
 pub mod wait;

@@ -3,8 +3,9 @@
 //!
 //! Invariant: a source that fails, or a build that fails, leaves the Db that is there.
 //!
-//! Invariant: a source that shrinks by more than 2 % of its records or goes backwards in date is held: the copy before
-//! counts until a person accepts (`plimsoll feeds accept`), or the source repairs itself.
+//! Invariant: a source that shrinks by more than 2 % of its records (see [`state::judge`] for short ones) or goes
+//! backwards in date is held: the copy before counts until a person accepts (`plimsoll feeds accept`), or the source
+//! repairs itself.
 
 pub mod fetch;
 pub mod source;

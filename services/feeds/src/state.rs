@@ -12,6 +12,9 @@ use crate::source::Source;
 
 /// More than this part of its records gone is held: one in fifty.
 const SHRINK: u64 = 50;
+/// As many records as this may go from any source: advisories are withdrawn one by one, and of a short list each is
+/// more than one in fifty.
+const FEW: u64 = 10;
 
 /// A source and its copies, as `state.json` in its folder keeps them.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -88,9 +91,12 @@ impl Copy {
     }
 }
 
-/// Why a copy may not take the place of the one before: it lost more than 2 % of the records, or is older.
+/// Why a copy may not take the place of the one before: it lost more than 2 % of the records and more than ten of them,
+/// or more than half of a list that is shorter, or it is older. (What has no record at all is a failure, before this.)
 pub fn judge(before: &Copy, after: &Copy) -> Option<String> {
-    if after.records < before.records && (before.records - after.records) * SHRINK > before.records {
+    let lost = before.records.saturating_sub(after.records);
+    let large = lost > FEW && lost.saturating_mul(SHRINK) > before.records;
+    if large || lost.saturating_mul(2) > before.records {
         return Some(format!("{} records, {} before", after.records, before.records));
     }
     let day = |at: Timestamp| at.to_string();
@@ -214,7 +220,14 @@ mod tests {
         for (before, after, held) in [
             (copy(1000, 5), copy(980, 5), false),
             (copy(1000, 5), copy(979, 5), true),
-            (copy(10, 5), copy(9, 5), true),
+            // Few records are few, also where they are more than 2 %; not where they are most.
+            (copy(3, 5), copy(2, 5), false),
+            (copy(100, 5), copy(90, 5), false),
+            (copy(100, 5), copy(89, 5), true),
+            (copy(499, 5), copy(489, 5), false),
+            (copy(10, 5), copy(5, 5), false),
+            (copy(10, 5), copy(4, 5), true),
+            (copy(3, 5), copy(1, 5), true),
             (copy(10, 5), copy(2000, 6), false),
             (copy(10, 5), copy(11, 4), true),
             (copy(10, 5), copy(11, 0), true),

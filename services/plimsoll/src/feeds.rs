@@ -17,7 +17,7 @@ pub enum What {
         #[arg(long)]
         json: bool,
     },
-    /// Take what a source has now, although it lost more than 2 % of its records or went backwards in date
+    /// Take what a source has now, although it shrank or went backwards in date
     Accept {
         #[command(flatten)]
         common: up::Common,

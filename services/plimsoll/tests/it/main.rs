@@ -4,6 +4,7 @@
 mod apart;
 mod clusters;
 mod commands;
+mod feeds;
 mod fleet;
 mod hostile;
 mod input;

@@ -10,19 +10,19 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 /// What a call came to.
-struct Done {
-    code: i32,
-    out: String,
-    err: String,
+pub(crate) struct Done {
+    pub(crate) code: i32,
+    pub(crate) out: String,
+    pub(crate) err: String,
 }
 
 impl Done {
-    fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.out).unwrap_or_else(|e| panic!("{e}: {} {}", self.out, self.err))
     }
 }
 
-fn command<W: AsRef<OsStr>>(words: impl IntoIterator<Item = W>) -> Command {
+pub(crate) fn command<W: AsRef<OsStr>>(words: impl IntoIterator<Item = W>) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_plimsoll"));
     command.args(words);
     for name in ["PLIMSOLL_CONFIG", "PLIMSOLL_DB", "PLIMSOLL_DATA", "SOURCE_DATE_EPOCH"] {
@@ -31,7 +31,7 @@ fn command<W: AsRef<OsStr>>(words: impl IntoIterator<Item = W>) -> Command {
     command
 }
 
-fn finish(mut command: Command, input: &str) -> Done {
+pub(crate) fn finish(mut command: Command, input: &str) -> Done {
     let mut child =
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
