@@ -12,13 +12,14 @@
 //! | `pub` | [`dart`] | `pub_semver`: build metadata counts | as semver |
 //! | `nuget` | [`nuget`] | `VersionComparer.Default` | `v` |
 //! | `pypi` | [`pypi`] | PEP 440 | legacy versions, below all others |
-//! | `maven` | [`maven`] | Maven 3.9 `ComparableVersion` | any text |
+//! | `maven` | [`maven`] | Maven 3.9 `ComparableVersion`, made transitive | any text |
 //! | `rubygems` | [`rubygems`] | `Gem::Version` | `1beta` |
 //! | `packagist` | [`packagist`] | Composer, PHP `version_compare` | what Composer cannot normalise |
 //! | `cran` | [`cran`] | R `package_version` | one number |
 //! | `hackage` | [`hackage`] | PVP | leading zeros |
 //!
-//! Every order is total over what its scheme accepts, with one exception that Maven itself has (see [`maven`]).
+//! Every order is total over what its scheme accepts; Maven's own is not, and is changed where it goes in circles (see
+//! [`maven`]).
 //! Numbers are compared at any length, but for npm and PyPI, which refuse those that they cannot hold.
 //!
 //! ```

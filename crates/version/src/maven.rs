@@ -5,9 +5,14 @@
 //! to the code where the two differ). Any text is a version. Only ASCII digits are numbers and only ASCII letters
 //! change case.
 //!
-//! Maven's order is not transitive on every text: `1.0.rc.1` < `1` < `1-2` < `1.0.rc.1`, because a hyphenated
-//! number is less than a dotted zero and a dotted zero equals nothing. It is kept as Maven has it; versions of the
-//! usual shapes do not meet this.
+//! `ComparableVersion` is no order on every text: `1.0.rc.1` < `1` < `1-2` < `1.0.rc.1`, because a hyphenated number is
+//! less than a dotted zero, which equals nothing; and `1` < `1.sp.1` < `1-alpha` < `1`, because a qualifier after a dot is
+//! less than any hyphenated list, and that list may be less than nothing. Nothing sorted or searched may rest on that, so
+//! [`Class`] puts what can stand at one place of a version into one row, and versions are compared place by place. It
+//! differs from Maven only where one of two versions has a qualifier inside of a list (after a dot, and `.` or `-`
+//! after it: `1.0.rc.1`, `1.0.0.Beta-1`) or a list that begins with a list (`1--alpha`): there the side of the release
+//! on which the two are decides first. A version whose qualifiers follow a hyphen, are before a digit or at the end
+//! does not meet this.
 //!
 //! `ComparableVersion` builds nested lists, but a list is only ever nested at the end of its parent, so one version
 //! is a flat row of items in which a marker opens the next list.
@@ -16,7 +21,7 @@ use std::cmp::Ordering;
 
 use crate::scan::{Span, cmp_digits, cmp_ignore_case, is_zero, split_digits, split_run};
 
-/// One item of a version.
+/// One item of a version while it is read.
 #[derive(Clone, Copy, Debug)]
 enum Item {
     /// The list at the end of this one begins.
@@ -26,12 +31,41 @@ enum Item {
     Number(Span),
 }
 
+/// What stands at one place of a version, as it compares with what stands there in another: the row is the order.
+/// "Before" and "after" are sides of the release, which is what nothing stands for: the side of a list or of zeros is
+/// that of the first item in or behind them that does not equal nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Class {
+    WordBefore,
+    ListBefore,
+    /// Zeros that lead to a qualifier.
+    ZeroBefore,
+    /// Nothing, or a qualifier that means the same.
+    Release,
+    WordAfter,
+    ListAfter,
+    ZeroAfter,
+    /// Zeros that lead to another number, and other numbers.
+    Number,
+}
+
+/// One place: its class, and for a qualifier the rank and text, for a number the digits.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    class: Class,
+    rank: u8,
+    text: Span,
+}
+
+/// What every version ends with, as often as need be.
+const END: Place = Place { class: Class::Release, rank: RELEASE, text: Span::EMPTY };
+
 const RELEASE: u8 = 5;
 const OTHER: u8 = 7;
 
-/// The items of one version.
+/// The places of one version.
 #[derive(Clone, Debug)]
-pub(crate) struct Parts(Box<[Item]>);
+pub(crate) struct Parts(Box<[Place]>);
 
 pub(crate) fn parse(text: &str) -> Result<Parts, &'static str> {
     let mut builder = Builder { text, items: Vec::with_capacity(8), level: 0 };
@@ -75,7 +109,47 @@ pub(crate) fn parse(text: &str) -> Result<Parts, &'static str> {
     while matches!(builder.items.last(), Some(Item::Down)) {
         builder.items.pop();
     }
-    Ok(Parts(builder.items.into_boxed_slice()))
+    Ok(Parts(places(&builder.items, text)))
+}
+
+/// The items as places, found from the end: what a list or a zero is depends on what follows.
+fn places(items: &[Item], text: &str) -> Box<[Place]> {
+    let mut places = Vec::with_capacity(items.len());
+    // The side of what follows, and whether it begins with a number that is not zero, or with zeros before one.
+    let (mut side, mut number) = (Ordering::Equal, false);
+    for item in items.iter().rev() {
+        let (class, rank, span) = match *item {
+            Item::Down => {
+                number = false;
+                let class = if side == Ordering::Less { Class::ListBefore } else { Class::ListAfter };
+                (class, RELEASE, Span::EMPTY)
+            }
+            Item::Word(rank, span) => {
+                number = false;
+                side = rank.cmp(&RELEASE).then(side);
+                let class = match rank.cmp(&RELEASE) {
+                    Ordering::Less => Class::WordBefore,
+                    Ordering::Equal => Class::Release,
+                    Ordering::Greater => Class::WordAfter,
+                };
+                (class, rank, span)
+            }
+            Item::Number(span) => {
+                if !is_zero(span.of(text)) {
+                    (side, number) = (Ordering::Greater, true);
+                }
+                let class = match (number, side) {
+                    (true, _) => Class::Number,
+                    (false, Ordering::Less) => Class::ZeroBefore,
+                    (false, _) => Class::ZeroAfter,
+                };
+                (class, RELEASE, span)
+            }
+        };
+        places.push(Place { class, rank, text: span });
+    }
+    places.reverse();
+    places.into_boxed_slice()
 }
 
 /// The row of items while it grows.
@@ -158,38 +232,18 @@ fn qualifier(word: &str, digit_follows: bool) -> u8 {
     short.or_else(|| find(&RANKS)).unwrap_or(OTHER)
 }
 
-/// How an item compares with nothing.
-fn against_nothing(item: Item, text: &str) -> Ordering {
-    match item {
-        Item::Down => Ordering::Equal,
-        Item::Word(rank, _) => rank.cmp(&RELEASE),
-        Item::Number(digits) if is_zero(digits.of(text)) => Ordering::Equal,
-        Item::Number(_) => Ordering::Greater,
-    }
-}
-
-/// Numbers above lists above words.
-fn kind(item: Item) -> u8 {
-    match item {
-        Item::Word(..) => 0,
-        Item::Down => 1,
-        Item::Number(_) => 2,
-    }
-}
-
 pub(crate) fn compare(a: &str, pa: &Parts, b: &str, pb: &Parts) -> Ordering {
-    let (mut ia, mut ib) = (pa.0.iter().copied(), pb.0.iter().copied());
+    let (mut ia, mut ib) = (pa.0.iter(), pb.0.iter());
     loop {
-        let order = match (ia.next(), ib.next()) {
+        let (x, y) = match (ia.next(), ib.next()) {
             (None, None) => return Ordering::Equal,
-            (Some(x), None) => against_nothing(x, a),
-            (None, Some(y)) => against_nothing(y, b).reverse(),
-            (Some(Item::Number(x)), Some(Item::Number(y))) => cmp_digits(x.of(a), y.of(b)),
-            (Some(Item::Word(x, wx)), Some(Item::Word(y, wy))) => x
-                .cmp(&y)
-                .then_with(|| if x == OTHER { cmp_ignore_case(wx.of(a), wy.of(b)) } else { Ordering::Equal }),
-            (Some(x), Some(y)) => kind(x).cmp(&kind(y)),
+            (x, y) => (x.unwrap_or(&END), y.unwrap_or(&END)),
         };
+        let order = x.class.cmp(&y.class).then(x.rank.cmp(&y.rank)).then_with(|| match x.class {
+            Class::Number => cmp_digits(x.text.of(a), y.text.of(b)),
+            Class::WordAfter if x.rank == OTHER => cmp_ignore_case(x.text.of(a), y.text.of(b)),
+            _ => Ordering::Equal,
+        });
         if order != Ordering::Equal {
             return order;
         }

@@ -10,6 +10,9 @@ pub(crate) struct Span {
 }
 
 impl Span {
+    /// No text.
+    pub(crate) const EMPTY: Span = Span { start: 0, end: 0 };
+
     /// The place of `part` in `text`; `part` must be a piece of `text` that begins `start` bytes in.
     pub(crate) fn at(start: usize, part: &str) -> Span {
         // The length limit is checked before any parser runs; saturating keeps this total all the same.

@@ -61,6 +61,88 @@ fn arbitrary() -> impl Strategy<Value = (Scheme, [String; 3])> {
     (scheme(), three(words))
 }
 
+/// What means something to one scheme or another, and what means nothing to any.
+const FRAGMENTS: [&str; 68] = [
+    "0",
+    "00",
+    "1",
+    "01",
+    "2",
+    "9",
+    "10",
+    "99999999999999999999",
+    "٣",
+    ".",
+    "..",
+    "-",
+    "--",
+    "_",
+    "+",
+    "~",
+    "^",
+    "^~",
+    ":",
+    "!",
+    "1!",
+    "0:",
+    "1:",
+    "v",
+    "V",
+    "=",
+    "a",
+    "A",
+    "b",
+    "c",
+    "m",
+    "p",
+    "r",
+    "x",
+    "z",
+    "é",
+    "ß",
+    "\u{200b}",
+    "dev",
+    "-dev",
+    "dev-",
+    ".x-dev",
+    "alpha",
+    "ALPHA",
+    "beta",
+    "rc",
+    "RC",
+    "cr",
+    "snapshot",
+    "ga",
+    "final",
+    "release",
+    "sp",
+    "pl",
+    "patch",
+    "pre",
+    "post",
+    ".post1",
+    ".dev0",
+    "go",
+    "git",
+    "_p1",
+    "_rc",
+    "-r0",
+    "-r1",
+    "*",
+    "#",
+    "@",
+];
+
+/// Versions of one scheme that begin alike, of any fragments: where orders go wrong is near.
+fn hostile() -> impl Strategy<Value = (Scheme, Vec<String>)> {
+    let fragment = || proptest::sample::select(FRAGMENTS.to_vec());
+    let some = move |most: usize| proptest::collection::vec(fragment(), 0..most).prop_map(|all| all.concat());
+    let beginning = prop_oneof![Just("1".to_owned()), Just("1.0.".to_owned()), some(4)];
+    (scheme(), beginning, proptest::collection::vec(some(6), 3..10)).prop_map(|(scheme, beginning, ends)| {
+        (scheme, ends.into_iter().map(|end| format!("{beginning}{end}")).collect())
+    })
+}
+
 fn order(a: &Version, b: &Version) -> Ordering {
     a.cmp_same(b).unwrap()
 }
@@ -85,6 +167,28 @@ fn check_triple(versions: [&Version; 3]) {
     }
 }
 
+/// All laws over all of them: sorted, none is above a later one, and what is equal to the first of a run of equals is
+/// equal to all of it.
+fn check_all(versions: &[Version]) {
+    let mut sorted: Vec<&Version> = Vec::new();
+    for version in versions {
+        let at = sorted.iter().position(|known| order(known, version) == Ordering::Greater);
+        sorted.insert(at.unwrap_or(sorted.len()), version);
+    }
+    let mut run = 0;
+    let mut runs = Vec::new();
+    for (n, version) in sorted.iter().enumerate() {
+        run += usize::from(n > 0 && order(sorted[n - 1], version) != Ordering::Equal);
+        runs.push(run);
+    }
+    for (a, ra) in sorted.iter().zip(&runs) {
+        for (b, rb) in sorted.iter().zip(&runs) {
+            assert_eq!(order(a, b), ra.cmp(rb), "{a} against {b} among {sorted:?}");
+            check_pair(a, b);
+        }
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(4000) })]
 
@@ -100,10 +204,13 @@ proptest! {
         let parsed = texts.map(|text| scheme.parse(&text));
         let [Ok(a), Ok(b), Ok(c)] = parsed else { return Ok(()); };
         check_pair(&a, &b);
-        // Maven's own order is not transitive; see `maven_keeps_its_cycle`.
-        if scheme != Scheme::Maven {
-            check_triple([&a, &b, &c]);
-        }
+        check_triple([&a, &b, &c]);
+    }
+
+    #[test]
+    fn hostile_texts_are_totally_ordered((scheme, texts) in hostile()) {
+        let versions: Vec<Version> = texts.iter().filter_map(|text| scheme.parse(text).ok()).collect();
+        check_all(&versions);
     }
 
     #[test]
@@ -123,13 +230,4 @@ proptest! {
             prop_assert_eq!(scheme.compare(&a, &b).unwrap(), theirs);
         }
     }
-}
-
-/// The cycle that the module's documentation tells of.
-#[test]
-fn maven_keeps_its_cycle() {
-    let less = |a, b| Scheme::Maven.compare(a, b) == Ok(Ordering::Less);
-    assert!(less("1.0.rc.1", "1"));
-    assert!(less("1", "1-2"));
-    assert!(less("1-2", "1.0.rc.1"));
 }

@@ -3,4 +3,5 @@
 
 mod laws;
 mod lines;
+mod maven;
 mod tables;
