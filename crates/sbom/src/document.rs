@@ -17,6 +17,8 @@ pub enum DocumentError {
     TooManyComponents,
     #[error("document is neither JSON nor SPDX tag-value")]
     Json(#[source] serde_json::Error),
+    #[error("XML of the document cannot be read: {0}")]
+    Xml(&'static str),
     #[error("document is neither CycloneDX, SPDX, syft-json nor Plimsoll's own JSON")]
     UnknownFormat,
     #[error("{format} {version} is not supported")]
@@ -30,22 +32,26 @@ impl DocumentError {
             Self::TooLarge => "sbom_too_large",
             Self::TooManyComponents => "sbom_too_many_components",
             Self::Json(_) => "sbom_not_json",
+            Self::Xml(_) => "sbom_not_xml",
             Self::UnknownFormat => "sbom_unknown_format",
             Self::UnknownVersion { .. } => "sbom_unknown_version",
         }
     }
 }
 
-/// Reads CycloneDX, SPDX (JSON and tag-value) or syft-json, or the JSON of an [`Sbom`].
+/// Reads CycloneDX (JSON and XML), SPDX (JSON and tag-value) or syft-json, or the JSON of an [`Sbom`].
 ///
 /// Components without a usable package URL are counted in [`Sbom::partial`] (code `component_without_purl`).
 pub fn read(bytes: &[u8]) -> Result<Sbom, DocumentError> {
     if crate::spdx::is_tag_value(bytes) {
         return crate::spdx::read_tag_value(bytes);
     }
+    if crate::cyclonedx::is_xml(bytes) {
+        return crate::cyclonedx::read(bytes);
+    }
     let value = parse(bytes)?;
     if value.get("bomFormat").is_some() {
-        return crate::cyclonedx::read(bytes);
+        return crate::cyclonedx::from_value(&value);
     }
     if value.get("spdxVersion").is_some() {
         return crate::spdx::from_value(&value);

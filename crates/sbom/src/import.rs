@@ -5,6 +5,11 @@ use plimsoll_model::sbom::Component;
 use plimsoll_model::{ComponentKey, Sbom};
 use rustc_hash::FxHashMap;
 
+/// The package URL of an owner, if it is written as one: no spaces, nothing beyond ASCII.
+pub(crate) fn owner(purl: &str) -> Option<String> {
+    (purl.starts_with("pkg:") && purl.bytes().all(|byte| byte.is_ascii_graphic())).then(|| purl.to_owned())
+}
+
 /// Puts components into an Sbom as [`crate::build`] would: one for one key, lists sorted.
 pub(crate) fn finish(sbom: &mut Sbom, components: Vec<Component>, nameless: usize) {
     let mut index: FxHashMap<ComponentKey, usize> = FxHashMap::default();

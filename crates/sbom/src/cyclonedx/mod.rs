@@ -1,4 +1,4 @@
-//! CycloneDX JSON (<https://cyclonedx.org/docs/1.6/json/>): written in 1.5 to 1.7, read in 1.2 to 1.7.
+//! CycloneDX (<https://cyclonedx.org/docs/1.6/json/>): written as JSON in 1.5 to 1.7, read as JSON and XML in 1.2 to 1.7.
 //!
 //! What CycloneDX has no field for is in properties under `plimsoll:`, so that reading a written document gives an
 //! equal [`Sbom`](plimsoll_model::Sbom):
@@ -21,10 +21,13 @@
 
 mod read;
 mod write;
+mod xml;
 
+pub(crate) use read::from_value;
 pub use read::read;
 pub(crate) use write::uuid;
 pub use write::write;
+pub(crate) use xml::begins as is_xml;
 
 use plimsoll_model::Timestamp;
 

@@ -9,20 +9,25 @@ use plimsoll_model::{ComponentKey, Platform, Release, Sbom};
 use rustc_hash::FxHashMap;
 use serde_json::Value;
 
+use super::xml;
 use crate::document::{self, DocumentError, MAX_COMPONENTS, list, text};
 use crate::identity;
 use crate::import;
 
-/// Reads a document of CycloneDX 1.2 to 1.7.
+/// Reads a document of CycloneDX 1.2 to 1.7, JSON or XML.
 ///
 /// Source packages come from `plimsoll:` properties, purl qualifiers (Syft) or `aquasecurity:trivy:` properties;
 /// releases from the `distro` qualifier, else from the operating-system component.
 pub fn read(bytes: &[u8]) -> Result<Sbom, DocumentError> {
-    let bom = document::parse(bytes)?;
-    if !text(&bom, "bomFormat").eq_ignore_ascii_case("CycloneDX") {
+    let bom = if xml::begins(bytes) { xml::value(bytes)? } else { document::parse(bytes)? };
+    from_value(&bom)
+}
+
+pub(crate) fn from_value(bom: &Value) -> Result<Sbom, DocumentError> {
+    if !text(bom, "bomFormat").eq_ignore_ascii_case("CycloneDX") {
         return Err(DocumentError::UnknownFormat);
     }
-    let version = text(&bom, "specVersion");
+    let version = text(bom, "specVersion");
     if !matches!(version, "1.2" | "1.3" | "1.4" | "1.5" | "1.6" | "1.7") {
         return Err(DocumentError::UnknownVersion {
             format: "CycloneDX",
@@ -36,9 +41,11 @@ pub fn read(bytes: &[u8]) -> Result<Sbom, DocumentError> {
     sbom.image = text(subject, "version").parse().ok();
     read_metadata(metadata, &mut sbom);
 
-    let items = flatten(&bom)?;
-    sbom.distribution =
-        items.iter().find(|item| text(item, "type") == "operating-system").map(|item| distribution(item));
+    let items = flatten(bom)?;
+    sbom.distribution = items
+        .iter()
+        .find(|item| text(item, "type") == "operating-system" && !text(item, "name").is_empty())
+        .map(|item| distribution(item));
     let release = sbom.distribution.as_ref().map(|distribution| &distribution.release);
     let mut by_reference: FxHashMap<&str, usize> = FxHashMap::default();
     let mut components: Vec<Component> = Vec::new();
@@ -52,7 +59,7 @@ pub fn read(bytes: &[u8]) -> Result<Sbom, DocumentError> {
             None => nameless += usize::from(matches!(text(item, "type"), "library" | "framework" | "")),
         }
     }
-    for dependency in list(&bom, "dependencies") {
+    for dependency in list(bom, "dependencies") {
         let Some(&from) = by_reference.get(text(dependency, "ref")) else { continue };
         let targets: Vec<String> = list(dependency, "dependsOn")
             .iter()
@@ -191,7 +198,7 @@ fn component(item: &Value, release: Option<&Release>) -> Option<Component> {
     for (name, value) in properties(item) {
         match name {
             "plimsoll:found_by" | "syft:package:foundBy" => component.found_by = value.to_owned(),
-            "plimsoll:owned_by" => component.owned_by = Some(value.to_owned()),
+            "plimsoll:owned_by" => component.owned_by = import::owner(value),
             "plimsoll:introduced_by" => component.introduced = value.parse().ok(),
             "plimsoll:confidence" if value == "low" => component.confidence = Confidence::Low,
             "aquasecurity:trivy:FilePath" => locations.push(Location { path: value.to_owned(), layer: None }),

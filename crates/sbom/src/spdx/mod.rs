@@ -3,14 +3,17 @@
 //! Identities travel as package URLs (`PACKAGE-MANAGER purl`), whose qualifiers carry release, architecture and
 //! source package; places and layers stand in `sourceInfo`, for people. What decides about matches beside that is in
 //! references of the category `OTHER`: `plimsoll-owned-by`, the purl of the distribution package that owns a component's
-//! files, and `plimsoll-confidence` with the locator `low`.
+//! files; `plimsoll-confidence` with the locator `low`; and, only where the purl does not lead back to the identity (odd
+//! names, versions with an epoch of their own, texts too long for a purl), `plimsoll-key`,
+//! [`ComponentKey::id`](plimsoll_model::ComponentKey::id) percent-encoded.
 
 mod tag_value;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
 use plimsoll_model::sbom::{Component, Confidence, Distribution};
-use plimsoll_model::{Sbom, Timestamp};
+use plimsoll_model::{ComponentKey, Release, Sbom, Timestamp};
 use rustc_hash::FxHashMap;
 use serde::Serialize;
 use serde_json::Value;
@@ -27,6 +30,9 @@ const OS: &str = "SPDXRef-OperatingSystem";
 const NONE: &str = "NOASSERTION";
 const OWNED_BY: &str = "plimsoll-owned-by";
 const CONFIDENCE: &str = "plimsoll-confidence";
+const KEY: &str = "plimsoll-key";
+/// A locator has no spaces.
+const IN_LOCATOR: &AsciiSet = &CONTROLS.add(b' ').add(b'%');
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -121,7 +127,7 @@ fn complete(sbom: &Sbom, created: Option<Timestamp>) -> Document {
 }
 
 /// The purl, and what matching reads beside it.
-fn external(component: &Component) -> Vec<External> {
+fn external(component: &Component, release: Option<&Release>) -> Vec<External> {
     let mut refs = vec![External {
         reference_category: "PACKAGE-MANAGER",
         reference_type: "purl",
@@ -142,6 +148,10 @@ fn external(component: &Component) -> Vec<External> {
     }
     if component.confidence == Confidence::Low {
         other(CONFIDENCE, "low");
+    }
+    let told = component.purl.parse().ok().and_then(|purl| identity::component(&purl, release));
+    if told.as_ref() != Some(&component.key) {
+        other(KEY, &utf8_percent_encode(&component.key.id(), IN_LOCATOR).to_string());
     }
     refs
 }
@@ -197,6 +207,7 @@ fn document(sbom: &Sbom) -> Document {
         });
         relationships.push(relation(ROOT, "CONTAINS", OS));
     }
+    let release = sbom.distribution.as_ref().map(|distribution| &distribution.release);
     let mut ids: BTreeMap<&str, String> = BTreeMap::new();
     for component in &sbom.components {
         let id = format!("SPDXRef-Package-{}", uuid(component.key.id().as_bytes()));
@@ -207,7 +218,7 @@ fn document(sbom: &Sbom) -> Document {
             source_info: source_info(sbom, component),
             license_declared: declared(&component.licenses, &mut texts),
             primary_package_purpose: "LIBRARY",
-            external_refs: external(component),
+            external_refs: external(component, release),
             ..package(id.clone())
         });
         relationships.push(relation(ROOT, "CONTAINS", &id));
@@ -355,7 +366,7 @@ pub(crate) fn from_value(spdx: &Value) -> Result<Sbom, DocumentError> {
         if described.contains(text(package, "SPDXID")) {
             sbom.image = text(package, "versionInfo").parse().ok();
         }
-        if purpose(package, "OPERATING-SYSTEM") {
+        if purpose(package, "OPERATING-SYSTEM") && !text(package, "name").is_empty() {
             sbom.distribution = Some(Distribution {
                 release: identity::canonical(
                     &text(package, "name").to_lowercase(),
@@ -372,11 +383,18 @@ pub(crate) fn from_value(spdx: &Value) -> Result<Sbom, DocumentError> {
     let mut components: Vec<Component> = Vec::new();
     let mut nameless = 0;
     for package in packages {
-        let purl = list(package, "externalRefs")
-            .iter()
-            .find(|external| text(external, "referenceType") == "purl")
-            .and_then(|external| text(external, "referenceLocator").parse::<Purl>().ok());
-        let Some(key) = purl.and_then(|purl| identity::component(&purl, release)) else {
+        let reference = |kind: &str| {
+            let mut refs = list(package, "externalRefs").iter();
+            refs.find(|external| text(external, "referenceType") == kind)
+                .map(|external| text(external, "referenceLocator"))
+        };
+        let stated =
+            reference(KEY).and_then(|id| ComponentKey::from_id(&percent_decode_str(id).decode_utf8_lossy()));
+        let key = stated.or_else(|| {
+            let purl: Purl = reference("purl")?.parse().ok()?;
+            identity::component(&purl, release)
+        });
+        let Some(key) = key else {
             let known = described.contains(text(package, "SPDXID")) || purpose(package, "OPERATING-SYSTEM");
             nameless += usize::from(!known);
             continue;
@@ -387,12 +405,6 @@ pub(crate) fn from_value(spdx: &Value) -> Result<Sbom, DocumentError> {
             // One reference is the text that it stands for; the parts of an expression stay as they are.
             other => Some(texts.get(other).copied().unwrap_or(other).to_owned()),
         };
-        let other = |kind: &str| {
-            let mut refs = list(package, "externalRefs").iter();
-            refs.find(|external| text(external, "referenceType") == kind)
-                .map(|external| text(external, "referenceLocator").to_owned())
-        };
-        let low = other(CONFIDENCE).is_some_and(|word| word == "low");
         let supplier = text(package, "supplier");
         let supplier = supplier.split_once(": ").map_or("", |(_, name)| name);
         components.push(Component {
@@ -401,8 +413,11 @@ pub(crate) fn from_value(spdx: &Value) -> Result<Sbom, DocumentError> {
             display_name: text(package, "name").to_owned(),
             locations: Vec::new(),
             licenses: stated.into_iter().collect(),
-            owned_by: other(OWNED_BY).filter(|owner| !owner.is_empty()),
-            confidence: if low { Confidence::Low } else { Confidence::High },
+            owned_by: reference(OWNED_BY).and_then(import::owner),
+            confidence: match reference(CONFIDENCE) {
+                Some("low") => Confidence::Low,
+                _ => Confidence::High,
+            },
             supplier: supplier.to_owned(),
             found_by: String::new(),
             depends_on: Vec::new(),

@@ -5,3 +5,4 @@ mod documents;
 mod images;
 mod layers;
 mod native;
+mod xml;

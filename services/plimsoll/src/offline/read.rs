@@ -38,7 +38,8 @@ TARGET is one of
   oci-archive:FILE[:TAG]           the same in a tar file
   docker-archive:FILE[:NAME:TAG]   what `docker save` writes
   dir:PATH                         a directory as if it were an image's root
-  sbom:FILE                        CycloneDX, SPDX or syft-json; `sbom:-` reads standard input";
+  sbom:FILE                        CycloneDX (JSON, XML), SPDX (JSON, tag-value) or syft-json;
+                                   `sbom:-` reads standard input";
 
 /// Where packages come from.
 #[derive(Debug, Clone)]
