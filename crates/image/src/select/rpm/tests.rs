@@ -1,5 +1,5 @@
-//! Databases that rpm 4.18 (SQLite) and `db_load` of Berkeley DB 5.3 (hash, B-tree, pages of 512 bytes) wrote with two
-//! packages that rpmbuild made; the NDB one holds the same headers, as `rpmpkg.c` lays them out.
+//! Databases that rpm 4.18 (SQLite, NDB) and `db_load` of Berkeley DB 5.3 (hash, B-tree, pages of 512 bytes) wrote with
+//! two packages that rpmbuild made.
 
 use std::process::Command;
 
