@@ -156,7 +156,10 @@ fn written(sbom: &Sbom) {
     };
     for (name, bytes) in forms(sbom) {
         match document::read(&bytes) {
-            Ok(read) => assert_eq!(decisive(&read), decisive(sbom), "{name}"),
+            Ok(read) => {
+                assert_eq!(decisive(&read), decisive(sbom), "{name}");
+                assert_eq!(read.inside(), sbom.inside(), "{name}");
+            }
             Err(error) => panic!("{name} that was written is refused: {error}"),
         }
     }

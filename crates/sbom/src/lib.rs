@@ -22,6 +22,6 @@ mod license;
 mod secrets;
 
 pub use assemble::{ImageMeta, build};
-pub use diff::{Change, Diff, diff};
+pub use diff::{Change, Diff, Distributions, diff};
 pub use identity::{component as component_of_purl, purl as purl_of_component};
 pub use merge::merge;

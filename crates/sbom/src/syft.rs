@@ -14,6 +14,14 @@ pub fn read(bytes: &[u8]) -> Result<Sbom, DocumentError> {
     from_value(&document::parse(bytes)?)
 }
 
+/// What Syft knows from a program's content alone is a guess, as ours is.
+pub(crate) fn confidence(found_by: &str) -> Confidence {
+    match found_by {
+        "binary-classifier-cataloger" | "binary-cataloger" => Confidence::Low,
+        _ => Confidence::High,
+    }
+}
+
 pub(crate) fn from_value(document: &Value) -> Result<Sbom, DocumentError> {
     if document.get("artifacts").is_none() {
         return Err(DocumentError::UnknownFormat);
@@ -45,7 +53,19 @@ pub(crate) fn from_value(document: &Value) -> Result<Sbom, DocumentError> {
             continue;
         };
         by_id.insert(text(artifact, "id"), components.len());
-        let path = |location: &Value| text(location, "path").trim_start_matches('/').to_owned();
+        // `/app.war:WEB-INF/lib/x.jar` is a file of an archive.
+        let inner = artifact
+            .get("metadata")
+            .and_then(|metadata| text(metadata, "virtualPath").split_once(':'))
+            .map(|(file, inner)| (file, inner.replace(':', "!/")));
+        let path = |location: &Value| {
+            let path = text(location, "path");
+            let plain = path.trim_start_matches('/');
+            match &inner {
+                Some((file, inner)) if *file == path => format!("{plain}!/{inner}"),
+                _ => plain.to_owned(),
+            }
+        };
         let license = |license: &Value| match text(license, "spdxExpression") {
             "" => text(license, "value").to_owned(),
             expression => expression.to_owned(),
@@ -65,7 +85,7 @@ pub(crate) fn from_value(document: &Value) -> Result<Sbom, DocumentError> {
                 .filter(|text| !text.is_empty())
                 .collect(),
             owned_by: None,
-            confidence: Confidence::High,
+            confidence: confidence(text(artifact, "foundBy")),
             supplier: artifact.get("metadata").map_or("", |metadata| text(metadata, "maintainer")).to_owned(),
             found_by: text(artifact, "foundBy").to_owned(),
             depends_on: Vec::new(),

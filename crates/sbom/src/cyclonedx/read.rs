@@ -197,7 +197,11 @@ fn component(item: &Value, release: Option<&Release>) -> Option<Component> {
     let (mut source, mut trivy_layer) = ([""; 4], "");
     for (name, value) in properties(item) {
         match name {
-            "plimsoll:found_by" | "syft:package:foundBy" => component.found_by = value.to_owned(),
+            "plimsoll:found_by" => component.found_by = value.to_owned(),
+            "syft:package:foundBy" => {
+                component.found_by = value.to_owned();
+                component.confidence = crate::syft::confidence(value);
+            }
             "plimsoll:owned_by" => component.owned_by = import::owner(value),
             "plimsoll:introduced_by" => component.introduced = value.parse().ok(),
             "plimsoll:confidence" if value == "low" => component.confidence = Confidence::Low,

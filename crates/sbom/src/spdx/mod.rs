@@ -1,9 +1,10 @@
 //! SPDX 2.3, JSON and tag-value (<https://spdx.github.io/spdx-spec/v2.3/>): written in 2.3, read in 2.2 and 2.3.
 //!
 //! Identities travel as package URLs (`PACKAGE-MANAGER purl`), whose qualifiers carry release, architecture and
-//! source package; places and layers stand in `sourceInfo`, for people. What decides about matches beside that is in
+//! source package; places and layers stand in `sourceInfo`, for people. What decides about findings beside that is in
 //! references of the category `OTHER`: `plimsoll-owned-by`, the purl of the distribution package that owns a component's
-//! files; `plimsoll-confidence` with the locator `low`; and, only where the purl does not lead back to the identity (odd
+//! files; `plimsoll-confidence` with the locator `low`; `plimsoll-location`, each path of what is no distribution's
+//! package, percent-encoded, which tells what is inside of what; and, only where the purl does not lead back to the identity (odd
 //! names, versions with an epoch of their own, texts too long for a purl), `plimsoll-key`,
 //! [`ComponentKey::id`](plimsoll_model::ComponentKey::id) percent-encoded.
 
@@ -12,7 +13,7 @@ mod tag_value;
 use std::collections::{BTreeMap, BTreeSet};
 
 use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
-use plimsoll_model::sbom::{Component, Confidence, Distribution};
+use plimsoll_model::sbom::{Component, Confidence, Distribution, Location};
 use plimsoll_model::{ComponentKey, Release, Sbom, Timestamp};
 use rustc_hash::FxHashMap;
 use serde::Serialize;
@@ -31,6 +32,7 @@ const NONE: &str = "NOASSERTION";
 const OWNED_BY: &str = "plimsoll-owned-by";
 const CONFIDENCE: &str = "plimsoll-confidence";
 const KEY: &str = "plimsoll-key";
+const LOCATION: &str = "plimsoll-location";
 /// A locator has no spaces.
 const IN_LOCATOR: &AsciiSet = &CONTROLS.add(b' ').add(b'%');
 
@@ -148,6 +150,13 @@ fn external(component: &Component, release: Option<&Release>) -> Vec<External> {
     }
     if component.confidence == Confidence::Low {
         other(CONFIDENCE, "low");
+    }
+    if !component.key.package.ecosystem.is_distribution() {
+        // The same path in several layers is one place.
+        let paths: BTreeSet<&str> = component.locations.iter().map(|place| place.path.as_str()).collect();
+        for path in paths.into_iter().filter(|path| !path.is_empty()) {
+            other(LOCATION, &utf8_percent_encode(path, IN_LOCATOR).to_string());
+        }
     }
     let told = component.purl.parse().ok().and_then(|purl| identity::component(&purl, release));
     if told.as_ref() != Some(&component.key) {
@@ -383,10 +392,15 @@ pub(crate) fn from_value(spdx: &Value) -> Result<Sbom, DocumentError> {
     let mut components: Vec<Component> = Vec::new();
     let mut nameless = 0;
     for package in packages {
-        let reference = |kind: &str| {
-            let mut refs = list(package, "externalRefs").iter();
-            refs.find(|external| text(external, "referenceType") == kind)
+        let references = |kind: &'static str| {
+            let all = list(package, "externalRefs").iter();
+            all.filter(move |external| text(external, "referenceType") == kind)
                 .map(|external| text(external, "referenceLocator"))
+        };
+        let reference = |kind| references(kind).next();
+        let place = |path: &str| Location {
+            path: percent_decode_str(path).decode_utf8_lossy().into_owned(),
+            layer: None,
         };
         let stated =
             reference(KEY).and_then(|id| ComponentKey::from_id(&percent_decode_str(id).decode_utf8_lossy()));
@@ -411,7 +425,7 @@ pub(crate) fn from_value(spdx: &Value) -> Result<Sbom, DocumentError> {
             purl: identity::purl(&key).to_string(),
             key,
             display_name: text(package, "name").to_owned(),
-            locations: Vec::new(),
+            locations: references(LOCATION).map(place).collect(),
             licenses: stated.into_iter().collect(),
             owned_by: reference(OWNED_BY).and_then(import::owner),
             confidence: match reference(CONFIDENCE) {

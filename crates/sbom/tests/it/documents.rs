@@ -142,6 +142,16 @@ prop_compose! {
     }
 }
 
+type Decisive = (ComponentKey, Vec<String>, Option<String>, Confidence);
+
+/// What of the components decides about findings.
+fn decisive(sbom: &Sbom) -> Vec<Decisive> {
+    let one = |c: &Component| (c.key.clone(), c.depends_on.clone(), c.owned_by.clone(), c.confidence);
+    let mut all: Vec<Decisive> = sbom.components.iter().map(one).collect();
+    all.sort();
+    all
+}
+
 proptest! {
     #[test]
     fn cyclonedx_reads_back_equal(sbom in an_sbom(), pretty in any::<bool>()) {
@@ -155,15 +165,13 @@ proptest! {
     #[test]
     fn spdx_keeps_identities(sbom in an_sbom()) {
         let read = document::read(&spdx::write(&sbom, None, false)).unwrap();
-        let keys = |sbom: &Sbom| {
-            let all = sbom.components.iter();
-            all.map(|c| (c.key.clone(), c.depends_on.clone(), c.owned_by.clone(), c.confidence)).collect::<Vec<_>>()
-        };
-        prop_assert_eq!(keys(&read), keys(&sbom));
+        prop_assert_eq!(decisive(&read), decisive(&sbom));
         prop_assert_eq!(&read.image, &sbom.image);
+        prop_assert_eq!(read.inside(), sbom.inside());
         let read = document::read(&spdx::write_tag_value(&sbom, None)).unwrap();
-        prop_assert_eq!(keys(&read), keys(&sbom));
-        prop_assert_eq!(read.image, sbom.image);
+        prop_assert_eq!(decisive(&read), decisive(&sbom));
+        prop_assert_eq!(&read.image, &sbom.image);
+        prop_assert_eq!(read.inside(), sbom.inside());
     }
 
     #[test]
@@ -274,7 +282,9 @@ fn documents_of_trivy_and_syft() {
     assert_eq!(sbom.distribution.unwrap().release.to_string(), "debian:12");
 
     let syft_json = br#"{"artifacts":[{"id":"1","name":"libc6","version":"2.36","purl":"pkg:deb/debian/libc6@2.36?arch=amd64&distro=debian-12&upstream=glibc","foundBy":"dpkg-db-cataloger","locations":[{"path":"/var/lib/dpkg/status"}],"licenses":[{"value":"GPL","spdxExpression":""}],"metadata":{"maintainer":"M"}},
-      {"id":"2","name":"six","version":"1.16.0","purl":"pkg:pypi/six@1.16.0","locations":[]}],
+      {"id":"2","name":"six","version":"1.16.0","purl":"pkg:pypi/six@1.16.0","locations":[]},
+      {"id":"3","name":"x","version":"1","type":"java-archive","purl":"pkg:maven/g/x@1","locations":[{"path":"/srv/app.war"}],"metadata":{"virtualPath":"/srv/app.war:WEB-INF/lib/y.jar:x.jar"}},
+      {"id":"4","name":"redis","version":"7.0.1","type":"binary","foundBy":"binary-classifier-cataloger","purl":"pkg:generic/redis@7.0.1","locations":[{"path":"/bin/redis"}]}],
       "artifactRelationships":[{"parent":"1","child":"2","type":"ownership-by-file-overlap"},{"parent":"1","child":"2","type":"dependency-of"}],
       "source":{"type":"image","metadata":{"userInput":"x:1","manifestDigest":"sha256:0101010101010101010101010101010101010101010101010101010101010101"}},
       "distro":{"id":"debian","versionID":"12","idLike":[]},"schema":{"version":"16.0.0"}}"#;
@@ -282,8 +292,11 @@ fn documents_of_trivy_and_syft() {
     assert_eq!(sbom, syft::read(syft_json).unwrap());
     assert_eq!(sbom.name, "x:1");
     assert_eq!(sbom.components[0].key.id(), "deb|debian|12|libc6|2.36|glibc|2.36|amd64");
-    assert_eq!(sbom.components[1].owned_by.as_ref(), Some(&sbom.components[0].purl));
-    assert_eq!(sbom.components[1].depends_on, [sbom.components[0].purl.clone()]);
+    let named = |name: &str| sbom.components.iter().find(|component| component.display_name == name).unwrap();
+    assert_eq!(named("six").owned_by.as_ref(), Some(&sbom.components[0].purl));
+    assert_eq!(named("six").depends_on, [sbom.components[0].purl.clone()]);
+    assert_eq!(named("x").locations[0].path, "srv/app.war!/WEB-INF/lib/y.jar!/x.jar");
+    assert_eq!((named("redis").confidence, named("x").confidence), (Confidence::Low, Confidence::High));
 }
 
 #[test]
@@ -315,19 +328,80 @@ fn differences() {
     assert_eq!(found.changed[0].before[0].version, "1.17.0");
     assert_eq!(found.changed[0].after[0].version, "1.18.0");
     assert_eq!(diff(&after, &before).added, [gone.key]);
+    assert_eq!(found.distribution, None);
+
+    // Another release of the distribution, with one package that changed.
+    let mut after = before.clone();
+    after.distribution.as_mut().unwrap().release.version = "13".to_owned();
+    let mut upgraded = None;
+    for component in &mut after.components {
+        if let Some(release) = &mut component.key.package.release {
+            release.version = "13".to_owned();
+            upgraded.get_or_insert_with(|| component.key.package.name.clone());
+            if upgraded.as_ref() == Some(&component.key.package.name) {
+                component.key.version.push_str("+1");
+            }
+        }
+    }
+    let found = diff(&before, &after);
+    assert_eq!(found.distribution.as_ref().unwrap().after.as_ref().unwrap().version, "13");
+    let changed: Vec<&str> = found.changed.iter().map(|change| change.package.name.as_str()).collect();
+    assert_eq!((changed, found.added.len(), found.removed.len()), (vec![upgraded.unwrap().as_str()], 0, 0));
 }
 
-/// The Python that has CycloneDX's library; the tests that need it are for it to be had.
-pub(crate) fn python() -> Option<String> {
+/// The Python that has these modules; the tests that need it are for it to be had.
+pub(crate) fn python(modules: &str) -> Option<String> {
     let python = std::env::var("PLIMSOLL_PYTHON").unwrap_or_else(|_| "python3".to_owned());
-    let probe = "import cyclonedx.validation.json, jsonschema";
-    let present = Command::new(&python).args(["-c", probe]).stderr(Stdio::null()).status();
+    let probe = format!("import {modules}");
+    let present = Command::new(&python).args(["-c", &probe]).stderr(Stdio::null()).status();
     if present.is_ok_and(|status| status.success()) {
         return Some(python);
     }
-    assert!(std::env::var_os("CI").is_none(), "{python} has no cyclonedx-python-lib[json-validation]");
-    eprintln!("skipped: {python} has no cyclonedx-python-lib[json-validation]");
+    assert!(std::env::var_os("CI").is_none(), "{python} has not {modules}");
+    eprintln!("skipped: {python} has not {modules}");
     None
+}
+
+/// What the library of CycloneDX needs, with validation.
+pub(crate) const CYCLONEDX: &str = "cyclonedx.validation.json, jsonschema";
+
+/// The specification's own tools read what is written and find nothing wrong, where Python's `spdx-tools` is installed.
+#[test]
+fn spdx_documents_are_valid_by_the_official_tools() {
+    const CHECK: &str = "
+import sys
+from spdx_tools.spdx.parser.parse_anything import parse_file
+from spdx_tools.spdx.validation.document_validator import validate_full_spdx_document
+for path in sys.argv[1:]:
+    document = parse_file(path)
+    problems = [message.validation_message for message in validate_full_spdx_document(document)]
+    if problems:
+        sys.exit('; '.join(problems)[:2000])
+    assert len(document.packages) > 1 or 'empty' in path
+";
+    let Some(python) = python("spdx_tools.spdx") else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let mut odd = image();
+    odd.components[0].key.package.name = "no purl tells this|".to_owned();
+    odd.components[0].supplier = "Somebody (else) <a b@c>".to_owned();
+    odd.components[0].licenses = vec!["Own, text".to_owned(), "MIT OR Apache-2.0".to_owned()];
+    let mut empty = image();
+    empty.components.clear();
+    empty.image = None;
+    empty.distribution = None;
+    let mut files = Vec::new();
+    for (name, sbom) in [("image", image()), ("odd", odd), ("empty", empty)] {
+        let at = Some(Timestamp(1_700_000_000_000));
+        for (ending, bytes) in
+            [("spdx.json", spdx::write(&sbom, at, false)), ("spdx", spdx::write_tag_value(&sbom, at))]
+        {
+            let file = folder.path().join(format!("{name}.{ending}"));
+            std::fs::write(&file, bytes).unwrap();
+            files.push(file);
+        }
+    }
+    let output = Command::new(&python).args(["-c", CHECK]).args(&files).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
 /// Validates against the official schemas, where Python's `cyclonedx-python-lib[json-validation]` is installed for
@@ -341,7 +415,7 @@ from cyclonedx.validation.json import JsonStrictValidator
 problem = JsonStrictValidator(SchemaVersion.from_version(sys.argv[1])).validate_str(sys.stdin.read())
 sys.exit(str(problem)[:2000] if problem else 0)
 ";
-    let Some(python) = python() else { return };
+    let Some(python) = python(CYCLONEDX) else { return };
     let mut empty = image();
     empty.components.clear();
     empty.image = None;

@@ -9,7 +9,7 @@ use plimsoll_sbom::document;
 use proptest::prelude::*;
 use serde_json::Value;
 
-use crate::documents::{VERSIONS, an_sbom, python};
+use crate::documents::{CYCLONEDX, VERSIONS, an_sbom, python};
 use crate::images::image;
 
 const SPACE: [char; 4] = [' ', '\t', '\r', '\n'];
@@ -200,7 +200,7 @@ bom = Bom.from_json(json.load(sys.stdin))
 for form in (OutputFormat.JSON, OutputFormat.XML):
     print(make_outputter(bom, form, SchemaVersion.from_version(sys.argv[1])).output_as_string().replace('\\n', ' '))
 ";
-    let Some(python) = python() else { return };
+    let Some(python) = python(CYCLONEDX) else { return };
     let sbom = image();
     for version in VERSIONS {
         let mut child = Command::new(&python)

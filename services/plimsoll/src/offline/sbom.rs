@@ -1,12 +1,13 @@
 //! `plimsoll sbom`: the packages of an image, as a document or a table; the difference of two.
 
+use std::cmp::Ordering;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::ValueEnum;
-use plimsoll_model::{ComponentKey, Sbom, Timestamp};
+use plimsoll_model::{ComponentKey, PackageKey, Release, Sbom, Timestamp};
 use plimsoll_sbom::cyclonedx::{self, SpecVersion};
-use plimsoll_sbom::{Diff, diff, spdx};
+use plimsoll_sbom::{Change, Diff, diff, spdx};
 
 use super::read::{self, How, Subject};
 use super::{attach, out};
@@ -208,34 +209,84 @@ fn compare(before: &Sbom, after: &Sbom, format: Format) -> Result<Vec<u8>, CliEr
     }
 }
 
+/// A line for each package, and one that counts them. What went up or down is told by the package's own order.
 fn difference(found: &Diff) -> String {
     if found.is_empty() {
         return "no difference\n".to_owned();
     }
-    let mut table = output::table(&["CHANGE", "PACKAGE", "BEFORE", "AFTER"]);
-    let mut row = |change: &str, package: String, before: &[ComponentKey], after: &[ComponentKey]| {
-        table.add_row([change.to_owned(), output::clean_line(&package), versions(before), versions(after)]);
+    let mut rows: Vec<[String; 4]> = Vec::new();
+    let mut row = |change: &str, package: &PackageKey, before: &[ComponentKey], after: &[ComponentKey]| {
+        let package = PackageKey { release: None, ..package.clone() };
+        let [before, after] = versions(before, after);
+        rows.push([change.to_owned(), output::clean_line(&package.to_string()), before, after]);
     };
     for key in &found.added {
-        row("added", key.package.to_string(), &[], std::slice::from_ref(key));
+        row("added", &key.package, &[], std::slice::from_ref(key));
     }
     for key in &found.removed {
-        row("removed", key.package.to_string(), std::slice::from_ref(key), &[]);
+        row("removed", &key.package, std::slice::from_ref(key), &[]);
     }
-    for change in &found.changed {
-        row("changed", change.package.to_string(), &change.before, &change.after);
+    let mut counts = [("added", found.added.len()), ("removed", found.removed.len())].to_vec();
+    for name in ["upgraded", "downgraded", "changed"] {
+        let all = found.changed.iter().filter(|change| direction(change) == name);
+        let count = all.map(|change| row(name, &change.package, &change.before, &change.after)).count();
+        counts.push((name, count));
     }
-    output::lines(&table)
+    let mut text = String::new();
+    if let Some(distribution) = &found.distribution {
+        let name = |release: &Option<Release>| release.as_ref().map_or("-".to_owned(), ToString::to_string);
+        let line = format!("distribution {} → {}", name(&distribution.before), name(&distribution.after));
+        text.push_str(&output::clean_line(&line));
+        text.push('\n');
+    }
+    if !rows.is_empty() {
+        let mut table = output::table(&["CHANGE", "PACKAGE", "BEFORE", "AFTER"]);
+        table.add_rows(rows);
+        text.push_str(&output::lines(&table));
+        text.push('\n');
+    }
+    let counts: Vec<String> = counts
+        .into_iter()
+        .filter(|(_, count)| *count > 0)
+        .map(|(name, count)| format!("{count} {name}"))
+        .collect();
+    text.push_str(
+        if counts.is_empty() { "the same packages".to_owned() } else { counts.join(", ") }.as_str(),
+    );
+    text.push('\n');
+    text
 }
 
-/// The versions of components; a source or an architecture that alone differs shows too.
-fn versions(keys: &[ComponentKey]) -> String {
-    let one = |key: &ComponentKey| match key.arch.as_str() {
-        "" => key.version.clone(),
-        arch => format!("{} ({arch})", key.version),
-    };
-    if keys.is_empty() {
-        return "-".to_owned();
+/// `upgraded` or `downgraded` where one version took the place of one, else `changed`.
+fn direction(change: &Change) -> &'static str {
+    let ([before], [after]) = (change.before.as_slice(), change.after.as_slice()) else { return "changed" };
+    let scheme = plimsoll_vuln::names::scheme(change.package.ecosystem);
+    match scheme.and_then(|scheme| scheme.compare(&before.version, &after.version).ok()) {
+        Some(Ordering::Less) => "upgraded",
+        Some(Ordering::Greater) => "downgraded",
+        _ => "changed",
     }
-    output::clean_line(&keys.iter().map(one).collect::<Vec<_>>().join(", "))
+}
+
+/// The versions of components; an architecture, source or stream where that is what differs.
+fn versions(before: &[ComponentKey], after: &[ComponentKey]) -> [String; 2] {
+    let told = |keys: &[ComponentKey], one: &dyn Fn(&ComponentKey) -> String| {
+        keys.iter().map(one).collect::<Vec<_>>().join(", ")
+    };
+    let more = |key: &ComponentKey| {
+        let source = key.source.as_ref().map_or(String::new(), |s| format!("{} {}", s.name, s.version));
+        let more: Vec<&str> = [&key.arch, &source, &key.stream]
+            .into_iter()
+            .map(String::as_str)
+            .filter(|m| !m.is_empty())
+            .collect();
+        if more.is_empty() { key.version.clone() } else { format!("{} ({})", key.version, more.join(", ")) }
+    };
+    let plain = |key: &ComponentKey| key.version.clone();
+    let one: &dyn Fn(&ComponentKey) -> String =
+        if told(before, &plain) == told(after, &plain) { &more } else { &plain };
+    [before, after].map(|keys| match keys {
+        [] => "-".to_owned(),
+        keys => output::clean_line(&told(keys, one)),
+    })
 }

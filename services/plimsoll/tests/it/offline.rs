@@ -186,6 +186,14 @@ fn sboms_come_out_as_they_went_in() {
         run(["sbom", "--diff", &place.image(), &format!("oci:{}", place.at("other")), "-o", "json"]).json();
     assert_eq!(diff["removed"][0]["package"]["name"], "bash");
     assert_eq!(diff["changed"][0]["after"][0]["version"], "4.17.21");
+    let table = run(["sbom", "--diff", &place.image(), &format!("oci:{}", place.at("other"))]).out;
+    assert!(table.starts_with("distribution debian:12 → -\n"), "{table}");
+    let upgraded = table.lines().find(|line| line.starts_with("upgraded")).unwrap();
+    assert_eq!(
+        upgraded.split_whitespace().collect::<Vec<_>>(),
+        ["upgraded", "npm/lodash", "4.17.20", "4.17.21"]
+    );
+    assert!(table.trim_end().ends_with("1 upgraded"), "{table}");
     // Every form of one image.
     let archive = ImageBuilder::new()
         .layer(

@@ -1,11 +1,11 @@
-//! Scanning the SBOM of an image finds exactly what scanning the image finds, through CycloneDX and through SPDX.
+//! Scanning the SBOM of an image finds exactly what scanning the image finds, through CycloneDX, SPDX and syft-json.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use plimsoll_testkit::image::elf::go_binary;
 use plimsoll_testkit::image::{Compression, ImageBuilder, Layer, content};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 fn plimsoll(words: &[&str]) -> Vec<u8> {
     let mut command = Command::new(env!("CARGO_BIN_EXE_plimsoll"));
@@ -36,12 +36,57 @@ fn findings(target: &str, db: &str) -> (Vec<Value>, Value) {
     (findings, report["uncovered"].clone())
 }
 
+/// The Sbom as Syft would write it.
+fn syft_json(sbom: &[u8]) -> Vec<u8> {
+    let sbom: Value = serde_json::from_slice(sbom).unwrap();
+    let components = sbom["components"].as_array().unwrap();
+    let at = |purl: &Value| components.iter().position(|component| component["purl"] == *purl);
+    let (mut artifacts, mut relationships) = (Vec::new(), Vec::new());
+    for (n, component) in components.iter().enumerate() {
+        let places = component["locations"].as_array().unwrap().iter();
+        let locations: Vec<Value> = places
+            .map(|place| place["path"].as_str().unwrap().split("!/").next().unwrap())
+            .map(|path| json!({"path": format!("/{path}"), "annotations": {"evidence": "primary"}}))
+            .collect();
+        let virtual_path = component["locations"][0]["path"].as_str().unwrap_or("").replace("!/", ":");
+        let low = component["confidence"] == "low";
+        artifacts.push(json!({
+            "id": n.to_string(),
+            "name": component["display_name"],
+            "version": component["key"]["version"],
+            "foundBy": if low { "binary-classifier-cataloger" } else { "some-cataloger" },
+            "locations": locations,
+            "licenses": [],
+            "purl": component["purl"],
+            "metadata": {"virtualPath": format!("/{virtual_path}"), "maintainer": component["supplier"]},
+        }));
+        let mut relate = |parent: &Value, kind: &str| {
+            let Some(parent) = at(parent) else { return };
+            relationships.push(json!({"parent": parent.to_string(), "child": n.to_string(), "type": kind}));
+        };
+        relate(&component["owned_by"], "ownership-by-file-overlap");
+        component["depends_on"].as_array().unwrap().iter().for_each(|on| relate(on, "dependency-of"));
+    }
+    let release = &sbom["distribution"]["release"];
+    let document = json!({
+        "artifacts": artifacts, "artifactRelationships": relationships,
+        "source": {"type": "image", "name": sbom["name"], "metadata": {"userInput": sbom["name"], "manifestDigest": sbom["image"]}},
+        "distro": {"id": release["id"], "versionID": release["version"], "prettyName": sbom["distribution"]["pretty_name"]},
+        "descriptor": {"name": "syft"}, "schema": {"version": "16.0.18"},
+    });
+    serde_json::to_vec(&document).unwrap()
+}
+
 /// Compares the scans of one image; gives the number of findings.
 fn same(image: &str, db: &str, folder: &Path) -> usize {
     let (expected, uncovered) = findings(image, db);
-    for format in ["cyclonedx-json", "spdx-json", "json"] {
+    for format in ["cyclonedx-json", "spdx-json", "spdx-tag-value", "json", "syft-json"] {
         let file = folder.join(format!("{format}.sbom"));
-        std::fs::write(&file, plimsoll(&["sbom", image, "-o", format])).unwrap();
+        let document = match format {
+            "syft-json" => syft_json(&plimsoll(&["sbom", image, "-o", "json"])),
+            format => plimsoll(&["sbom", image, "-o", format]),
+        };
+        std::fs::write(&file, document).unwrap();
         let (found, also_uncovered) = findings(&format!("sbom:{}", file.display()), db);
         let name = |f: &Value| format!("{} {}", f["vulnerability"]["id"], f["package"]);
         let (a, b): (Vec<_>, Vec<_>) =
