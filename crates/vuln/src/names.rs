@@ -210,7 +210,7 @@ fn rpm_probes<'a>(component: &'a ComponentKey, key: LookupKey, version: &'a str)
     {
         with_stream(key.clone().of_minor(&minor), version, true, &mut asked);
     }
-    let (is_rhel, is_sle) = (key.distribution == "rhel", key.distribution.starts_with("sles"));
+    let (is_rhel, is_sle) = (key.distribution == "rhel", is_sle(&key.distribution));
     let own = key.name == component.package.name;
     let by_source =
         source.map(|(name, version)| (LookupKey { name: name.to_owned(), ..key.clone() }, version));
@@ -257,7 +257,7 @@ fn names_sources(ecosystem: Ecosystem, distribution: &str) -> bool {
     match ecosystem {
         Ecosystem::Deb | Ecosystem::Apk => true,
         Ecosystem::Rpm => {
-            distribution.starts_with("sle")
+            is_sle(distribution)
                 || distribution.starts_with("opensuse")
                 || matches!(
                     distribution,
@@ -266,6 +266,11 @@ fn names_sources(ecosystem: Ecosystem, distribution: &str) -> bool {
         }
         _ => false,
     }
+}
+
+/// SUSE Linux Enterprise and what it became: `sles`, `sle-micro`, `sl-micro`.
+fn is_sle(distribution: &str) -> bool {
+    distribution.starts_with("sle") || distribution == "sl-micro"
 }
 
 /// A name as its ecosystem compares names.
@@ -400,17 +405,44 @@ pub fn osv_ecosystem(text: &str) -> Result<(Ecosystem, Option<Release>), Unsuppo
         "openSUSE" if suffix.starts_with("Leap ") => {
             release(Ecosystem::Rpm, "opensuse-leap", suffix.trim_start_matches("Leap "))
         }
-        "SUSE" if suffix.starts_with("Linux Enterprise Server ") => {
-            let version = suffix.trim_start_matches("Linux Enterprise Server ").replace(" SP", ".");
-            match version.split([' ', '-']).next() {
-                Some(plain) if plain == version => release(Ecosystem::Rpm, "sles", &version),
-                _ => Err(UnsupportedEcosystem(text.chars().take(64).collect())),
-            }
-        }
+        "SUSE" => match suse_release(suffix) {
+            Some((id, version)) => release(Ecosystem::Rpm, id, &version),
+            None => Err(UnsupportedEcosystem(text.chars().take(64).collect())),
+        },
         "Mageia" if !suffix.is_empty() => release(Ecosystem::Rpm, "mageia", suffix),
         "Azure Linux" if !suffix.is_empty() => release(Ecosystem::Rpm, "azurelinux", suffix),
         _ => Err(UnsupportedEcosystem(text.chars().take(64).collect())),
     }
+}
+
+/// Id and version, as os-release writes them, of a product of SUSE as its advisories name it, without the "SUSE " before
+/// it: a release of Server is made of modules, which share its service pack, and packages of all of them are in its
+/// images. Channels that are paid for apart (LTSS, ESPOS, SAP) are `None`.
+pub(crate) fn suse_release(product: &str) -> Option<(&'static str, String)> {
+    let product = product.trim();
+    let number = |text: &str| !text.is_empty() && text.len() <= 2 && text.bytes().all(|b| b.is_ascii_digit());
+    for (begin, id) in [("Linux Enterprise Micro ", "sle-micro"), ("Linux Micro ", "sl-micro")] {
+        if let Some(version) = product.strip_prefix(begin) {
+            let (major, minor) = version.split_once('.')?;
+            return (number(major) && number(minor)).then(|| (id, version.to_owned()));
+        }
+    }
+    let (name, version) = match product.rsplit_once(" SP") {
+        Some((rest, pack)) => {
+            let (name, major) = rest.rsplit_once(' ')?;
+            (number(major) && number(pack)).then(|| (name, format!("{major}.{pack}")))?
+        }
+        None => {
+            let (name, major) = product.rsplit_once(' ')?;
+            number(major).then(|| (name, major.to_owned()))?
+        }
+    };
+    let known = match name.strip_prefix("Linux Enterprise ") {
+        Some("Server" | "Desktop" | "Workstation Extension" | "Software Development Kit") => true,
+        Some(module) => module.strip_prefix("Module for ").is_some_and(|module| !module.is_empty()),
+        None => name == "Package Hub",
+    };
+    known.then_some(("sles", version))
 }
 
 /// The version order of an ecosystem; `None` where it has none that advisories use.
@@ -484,7 +516,19 @@ mod tests {
             ("Red Hat:enterprise_linux:9::baseos", "rpm:rhel:9"),
             ("Red Hat:rhel_eus:9.2::appstream", "unsupported"),
             ("SUSE:Linux Enterprise Server 15 SP5", "rpm:sles:15.5"),
+            ("SUSE:Linux Enterprise Server 12", "rpm:sles:12"),
+            ("SUSE:Linux Enterprise Module for Basesystem 15 SP5", "rpm:sles:15.5"),
+            ("SUSE:Linux Enterprise Module for Python 3 15 SP6", "rpm:sles:15.6"),
+            ("SUSE:Linux Enterprise Desktop 15 SP7", "rpm:sles:15.7"),
+            ("SUSE:Linux Enterprise Software Development Kit 12 SP5", "rpm:sles:12.5"),
+            ("SUSE:Package Hub 15 SP5", "rpm:sles:15.5"),
+            ("SUSE:Linux Enterprise Micro 5.3", "rpm:sle-micro:5.3"),
+            ("SUSE:Linux Micro 6.0", "rpm:sl-micro:6.0"),
             ("SUSE:Linux Enterprise Server 12 SP5-LTSS", "unsupported"),
+            ("SUSE:Linux Enterprise Server for SAP Applications 15 SP3", "unsupported"),
+            ("SUSE:Linux Enterprise High Performance Computing 15 SP3-ESPOS", "unsupported"),
+            ("SUSE:Linux Enterprise Module for 15 SP5", "unsupported"),
+            ("SUSE:Manager Server 4.3", "unsupported"),
             ("openSUSE:Leap 15.5", "rpm:opensuse-leap:15.5"),
             ("openSUSE:Tumbleweed", "rpm:opensuse-tumbleweed"),
             ("Azure Linux:3", "rpm:azurelinux:3"),

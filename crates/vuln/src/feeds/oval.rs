@@ -16,7 +16,7 @@ use super::xml::{Bad, Node, elements};
 use super::{Sink, clip, date, id_is_valid};
 use crate::advisory::{Advisory, Affected, Record};
 use crate::aliases::is_cve;
-use crate::names::{LookupKey, scheme};
+use crate::names::{LookupKey, scheme, suse_release};
 use crate::ranges::{End, Interval};
 use crate::score::severity_word;
 
@@ -173,7 +173,7 @@ impl Definition {
                 };
                 feed = by;
                 let key = LookupKey::new(Ecosystem::Rpm, Some(&release), package);
-                affected.push(Affected {
+                let said = Affected {
                     key: if context.stream.is_empty() { key } else { key.of_stream(&context.stream) },
                     scheme,
                     status: MatchStatus::Affected,
@@ -181,7 +181,11 @@ impl Definition {
                     intervals: vec![Interval { start: None, end: End::Fixed(fixed.to_owned()) }],
                     versions: Vec::new(),
                     arches: arches(&context.arch),
-                });
+                };
+                // A server and each of its modules are the same release.
+                if !affected.iter().rev().take(context.platforms.len()).any(|known| *known == said) {
+                    affected.push(said);
+                }
             }
         }
         if affected.is_empty() {
@@ -295,8 +299,8 @@ fn release_of(platform: &str, fixed: &str) -> Option<(Release, &'static str)> {
     if let Some(version) = platform.strip_prefix("Oracle Linux ") {
         return release("ol", version, "oracle");
     }
-    if let Some(version) = platform.strip_prefix("SUSE Linux Enterprise Server ") {
-        return release("sles", &version.replace(" SP", "."), "suse");
+    if let Some((id, version)) = platform.strip_prefix("SUSE ").and_then(suse_release) {
+        return release(id, &version, "suse");
     }
     if let Some(version) = platform.strip_prefix("openSUSE Leap ") {
         return release("opensuse-leap", version, "suse");

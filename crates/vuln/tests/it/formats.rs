@@ -126,6 +126,58 @@ fn suse_speaks_of_the_release_that_stands_beside_the_test() {
 }
 
 #[test]
+fn modules_of_suse_are_the_server_they_belong_to() {
+    // As OSV writes it, by source package; as OVAL does, by binary package, the server and its module side by side.
+    let affected = |ecosystem: &str| {
+        format!(
+            r#"{{"package":{{"ecosystem":"{ecosystem}","name":"glibc"}},"ranges":[{{"type":"ECOSYSTEM","events":[{{"introduced":"0"}},{{"fixed":"2.31-150300.58.1"}}]}}]}}"#
+        )
+    };
+    let record = |ecosystems: &[&str]| {
+        let all: Vec<String> = ecosystems.iter().map(|ecosystem| affected(ecosystem)).collect();
+        format!(
+            r#"{{"id":"SUSE-SU-2023:4110-1","modified":"2023-10-18T00:00:00Z","upstream":["CVE-2023-4911"],"affected":[{}]}}"#,
+            all.join(",")
+        )
+    };
+    let osv = record(&[
+        "SUSE:Linux Enterprise Module for Basesystem 15 SP5",
+        "SUSE:Linux Enterprise Module for Development Tools 15 SP5",
+        "SUSE:Linux Enterprise Micro 5.5",
+        "SUSE:Linux Enterprise Server 15 SP3-LTSS",
+    ]);
+    let beside = "<criterion test_ref=\"m\" comment=\"SUSE Linux Enterprise Module for Basesystem 15 SP5 is installed\"/><criterion test_ref=\"l\" comment=\"SUSE Linux Enterprise Server 15 SP3-LTSS is installed\"/></criteria>\n<criteria operator=\"OR\">";
+    let oval = SUSE.replacen("</criteria>\n<criteria operator=\"OR\">", beside, 1);
+    assert_ne!(oval, SUSE);
+    for (name, content, of) in [("osv.json", osv, "osv"), ("suse.xml", oval, "oval")] {
+        let db = db_of(&[(name, &content)]);
+        let glibc = |id: &str, release: &str, version: &str| {
+            let name = if of == "osv" { "glibc-locale-base" } else { "glibc" };
+            found(&db, &packaged(Rpm, (id, release), (name, version), Some(("glibc", version))))
+        };
+        let expected = ["CVE-2023-4911 >= 0, < 2.31-150300.58.1 fixed 2.31-150300.58.1"];
+        assert_eq!(glibc("sles", "15.5", "2.31-150300.46.1"), expected, "{of}");
+        assert_eq!(glibc("sled", "15.5", "2.31-150300.46.1"), expected, "{of}");
+        // The fix, another service pack, a channel that is paid for apart, and another distribution.
+        assert!(glibc("sles", "15.5", "2.31-150300.58.1").is_empty(), "{of}");
+        assert!(glibc("sles", "15.4", "2.31-150300.46.1").is_empty(), "{of}");
+        assert!(glibc("sles", "15.3", "2.31-150300.46.1").is_empty(), "{of}");
+        assert!(glibc("opensuse-leap", "15.5", "2.31-150300.46.1").is_empty(), "{of}");
+        // Micro has releases of its own.
+        assert_eq!(glibc("sle-micro", "5.5", "2.31-150300.46.1").len(), usize::from(of == "osv"));
+        assert!(glibc("sle-micro", "5.4", "2.31-150300.46.1").is_empty(), "{of}");
+        let key = plimsoll_vuln::LookupKey::new(
+            Rpm,
+            Some(&plimsoll_model::package::Release { id: "sles".into(), version: "15.5".into() }),
+            "glibc",
+        );
+        if of == "oval" {
+            assert_eq!(db.query(&key).unwrap().len(), 1, "said once");
+        }
+    }
+}
+
+#[test]
 fn azure_and_photon_by_their_dist_tags() {
     let azure = SUSE
         .replace("SUSE Linux Enterprise Server 15 SP5 is installed", "x")
