@@ -14,6 +14,7 @@
 //! Every request is bounded, retried with jitter while the failure is transient, paced per registry
 //! (concurrency, rate, `Retry-After` for all who ask), and authorised again once after a 401.
 
+mod attached;
 mod auth;
 mod blob;
 mod error;
@@ -37,6 +38,7 @@ use plimsoll_model::reference::{valid_repository, valid_tag};
 use plimsoll_model::{Digest, Reference};
 use rustc_hash::FxHashMap;
 
+pub use attached::{Attached, Attachments, MAX_ATTACHED, MAX_ATTACHED_BYTES};
 pub use blob::BlobStream;
 pub use error::{RegistryError, SetupError};
 pub use host::Gauges;

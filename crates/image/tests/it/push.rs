@@ -228,3 +228,47 @@ async fn uploads_go_nowhere_else() {
     assert!(!thief.asked().is_empty());
     assert!(thief.asked().iter().all(|asked| asked.header("authorization").is_none()));
 }
+
+#[tokio::test]
+async fn what_lies_beside_an_image_is_read_within_bounds() {
+    let registry = FakeRegistry::start(Options::default()).await.unwrap();
+    let image = an_image();
+    registry.put_image("a/b", "1", &image);
+    let (host, of) = (registry.host(), image.digest().parse::<Digest>().unwrap());
+    let registries = registries(&[entry(&registry.host())]);
+    let found = registries.attached(&host, "a/b", &of, |_, _| true).await.unwrap();
+    assert_eq!(found, Default::default());
+    for text in ["one", "two"] {
+        registries.push(&host, "a/b", None, &artifact(text, Some(image.root()))).await.unwrap();
+    }
+    let large = "x".repeat(plimsoll_image::registry::MAX_ATTACHED_BYTES + 1);
+    let mut beyond = artifact(&large, Some(image.root()));
+    beyond.annotations.clear();
+    registries.push(&host, "a/b", None, &beyond).await.unwrap();
+    // Cosign's tag: an image of no file system.
+    let config = Blob::new("application/vnd.oci.image.config.v1+json", "{}");
+    let envelope = Blob::new("application/vnd.dsse.envelope.v1+json", "envelope");
+    let manifest = serde_json::json!({ "schemaVersion": 2, "mediaType": MANIFEST, "config": config.descriptor(),
+        "layers": [envelope.descriptor()] });
+    let tag = format!("{}.att", image.digest().replace(':', "-"));
+    let pusher = Pusher::new(registry.url(), None).unwrap();
+    for blob in [&config, &envelope] {
+        pusher.blob("a/b", blob).await.unwrap();
+    }
+    pusher.manifest("a/b", &tag, &Blob::new(MANIFEST, manifest.to_string())).await.unwrap();
+    let texts = |found: &plimsoll_image::registry::Attachments| {
+        let mut texts: Vec<String> =
+            found.parts.iter().map(|part| String::from_utf8_lossy(&part.bytes).into_owned()).collect();
+        texts.sort();
+        texts
+    };
+    let found = registries.attached(&host, "a/b", &of, |_, _| true).await.unwrap();
+    assert_eq!((texts(&found), found.passed_over), (vec!["envelope".into(), "one".into(), "two".into()], 1));
+    // What is not wanted is not fetched: an artifact by its type, a part by its own.
+    let before = registry.requests().len();
+    let found = registries.attached(&host, "a/b", &of, |kind, _| kind.contains("dsse")).await.unwrap();
+    assert_eq!((texts(&found), found.passed_over), (vec!["envelope".into()], 0));
+    assert!(registry.requests().len() - before <= 3, "the tag, the list, the part");
+    let elsewhere = registries.attached("r.example.com", "a/b", &of, |_, _| true).await.unwrap_err();
+    assert_eq!(elsewhere.code(), "registry_not_configured");
+}

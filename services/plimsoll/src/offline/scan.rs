@@ -132,8 +132,8 @@ pub(crate) fn run(args: &Args) -> Outcome {
     content.warn();
     let sbom = &content.sbom;
     let matches = db.match_sbom(sbom).map_err(|e| fault::db(&e))?;
-    let statements = vex::statements(&args.vex, &config)?;
-    let place = vex::place(&subject, sbom, &statements);
+    let (statements, digests) = vex::statements(&args.vex, &config, &subject, sbom)?;
+    let place = vex::place(&subject, sbom, &statements, digests);
     let Findings { open: findings, suppressed } = findings(sbom, &matches, &statements, place, &config)?;
     let info = db.info().map_err(|e| fault::db(&e))?;
     let counts = Class::ALL.map(|class| Count {

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod apart;
+mod attested;
 mod clusters;
 mod commands;
 mod feeds;
