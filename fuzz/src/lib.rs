@@ -116,7 +116,7 @@ fn extract(bytes: &[u8], limits: &Limits) -> Option<Extract> {
     };
     let extract = layer::read(bytes, &source, limits, Table::with_lockfiles(), &()).ok()?;
     let sorted = |a: &(&str, &str), b: &(&str, &str)| a <= b;
-    let paths = extract.entries.windows(2).all(|pair| pair[0].path <= pair[1].path);
+    let paths = extract.entries.iter().is_sorted_by(|a, b| a.path <= b.path);
     assert!(paths, "entries are not sorted by path");
     let kept = extract
         .selected

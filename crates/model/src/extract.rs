@@ -1,8 +1,12 @@
 //! What one layer contributes to an image: its shadow set and the bytes that catalogers selected.
 
+mod entries;
+
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
+
+pub use entries::Entries;
 
 /// The reduced content of one layer. Deterministic for (layer bytes, selectors, limits profile).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -14,7 +18,7 @@ pub struct Extract {
     /// Selectors that looked at this layer, with their revisions, sorted by name.
     pub selectors: Vec<SelectorRevision>,
     /// Every entry of the layer, sorted by path; the last of duplicate entries stands.
-    pub entries: Vec<Entry>,
+    pub entries: Entries,
     /// Kept bytes, sorted by (path, selector).
     pub selected: Vec<Selected>,
     /// What was strange but did not stop the reading.
@@ -35,27 +39,53 @@ pub struct SelectorRevision {
 }
 
 /// One entry of a layer's tar stream. Paths are relative, without leading `/` or `./`, cleaned, `/`-separated.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Entry {
-    pub path: String,
-    pub kind: EntryKind,
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Entry<T = String> {
+    pub path: T,
+    pub kind: EntryKind<T>,
+}
+
+impl Entry<&str> {
+    /// The same with texts of its own.
+    pub fn to_owned(&self) -> Entry {
+        let kind = match self.kind {
+            EntryKind::File => EntryKind::File,
+            EntryKind::Directory => EntryKind::Directory,
+            EntryKind::Symlink(target) => EntryKind::Symlink(target.into()),
+            EntryKind::Hardlink(target) => EntryKind::Hardlink(target.into()),
+            EntryKind::Other => EntryKind::Other,
+            EntryKind::Whiteout => EntryKind::Whiteout,
+            EntryKind::Opaque => EntryKind::Opaque,
+        };
+        Entry { path: self.path.into(), kind }
+    }
 }
 
 /// Type of an entry, as far as it decides what a layer hides.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub enum EntryKind {
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum EntryKind<T = String> {
     File,
     Directory,
     /// Target as written in the archive.
-    Symlink(String),
+    Symlink(T),
     /// Target as a path of the same form as `Entry::path`.
-    Hardlink(String),
+    Hardlink(T),
     /// Device, FIFO and the like.
     Other,
     /// `.wh.NAME`: `path` is the path that it hides, without the prefix.
     Whiteout,
     /// `.wh..wh..opq`: `path` is the directory whose lower content it hides (empty for the root).
     Opaque,
+}
+
+impl<T: AsRef<str>> EntryKind<T> {
+    /// What a symlink or hard link names.
+    pub fn target(&self) -> Option<&str> {
+        match self {
+            Self::Symlink(target) | Self::Hardlink(target) => Some(target.as_ref()),
+            _ => None,
+        }
+    }
 }
 
 /// Bytes that a selector kept of a file.

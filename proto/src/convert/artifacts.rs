@@ -1,6 +1,6 @@
 //! Extracts and Sboms, with the front-coded shadow set.
 
-use plimsoll_model::extract::{Entry, EntryKind, Extract, Selected, SelectorRevision};
+use plimsoll_model::extract::{Entries, Entry, EntryKind, Extract, Selected, SelectorRevision};
 use plimsoll_model::sbom::{Base, Component, Confidence, Distribution, LayerInfo, Location, Sbom, Secret};
 
 use super::common::same_fields;
@@ -30,9 +30,9 @@ impl From<Extract> for v1::Extract {
         message.shared.reserve(value.entries.len());
         message.suffix.reserve(value.entries.len());
         let mut kinds = Vec::with_capacity(value.entries.len());
-        let mut before = String::new();
-        for entry in value.entries {
-            let shared = shared_prefix(&before, &entry.path);
+        let mut before = "";
+        for entry in value.entries.iter() {
+            let shared = shared_prefix(before, entry.path);
             message.shared.push(u32::try_from(shared).unwrap_or(0));
             message.suffix.push(entry.path.get(shared..).unwrap_or_default().to_owned());
             before = entry.path;
@@ -40,11 +40,11 @@ impl From<Extract> for v1::Extract {
                 EntryKind::File => b'f',
                 EntryKind::Directory => b'd',
                 EntryKind::Symlink(target) => {
-                    message.targets.push(target);
+                    message.targets.push(target.to_owned());
                     b'l'
                 }
                 EntryKind::Hardlink(target) => {
-                    message.targets.push(target);
+                    message.targets.push(target.to_owned());
                     b'h'
                 }
                 EntryKind::Other => b'o',
@@ -52,6 +52,7 @@ impl From<Extract> for v1::Extract {
                 EntryKind::Opaque => b'q',
             });
         }
+        drop(value.entries); // the message has it all
         message.kinds = kinds;
         message.selected = value
             .selected
@@ -86,18 +87,17 @@ impl TryFrom<v1::Extract> for Extract {
         if message.shared.len() != count || message.suffix.len() != count {
             return Err(Invalid::new("entries", "the columns differ in length"));
         }
-        let mut targets = message.targets.into_iter();
-        let mut entries: Vec<Entry> = Vec::with_capacity(count);
+        let mut targets = message.targets.iter();
+        let mut entries = Entries::with_capacity(count, 0);
+        let mut path = String::new();
         for ((shared, suffix), kind) in message.shared.iter().zip(&message.suffix).zip(message.kinds.iter()) {
-            let before = entries.last().map_or("", |entry| entry.path.as_str());
-            let prefix = usize::try_from(*shared).ok().and_then(|n| before.get(..n));
-            let Some(prefix) = prefix else {
+            let kept = usize::try_from(*shared).ok().filter(|n| path.is_char_boundary(*n));
+            let Some(kept) = kept else {
                 return Err(Invalid::new("shared", "longer than the path before"));
             };
-            let mut path = String::with_capacity(prefix.len() + suffix.len());
-            path.push_str(prefix);
+            path.truncate(kept);
             path.push_str(suffix);
-            let mut target = || targets.next().ok_or(Invalid::missing("targets"));
+            let mut target = || targets.next().map(String::as_str).ok_or(Invalid::missing("targets"));
             let kind = match kind {
                 b'f' => EntryKind::File,
                 b'd' => EntryKind::Directory,
@@ -108,7 +108,9 @@ impl TryFrom<v1::Extract> for Extract {
                 b'q' => EntryKind::Opaque,
                 other => return Err(Invalid::new("kinds", format!("unknown kind {other}"))),
             };
-            entries.push(Entry { path, kind });
+            if !entries.push(&Entry { path: path.as_str(), kind }) {
+                return Err(Invalid::new("entries", "more than 4 GiB of paths"));
+            }
         }
         Ok(Self {
             layer: parse("layer", &message.layer)?,

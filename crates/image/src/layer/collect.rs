@@ -1,16 +1,18 @@
 //! From tar entries to an Extract.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::io::Read;
 
 use plimsoll_model::Digest;
-use plimsoll_model::extract::{Anomaly, Entry, EntryKind, Extract, Partial, Selected};
+use plimsoll_model::extract::{Anomaly, Entries, Entry, EntryKind, Extract, Partial, Selected};
 use rustc_hash::FxHashMap;
 
 use super::decode::Stop;
 use super::limits::Limits;
+use super::order::order;
 use super::path::{self, Cleaned, Mark};
-use super::tar::Tar;
+use super::tar::{Header, Tar};
 use super::{Hooks, Permit};
 use crate::secrets::Scanner;
 use crate::select::scan::{RETAINED, Scanned, Scans};
@@ -24,18 +26,10 @@ const RESERVE: u64 = 1 << 20;
 /// would add up.
 const HELD: u64 = 4 << 20;
 
-/// An entry with its place in the archive.
-#[derive(Debug)]
-pub(super) struct Placed {
-    pub(super) entry: Entry,
-    pub(super) sequence: u32,
-    /// The last entry here that was not a directory: it removed what was below. 0 for none.
-    pub(super) wiped: u32,
-}
-
-/// What a selector kept of the entry at `sequence`.
+/// What a selector kept of an entry.
 pub(super) struct Kept {
-    pub(super) sequence: u32,
+    /// Its index among the entries.
+    pub(super) entry: u32,
     pub(super) selector: usize,
     pub(super) size: u64,
     pub(super) bytes: Vec<u8>,
@@ -53,7 +47,8 @@ pub(super) struct Collector<'a> {
     pub(super) limits: &'a Limits,
     pub(super) table: &'a Table,
     hooks: &'a dyn Hooks,
-    pub(super) placed: Vec<Placed>,
+    /// In the order of the archive.
+    entries: Entries,
     pub(super) kept: Vec<Kept>,
     seen: u32,
     name_bytes: u64,
@@ -74,7 +69,7 @@ impl<'a> Collector<'a> {
             limits,
             table,
             hooks,
-            placed: Vec::new(),
+            entries: Entries::default(),
             kept: Vec::new(),
             seen: 0,
             name_bytes: 0,
@@ -89,7 +84,7 @@ impl<'a> Collector<'a> {
     }
 
     /// Entries seen.
-    pub(super) fn entries(&self) -> u64 {
+    pub(super) fn seen(&self) -> u64 {
         u64::from(self.seen)
     }
 
@@ -119,8 +114,13 @@ impl<'a> Collector<'a> {
             });
         }
         self.seen += 1;
-        let header = tar.header();
-        let (typeflag, size, mode) = (header.typeflag, header.size, header.mode);
+        let header = tar.take_header();
+        let outcome = self.place(tar, &header);
+        tar.give_back(header);
+        outcome
+    }
+
+    fn place<R: Read>(&mut self, tar: &mut Tar<'_, R>, header: &Header) -> Result<(), Stop> {
         if header.name.len() > self.limits.path_bytes || header.link.len() > self.limits.path_bytes {
             let shown = truncate(&path::text(&header.name), 128);
             self.partial("path_length", format!("{shown}…"));
@@ -137,15 +137,15 @@ impl<'a> Collector<'a> {
                 self.anomaly("invalid_whiteout", &path, "hides nothing".to_owned());
                 return Ok(());
             }
-            Mark::Whiteout(hidden) => (hidden, EntryKind::Whiteout),
-            Mark::Opaque(directory) => (directory.to_owned(), EntryKind::Opaque),
+            Mark::Whiteout(hidden) => (Cow::Owned(hidden), EntryKind::Whiteout),
+            Mark::Opaque(directory) => (Cow::Owned(directory.to_owned()), EntryKind::Opaque),
             Mark::None if path.is_empty() => return Ok(()), // the root itself
             Mark::None => {
-                let kind = match typeflag {
+                let kind = match header.typeflag {
                     b'0' => EntryKind::File,
                     b'5' => EntryKind::Directory,
-                    b'2' => EntryKind::Symlink(path::text(&header.link).into_owned()),
-                    b'1' => EntryKind::Hardlink(path::clean(&header.link).path.into_owned()),
+                    b'2' => EntryKind::Symlink(path::text(&header.link)),
+                    b'1' => EntryKind::Hardlink(path::clean(&header.link).path),
                     b'3' | b'4' | b'6' => EntryKind::Other,
                     other => {
                         let detail = format!("type {:?}", char::from(other));
@@ -153,35 +153,33 @@ impl<'a> Collector<'a> {
                         if matches!(other, b'7' | b'S') { EntryKind::File } else { EntryKind::Other }
                     }
                 };
-                (path.into_owned(), kind)
+                (path, kind)
             }
         };
-        let target = match &kind {
-            EntryKind::Symlink(target) | EntryKind::Hardlink(target) => target.len(),
-            _ => 0,
-        };
+        let target = kind.target().map_or(0, str::len);
         self.name_bytes += (path.len() + target) as u64;
-        if self.name_bytes > self.limits.name_bytes {
-            return Err(Stop::Limit {
-                code: "names",
-                detail: format!("more than {} bytes of names", self.limits.name_bytes),
-            });
-        }
-        let sequence = self.seen;
-        let outcome = if kind == EntryKind::File && size > 0 {
-            let file = File { path: &path, size, mode: u32::try_from(mode & 0o7777).unwrap_or(0) };
-            self.content(tar, &file, sequence)
-        } else {
-            Ok(())
+        let full = || Stop::Limit {
+            code: "names",
+            detail: format!("more than {} bytes of names", self.limits.name_bytes),
         };
-        let directory = class(&kind) != 0 || kind == EntryKind::Directory;
-        let wiped = if directory { 0 } else { sequence };
-        self.placed.push(Placed { entry: Entry { path, kind }, sequence, wiped });
-        outcome
+        if self.name_bytes > self.limits.name_bytes {
+            return Err(full());
+        }
+        let index = u32::try_from(self.entries.len()).map_err(|_| full())?;
+        let is_file = matches!(kind, EntryKind::File);
+        let entry = Entry { path, kind };
+        if !self.entries.push(&entry) {
+            return Err(full());
+        }
+        if is_file && header.size > 0 {
+            let mode = u32::try_from(header.mode & 0o7777).unwrap_or(0);
+            self.content(tar, &File { path: &entry.path, size: header.size, mode }, index)?;
+        }
+        Ok(())
     }
 
     /// Reads as much of the current file as selectors want, and keeps what they reduce it to.
-    fn content<R: Read>(&mut self, tar: &mut Tar<'_, R>, file: &File<'_>, sequence: u32) -> Result<(), Stop> {
+    fn content<R: Read>(&mut self, tar: &mut Tar<'_, R>, file: &File<'_>, entry: u32) -> Result<(), Stop> {
         let mut wants = std::mem::take(&mut self.wants);
         let mut buffer = std::mem::take(&mut self.buffer);
         wants.clear();
@@ -217,7 +215,7 @@ impl<'a> Collector<'a> {
         self.wants = wants;
         self.buffer = buffer;
         for (selector, bytes) in reduced {
-            self.keep(Kept { sequence, selector, size: file.size, bytes });
+            self.keep(Kept { entry, selector, size: file.size, bytes });
         }
         if outcome? == Fit::TooLarge {
             self.partial("entry_bytes", format!("{} has {} bytes", file.path, file.size));
@@ -318,24 +316,20 @@ impl<'a> Collector<'a> {
 
     /// Settles duplicates and links, and sorts.
     pub(super) fn finish(mut self, layer: Digest, compressed_size: u64, uncompressed_size: u64) -> Extract {
-        self.placed.sort_unstable_by(|a, b| {
-            (&a.entry.path, class(&a.entry.kind), a.sequence).cmp(&(
-                &b.entry.path,
-                class(&b.entry.kind),
-                b.sequence,
-            ))
-        });
-        let linked = self.follow_links();
-        let standing = self.settle();
+        let mut entries = std::mem::take(&mut self.entries);
+        let order = order(&entries);
+        let linked = self.follow_links(&entries, &order);
+        let standing = self.settle(&entries, order);
         let mut kept_of: FxHashMap<u32, Vec<Kept>> = FxHashMap::default();
         for kept in self.kept.drain(..).chain(linked) {
-            kept_of.entry(kept.sequence).or_default().push(kept);
+            kept_of.entry(kept.entry).or_default().push(kept);
         }
         let mut selected: Vec<Selected> = Vec::new();
-        for Placed { entry, sequence, .. } in &standing {
-            for kept in kept_of.remove(sequence).into_iter().flatten() {
+        let entry_of = |index: u32| usize::try_from(index).ok().and_then(|index| entries.get(index));
+        for index in &standing {
+            for kept in kept_of.remove(index).into_iter().flatten() {
                 selected.push(Selected {
-                    path: entry.path.clone(),
+                    path: entry_of(*index).map_or("", |entry| entry.path).to_owned(),
                     selector: self.table.get(kept.selector).map_or("", |selector| selector.name()).to_owned(),
                     size: kept.size,
                     bytes: kept.bytes,
@@ -356,8 +350,13 @@ impl<'a> Collector<'a> {
             let detail = if count > 1 { format!("{detail} (and {} more)", count - 1) } else { detail };
             Partial { code, detail }
         });
-        // In the same memory, of which what is too much is given back.
-        let mut entries: Vec<Entry> = standing.into_iter().map(|placed| placed.entry).collect();
+        if standing.len() != entries.len() || !standing.is_sorted() {
+            let mut sorted = Entries::with_capacity(standing.len(), entries.text_len());
+            for entry in standing.iter().filter_map(|index| entry_of(*index)) {
+                sorted.push(&entry);
+            }
+            entries = sorted;
+        }
         entries.shrink_to_fit();
         Extract {
             layer,
@@ -374,7 +373,7 @@ impl<'a> Collector<'a> {
 }
 
 /// Files of any kind are one class: of them one stands for a path. Whiteouts and opaque marks stand beside.
-pub(super) fn class(kind: &EntryKind) -> u8 {
+pub(super) fn class<T>(kind: &EntryKind<T>) -> u8 {
     match kind {
         EntryKind::Whiteout => 1,
         EntryKind::Opaque => 2,

@@ -38,6 +38,7 @@ mod decode;
 mod error;
 mod limits;
 mod media;
+mod order;
 mod path;
 mod settle;
 mod source;
@@ -49,7 +50,7 @@ use std::ops::ControlFlow;
 
 use plimsoll_cpu::Permit;
 use plimsoll_model::Digest;
-use plimsoll_model::extract::{Extract, Partial};
+use plimsoll_model::extract::{Entries, Extract, Partial};
 
 pub use error::LayerError;
 pub use limits::Limits;
@@ -152,7 +153,7 @@ pub fn foreign(digest: Digest, limits: &Limits, table: &Table) -> Extract {
         layer: digest,
         profile: limits.profile.clone(),
         selectors: table.revisions(),
-        entries: Vec::new(),
+        entries: Entries::default(),
         selected: Vec::new(),
         anomalies: Vec::new(),
         partial: vec![Partial {
@@ -169,7 +170,7 @@ fn walk<R: Read>(tar: &mut Tar<'_, R>, collector: &mut Collector<'_>) -> Result<
         match tar.next()? {
             Found::Entry => {
                 collector.entry(tar)?;
-                let entries = collector.entries();
+                let entries = collector.seen();
                 tar.stream().note_entries(entries);
             }
             Found::Global(true) => {

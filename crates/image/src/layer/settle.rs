@@ -1,58 +1,60 @@
 //! What stands at the end of a layer: duplicates, replaced directories, hard links.
 
-use plimsoll_model::extract::EntryKind;
+use plimsoll_model::extract::{Entries, Entry, EntryKind};
 use rustc_hash::FxHashMap;
 
-use super::collect::{Collector, Kept, Placed, class};
+use super::collect::{Collector, Kept, class};
 use crate::select::{File, Want};
 
-/// An ancestor of the paths being looked at.
-struct Ancestor {
-    /// Length of its path.
-    length: usize,
-    /// The last sequence at which it, or one above it, removed what was below.
-    wiped: u32,
+/// An entry that the path of the current one begins with.
+struct Above<'a> {
+    path: &'a str,
+    /// The last index at which it removed what was below.
+    wiped: Option<u32>,
     /// Whether it stands as something that has nothing below it.
     is_file: bool,
 }
 
+fn entry(entries: &Entries, index: u32) -> Entry<&str> {
+    let found = usize::try_from(index).ok().and_then(|index| entries.get(index));
+    found.unwrap_or(Entry { path: "", kind: EntryKind::Other })
+}
+
 impl Collector<'_> {
-    /// Finds what selectors kept, or should have, of files that hard links name. Wants `placed` sorted by
-    /// (path, class, sequence).
-    pub(super) fn follow_links(&mut self) -> Vec<Kept> {
-        let mut by_sequence: FxHashMap<u32, Vec<usize>> = FxHashMap::default();
+    /// Finds what selectors kept, or should have, of files that hard links name. Wants the indexes of the entries in
+    /// order of (path, class, index).
+    pub(super) fn follow_links(&mut self, entries: &Entries, order: &[u32]) -> Vec<Kept> {
+        let mut by_entry: FxHashMap<u32, Vec<usize>> = FxHashMap::default();
         for (at, kept) in self.kept.iter().enumerate() {
-            by_sequence.entry(kept.sequence).or_default().push(at);
+            by_entry.entry(kept.entry).or_default().push(at);
         }
         let mut linked = Vec::new();
-        for at in 0..self.placed.len() {
-            let Some(Placed { entry, sequence, .. }) = self.placed.get(at) else { break };
-            let EntryKind::Hardlink(target) = &entry.kind else { continue };
-            let (path, sequence) = (entry.path.clone(), *sequence);
-            match self.resolve(target, sequence) {
+        for &index in order {
+            let Entry { path, kind: EntryKind::Hardlink(target) } = entry(entries, index) else { continue };
+            match self.resolve(entries, order, target, index) {
                 Target::Missing => {
                     let detail = format!("names {target:?}");
-                    self.anomaly("hardlink_target_missing", &path, detail);
-                    self.unread(&path, |_| false);
+                    self.anomaly("hardlink_target_missing", path, detail);
+                    self.unread(path, |_| false);
                 }
-                Target::TooDeep => self.partial("link_depth", path),
+                Target::TooDeep => self.partial("link_depth", path.to_owned()),
                 Target::NotAFile => {}
-                Target::File { path: target, sequence: of } => {
-                    let kept = by_sequence.get(&of).map_or(&[][..], Vec::as_slice);
-                    let file = File { path: &path, size: 1, mode: 0o644 };
+                Target::File { path: target, index: of } => {
+                    let kept = by_entry.get(&of).map_or(&[][..], Vec::as_slice);
+                    let file = File { path, size: 1, mode: 0o644 };
                     let mut wanted = Vec::new();
                     self.table.by_path(&file, |index, _| wanted.push(index));
                     for kept in kept.iter().filter_map(|at| self.kept.get(*at)) {
                         if wanted.contains(&kept.selector) || self.table.looks_at_content(kept.selector) {
                             let (selector, size) = (kept.selector, kept.size);
-                            linked.push(Kept { sequence, selector, size, bytes: kept.bytes.clone() });
+                            linked.push(Kept { entry: index, selector, size, bytes: kept.bytes.clone() });
                         }
                     }
                     // A selector that saw the target under its own path has decided already.
                     let mut asked = Vec::new();
-                    let file = File { path: &target, size: 1, mode: 0o644 };
+                    let file = File { path: target, size: 1, mode: 0o644 };
                     self.table.by_path(&file, |index, _| asked.push(index));
-                    self.unread(&path, |index| asked.contains(&index));
+                    self.unread(path, |index| asked.contains(&index));
                 }
             }
         }
@@ -73,23 +75,22 @@ impl Collector<'_> {
     }
 
     /// The file that a hard link written at `before` names.
-    fn resolve(&self, target: &str, before: u32) -> Target {
+    fn resolve<'e>(&self, entries: &'e Entries, order: &[u32], target: &'e str, before: u32) -> Target<'e> {
         let (mut target, mut before) = (target, before);
         for _ in 0..=self.limits.link_depth {
-            let end = self.placed.partition_point(|placed| {
-                (placed.entry.path.as_str(), class(&placed.entry.kind), placed.sequence) < (target, 0, before)
+            let end = order.partition_point(|index| {
+                let found = entry(entries, *index);
+                (found.path, class(&found.kind), *index) < (target, 0, before)
             });
-            let found = end.checked_sub(1).and_then(|at| self.placed.get(at));
-            let Some(Placed { entry, sequence, .. }) =
-                found.filter(|placed| placed.entry.path == target && class(&placed.entry.kind) == 0)
+            let found = end.checked_sub(1).and_then(|at| order.get(at)).map(|at| (entry(entries, *at), *at));
+            let Some((Entry { path, kind }, index)) =
+                found.filter(|(found, _)| found.path == target && class(&found.kind) == 0)
             else {
                 return Target::Missing;
             };
-            match &entry.kind {
-                EntryKind::Hardlink(next) => (target, before) = (next, *sequence),
-                EntryKind::File => {
-                    return Target::File { path: entry.path.clone(), sequence: *sequence };
-                }
+            match kind {
+                EntryKind::Hardlink(next) => (target, before) = (next, index),
+                EntryKind::File => return Target::File { path, index },
                 _ => return Target::NotAFile,
             }
         }
@@ -97,109 +98,78 @@ impl Collector<'_> {
     }
 
     /// Leaves one entry for each path and class, and drops what later entries of the layer removed.
-    pub(super) fn settle(&mut self) -> Vec<Placed> {
-        let mut placed = std::mem::take(&mut self.placed);
-        placed.dedup_by(|next, last| {
-            if next.entry.path != last.entry.path {
+    pub(super) fn settle(&mut self, entries: &Entries, mut order: Vec<u32>) -> Vec<u32> {
+        // What entries removed that a later directory of their path stands for.
+        let mut wiped: FxHashMap<u32, u32> = FxHashMap::default();
+        let path = |index: u32| usize::try_from(index).map_or("", |index| entries.path(index));
+        order.dedup_by(|next, last| {
+            if path(*next) != path(*last) {
                 return false;
             }
-            let file = class(&next.entry.kind) == 0;
-            if class(&last.entry.kind) == class(&next.entry.kind) {
-                let both = [&last.entry.kind, &next.entry.kind];
-                if file && both.iter().any(|kind| **kind != EntryKind::Directory) {
-                    self.anomaly("duplicate_entry", &next.entry.path, "the last one stands".to_owned());
+            let (old, new) = (entry(entries, *last), entry(entries, *next));
+            if class(&old.kind) == class(&new.kind) {
+                let both = [old.kind, new.kind];
+                if class(&new.kind) == 0 && both.iter().any(|kind| *kind != EntryKind::Directory) {
+                    self.anomaly("duplicate_entry", new.path, "the last one stands".to_owned());
                 }
-                let wiped = next.wiped.max(last.wiped);
-                std::mem::swap(next, last);
-                last.wiped = wiped;
+                let before = wiped.remove(last).or_else(|| wipes(old, *last));
+                if let Some(before) = before.filter(|_| new.kind == EntryKind::Directory) {
+                    wiped.insert(*next, before);
+                }
+                *last = *next;
                 return true;
             }
-            if next.entry.kind == EntryKind::Whiteout && class(&last.entry.kind) == 0 {
-                self.anomaly("whiteout_of_own_entry", &next.entry.path, "hides lower layers only".to_owned());
+            if new.kind == EntryKind::Whiteout && class(&old.kind) == 0 {
+                self.anomaly("whiteout_of_own_entry", new.path, "hides lower layers only".to_owned());
             }
             false
         });
-        let removed = self.removed(&placed);
-        if !removed.is_empty() {
-            let mut index = 0;
-            placed.retain(|_| {
-                index += 1;
-                removed.binary_search(&(index - 1)).is_err()
-            });
-        }
-        placed
+        self.remove(entries, &mut order, &wiped);
+        order
     }
 
-    /// Indexes of places that an ancestor removed after they were written.
-    fn removed(&mut self, places: &[Placed]) -> Vec<usize> {
-        let mut removed = Vec::new();
-        let mut ancestors: Vec<Ancestor> = Vec::new();
-        let mut parent = "";
-        for (at, place) in places.iter().enumerate() {
-            let path = place.entry.path.as_str();
-            let own = path.rsplit_once('/').map_or("", |(parent, _)| parent);
-            if own != parent {
-                let shared = shared_parts(parent, own);
-                while ancestors.last().is_some_and(|ancestor| ancestor.length > shared) {
-                    ancestors.pop();
-                }
-                let mut from = ancestors.last().map_or(0, |ancestor| ancestor.length + 1);
-                while from <= own.len() && !own.is_empty() {
-                    let rest = own.get(from..).unwrap_or("");
-                    let length = from + rest.find('/').unwrap_or(rest.len());
-                    let name = own.get(..length).unwrap_or(own);
-                    let above = ancestors.last().map_or(0, |ancestor| ancestor.wiped);
-                    let found = places
-                        .binary_search_by(|other| {
-                            let other = &other.entry;
-                            (other.path.as_str(), class(&other.kind)).cmp(&(name, 0))
-                        })
-                        .ok()
-                        .and_then(|index| places.get(index));
-                    ancestors.push(Ancestor {
-                        length,
-                        wiped: above.max(found.map_or(0, |place| place.wiped)),
-                        is_file: found.is_some_and(|place| {
-                            matches!(
-                                place.entry.kind,
-                                EntryKind::File | EntryKind::Other | EntryKind::Hardlink(_)
-                            )
-                        }),
-                    });
-                    from = length + 1;
-                }
-                parent = own;
+    /// Drops what an entry above removed after it was written.
+    fn remove(&mut self, entries: &Entries, order: &mut Vec<u32>, wiped: &FxHashMap<u32, u32>) {
+        let mut above: Vec<Above<'_>> = Vec::new();
+        order.retain(|index| {
+            let Entry { path, kind } = entry(entries, *index);
+            while above.last().is_some_and(|above| !path.starts_with(above.path)) {
+                above.pop();
             }
-            let Some(ancestor) = ancestors.last().filter(|_| !own.is_empty()) else { continue };
-            if place.sequence < ancestor.wiped && class(&place.entry.kind) == 0 {
+            let (mut last_wiped, mut below_file) = (None, false);
+            for above in &above {
+                // Longer names begin with its path too.
+                let Some(rest) = path.get(above.path.len()..).and_then(|rest| rest.strip_prefix('/')) else {
+                    continue;
+                };
+                last_wiped = last_wiped.max(above.wiped);
+                below_file |= above.is_file && !rest.contains('/');
+            }
+            let wiped = wipes(Entry { path, kind }, *index).max(wiped.get(index).copied());
+            if class(&kind) == 0 && wiped.is_some() {
+                let is_file = matches!(kind, EntryKind::File | EntryKind::Other | EntryKind::Hardlink(_));
+                above.push(Above { path, wiped, is_file });
+            }
+            if class(&kind) == 0 && last_wiped.is_some_and(|wiped| *index < wiped) {
                 self.anomaly("entry_replaced", path, "a later entry replaces its directory".to_owned());
-                removed.push(at);
-            } else if ancestor.is_file {
+                return false;
+            }
+            if below_file {
                 self.anomaly("parent_not_directory", path, "stands below a file".to_owned());
             }
-        }
-        removed
+            true
+        });
     }
 }
 
-enum Target {
-    File { path: String, sequence: u32 },
+/// The index at which an entry removes what was below its path, if it does.
+fn wipes(entry: Entry<&str>, index: u32) -> Option<u32> {
+    (class(&entry.kind) == 0 && entry.kind != EntryKind::Directory).then_some(index)
+}
+
+enum Target<'e> {
+    File { path: &'e str, index: u32 },
     Missing,
     NotAFile,
     TooDeep,
-}
-
-/// Length of the longest common leading path, in whole parts.
-fn shared_parts(a: &str, b: &str) -> usize {
-    let mut shared = 0;
-    let mut length = 0;
-    for (left, right) in a.split('/').zip(b.split('/')) {
-        if left != right || left.is_empty() {
-            break;
-        }
-        length += left.len();
-        shared = length;
-        length += 1;
-    }
-    shared
 }

@@ -314,7 +314,7 @@ impl Walk<'_> {
             layer: hasher.sha256_digest(),
             profile: limits.profile.clone(),
             selectors: table.revisions(),
-            entries: self.entries,
+            entries: self.entries.into_iter().collect(),
             selected: self.selected,
             anomalies: self.anomalies,
             partial: partial.collect(),

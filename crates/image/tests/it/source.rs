@@ -306,7 +306,7 @@ async fn docker_save() {
         let digests: Vec<Digest> = image.layers.iter().map(|layer| layer.digest.clone()).collect();
         assert_eq!(digests, image.config.diff_ids);
         assert!(is_debian(&extract(&image, 0).await.unwrap()));
-        assert_eq!(extract(&image, 1).await.unwrap().entries[0].path, "etc/motd");
+        assert_eq!(extract(&image, 1).await.unwrap().entries.path(0), "etc/motd");
         assert!(is_debian(&extract(&image, 2).await.unwrap()), "a layer that is a link to another");
     }
     let missing = json!([{"Config": "c.json", "Layers": ["../../etc/passwd"]}]).to_string();
@@ -370,11 +370,8 @@ fn a_directory_reads_as_one_layer() {
     assert!(is_debian(&first) && first.partial.is_empty());
     let kept: Vec<&str> = first.selected.iter().map(|kept| kept.path.as_str()).collect();
     assert_eq!(kept, ["etc/os-release", "var/lib/dpkg/status"]);
-    let kinds: Vec<(&str, bool)> = first
-        .entries
-        .iter()
-        .map(|entry| (entry.path.as_str(), matches!(entry.kind, EntryKind::Symlink(_))))
-        .collect();
+    let kinds: Vec<(&str, bool)> =
+        first.entries.iter().map(|entry| (entry.path, matches!(entry.kind, EntryKind::Symlink(_)))).collect();
     assert!(kinds.contains(&("var/out", true)) && kinds.contains(&("etc/debian_version", true)));
     assert!(!kinds.iter().any(|(path, _)| path.starts_with("var/out/")));
     // The same files as a layer keep the same bytes.

@@ -194,10 +194,9 @@ fn the_order_of_selected_bytes_does_not_matter() {
     let expected = build(ImageMeta::default(), &layers);
     let mut turned = layers.clone();
     for layer in &mut turned {
-        layer.entries.reverse();
-    }
-    for layer in &mut turned {
-        layer.entries.sort();
+        let mut entries: Vec<_> = layer.entries.iter().rev().map(|entry| entry.to_owned()).collect();
+        entries.sort();
+        layer.entries = entries.into_iter().collect();
     }
     assert_eq!(build(ImageMeta::default(), &turned), expected);
     // References and owned values alike.

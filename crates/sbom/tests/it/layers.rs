@@ -24,7 +24,7 @@ pub(crate) fn layer(n: u8, entries: Vec<(String, EntryKind)>, selected: Vec<(&st
         layer: format!("sha256:{}", format!("{n:02x}").repeat(32)).parse().unwrap(),
         profile: "test".to_owned(),
         selectors: Vec::new(),
-        entries,
+        entries: entries.into_iter().collect(),
         selected,
         anomalies: Vec::new(),
         partial: Vec::new(),
@@ -134,10 +134,10 @@ impl Reference {
             EntryKind::File | EntryKind::Other => (1, 0, 0),
             EntryKind::Hardlink(_) => (2, 0, 0),
         };
-        let mut entries: Vec<&Entry> = extract.entries.iter().collect();
+        let mut entries: Vec<Entry> = extract.entries.iter().map(|entry| entry.to_owned()).collect();
         entries.sort_by_key(|entry| rank(entry));
         let mut links = Vec::new();
-        for entry in entries {
+        for entry in &entries {
             let path = entry.path.as_str();
             match &entry.kind {
                 EntryKind::Directory => self.put(layer, path, Thing::Directory),

@@ -28,7 +28,7 @@ const SHOWN: u64 = 64 << 10;
 /// What was found.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Found {
-    /// An entry; see [`Tar::header`].
+    /// An entry; see [`Tar::take_header`].
     Entry,
     /// A global PAX header; `true` if it holds records that other readers would apply to what follows.
     Global(bool),
@@ -89,8 +89,13 @@ impl<'a, R: Read> Tar<'a, R> {
         }
     }
 
-    pub(super) fn header(&self) -> &Header {
-        &self.header
+    /// The current entry's header, which [`Tar::give_back`] wants again for the memory that it holds.
+    pub(super) fn take_header(&mut self) -> Header {
+        std::mem::take(&mut self.header)
+    }
+
+    pub(super) fn give_back(&mut self, header: Header) {
+        self.header = header;
     }
 
     pub(super) fn stream(&mut self) -> &mut Decoded<'a, R> {
@@ -189,7 +194,6 @@ impl<'a, R: Read> Tar<'a, R> {
         self.sparse.is_some()
     }
 
-    /// `None` at the end of the archive: no more bytes, or zero blocks.
     /// Shows what is left of the current content, piece by piece, without a copy; of a sparse file what is stored.
     pub(super) fn look(&mut self, mut look: impl FnMut(&[u8])) -> Result<(), Stop> {
         while self.left > 0 {
@@ -205,6 +209,7 @@ impl<'a, R: Read> Tar<'a, R> {
         Ok(())
     }
 
+    /// `None` at the end of the archive: no more bytes, or zero blocks.
     fn read_header(&mut self) -> Result<Option<Layout>, Stop> {
         match self.stream.block(&mut self.block)? {
             0 => return Ok(None),

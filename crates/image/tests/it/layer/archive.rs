@@ -113,7 +113,7 @@ pub(crate) fn read(bytes: &[u8]) -> Extract {
 /// Entries as lines: a letter for the kind, the path, a target.
 pub(crate) fn lines(extract: &Extract) -> Vec<String> {
     use plimsoll_model::extract::EntryKind;
-    let line = |entry: &plimsoll_model::extract::Entry| match &entry.kind {
+    let line = |entry: plimsoll_model::extract::Entry<&str>| match entry.kind {
         EntryKind::File => format!("f {}", entry.path),
         EntryKind::Directory => format!("d {}", entry.path),
         EntryKind::Symlink(target) => format!("l {} -> {target}", entry.path),

@@ -88,7 +88,7 @@ fn broken_content_with_the_right_digest_is_partial_or_an_error() {
             try_read(&bytes, "", &Limits::default()).unwrap_or_else(|error| panic!("{name}: {error}"));
         assert_eq!(partials(&extract), partial.into_iter().collect::<Vec<_>>(), "{name}");
         assert_eq!(anomalies(&extract), anomaly.into_iter().collect::<Vec<_>>(), "{name}");
-        assert_eq!(extract.entries[0].path, "a", "{name}");
+        assert_eq!(extract.entries.path(0), "a", "{name}");
     }
     assert_eq!(code(b"not a layer at all", "application/octet-stream"), "not_a_layer");
     assert_eq!(code(b"{\"config\":{}}", TAR), "truncated");
