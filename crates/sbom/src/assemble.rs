@@ -44,7 +44,7 @@ pub fn build<E: Borrow<Extract>>(image: ImageMeta, extracts: &[E]) -> Sbom {
         .collect();
     let mut catalog = catalog::run(&merged, &reported, distribution.as_ref());
     introduced::mark(&mut catalog.components, extracts, &reported, &merged, distribution.as_ref());
-    let secrets = secrets::list(extracts, &reported, &merged);
+    let secrets = secrets::list(extracts, &reported, &merged, distribution.as_ref());
 
     let mut anomalies = merged.anomalies;
     anomalies.extend(catalog.anomalies);

@@ -57,10 +57,11 @@ fn syft() -> Option<PathBuf> {
     Command::new("syft").arg("--version").output().is_ok().then(|| PathBuf::from("syft"))
 }
 
-fn plimsoll(program: &Path, layout: &Path, runs: u32) -> Result<Cost, LoadError> {
+fn plimsoll(program: &Path, layout: &Path, runs: u32, options: &[&str]) -> Result<Cost, LoadError> {
     let arguments =
         ["sbom".into(), format!("oci:{}", layout.display()), "-o".into(), "cyclonedx-json".into()];
-    cost(program, &arguments, runs)
+    let options = options.iter().map(|option| (*option).to_owned());
+    cost(program, &arguments.into_iter().chain(options).collect::<Vec<_>>(), runs)
 }
 
 fn floor(layout: &Path, runs: u32) -> Result<Cost, LoadError> {
@@ -82,8 +83,10 @@ fn measure(subject: &Subject<'_>, program: &Path, syft: Option<&Path>) -> Result
     title(&format!("SBOM of {}", subject.title));
     // Once for the page cache, which is everybody's.
     let floor_cost = floor(layout, 1).and_then(|_| floor(layout, runs))?;
-    let own = plimsoll(program, layout, runs)?;
+    let own = plimsoll(program, layout, runs, &[])?;
+    let secrets = plimsoll(program, layout, runs, &["--secrets"])?;
     note("plimsoll", &described(&own));
+    note("plimsoll --secrets", &described(&secrets));
     note("floor", &described(&floor_cost));
     let theirs = syft.map(|syft| {
         let scan = ["scan".into(), format!("oci-dir:{}", layout.display()), "-q".into(), "-o".into()];
@@ -96,6 +99,7 @@ fn measure(subject: &Subject<'_>, program: &Path, syft: Option<&Path>) -> Result
     }
     at_most("wall against decompressing and hashing", own.wall / floor_cost.wall, 1.3, "×");
     note("CPU against decompressing and hashing", &format!("{} ×", figure(own.cpu / floor_cost.cpu)));
+    at_most("CPU with --secrets against packages only", secrets.cpu / own.cpu, 1.25, "×");
     if let Some(theirs) = theirs {
         at_most("CPU against Syft", own.cpu / theirs.cpu, 0.1, "×");
         note("wall against Syft", &format!("{} ×", figure(own.wall / theirs.wall)));

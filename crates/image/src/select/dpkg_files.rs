@@ -1,4 +1,5 @@
-//! Which files a dpkg package owns, as far as another selector could find a package in them.
+//! Which files a dpkg package owns, as far as another selector could find a package in them, or the scanner for secrets
+//! a private key.
 
 use super::{File, SELECTORS, Selector, Table, Trigger, Want};
 use std::sync::LazyLock;
@@ -15,7 +16,7 @@ impl Selector for DpkgFiles {
 
     /// Rises with every selector that is added: what matters to it is kept here.
     fn revision(&self) -> u32 {
-        6
+        7
     }
 
     fn triggers(&self) -> &'static [Trigger] {
@@ -58,7 +59,16 @@ static OTHERS: LazyLock<Table> = LazyLock::new(|| {
 pub(super) fn matters(path: &str) -> bool {
     let mut wanted = false;
     OTHERS.by_path(&File { path, size: 1, mode: 0o644 }, |_, _| wanted = true);
-    wanted || may_be_executable(path)
+    wanted || may_be_executable(path) || may_be_key(path)
+}
+
+/// Names that private keys have: those that a package ships are nobody's secret.
+fn may_be_key(path: &str) -> bool {
+    let name = path.rsplit('/').next().unwrap_or(path);
+    let extension = name.rsplit_once('.').map(|(_, extension)| extension);
+    matches!(extension, Some("pem" | "key" | "p8" | "asc" | "ppk"))
+        || name.starts_with("id_")
+        || name.ends_with("_key")
 }
 
 /// Programs and shared libraries have no extension, or one of a few; the rest below `lib` is data.
@@ -84,12 +94,12 @@ mod tests {
 
     #[test]
     fn keeps_what_another_selector_could_find() {
-        let list = b"/.\n/usr\n/usr/bin/foo\n/usr/lib/x/libfoo.so.1.2\n/usr/lib/x/data.txt\n/usr/share/doc/foo/copyright\n/usr/lib/python3/dist-packages/Foo-1.egg-info\n/usr/share/nodejs/foo/package.json\n/usr/libexec/helper\n";
+        let list = b"/.\n/usr\n/usr/bin/foo\n/usr/lib/x/libfoo.so.1.2\n/usr/lib/x/data.txt\n/usr/share/doc/foo/copyright\n/usr/lib/python3/dist-packages/Foo-1.egg-info\n/usr/share/nodejs/foo/package.json\n/usr/libexec/helper\n/usr/share/foo/test.pem\n";
         let file = File { path: "var/lib/dpkg/info/foo.list", size: 1, mode: 0o644 };
         let kept = DpkgFiles.reduce(&file, list).unwrap();
         assert_eq!(
             String::from_utf8(kept).unwrap(),
-            "usr/bin/foo\nusr/lib/x/libfoo.so.1.2\nusr/lib/python3/dist-packages/Foo-1.egg-info\nusr/share/nodejs/foo/package.json\nusr/libexec/helper\n"
+            "usr/bin/foo\nusr/lib/x/libfoo.so.1.2\nusr/lib/python3/dist-packages/Foo-1.egg-info\nusr/share/nodejs/foo/package.json\nusr/libexec/helper\nusr/share/foo/test.pem\n"
         );
         let sums = b"d41d8cd98f00b204e9800998ecf8427e  usr/bin/foo\nd41d8cd98f00b204e9800998ecf8427e  usr/share/x\nshort\n";
         let file = File { path: "var/lib/dpkg/status.d/foo.md5sums", ..file };

@@ -2,46 +2,22 @@
 
 use super::executable::Image;
 use super::go_scan::{GoScan, Retained};
-use super::scan::Scan;
-use super::{File, Selector, Trigger, Want};
+use super::scan::{Headed, Program as Selected};
 
 /// Keeps the Go version and the module information (`path`, `mod`, `dep`, `=>`, `build` lines).
-pub struct GoBinary;
+pub static GO_BINARY: Selected = Selected {
+    name: "go-binary",
+    revision: 2,
+    scan: || Box::new(Headed::<GoScan>::default()),
+    reduce: |bytes| {
+        let program = Program { image: Image::parse(bytes)?, bytes: Bytes::Whole(bytes) };
+        program.build_info(program.find()?)
+    },
+};
 
-/// Larger files are not held.
-const MAX: u64 = 4 << 20;
-/// Fewer bytes hold no Go program.
-const MIN: u64 = 512;
 pub(super) const MAGIC: &[u8] = b"\xff Go buildinf:";
 pub(super) const HEADER: usize = 32;
 pub(super) const ALIGN: u64 = 16;
-
-impl Selector for GoBinary {
-    fn name(&self) -> &'static str {
-        "go-binary"
-    }
-
-    fn revision(&self) -> u32 {
-        2
-    }
-
-    fn triggers(&self) -> &'static [Trigger] {
-        const { &[Trigger::Executable] }
-    }
-
-    fn wants(&self, file: &File<'_>) -> Want {
-        if file.size < MIN { Want::No } else { Want::WholeOrScan { max: MAX } }
-    }
-
-    fn scan(&self, _file: &File<'_>) -> Option<Box<dyn Scan>> {
-        Some(Box::new(GoScan::default()))
-    }
-
-    fn reduce(&self, _file: &File<'_>, bytes: &[u8]) -> Option<Vec<u8>> {
-        let program = Program { image: Image::parse(bytes)?, bytes: Bytes::Whole(bytes) };
-        program.build_info(program.find()?)
-    }
-}
 
 /// What there is of a file.
 pub(super) enum Bytes<'a> {

@@ -8,10 +8,8 @@ use memchr::memmem::{self, Finder};
 
 use super::executable::{Image, Segment};
 use super::go_binary::{ALIGN, Bytes, HEADER, MAGIC, Program, integer};
-use super::scan::{RETAINED, Scan, Scanned, Window};
+use super::scan::{Look, RETAINED, Scanned, Window};
 
-/// Bytes that hold all headers of an executable.
-const HEAD: usize = 64 << 10;
 /// Headers of build information that are looked at; a program has one, and may have its like in other data.
 const MAX_FOUND: usize = 64;
 /// Texts of old programs that are retained.
@@ -132,8 +130,6 @@ fn needed(bytes: &[u8]) -> usize {
 
 /// A scan for build information.
 pub(super) struct GoScan {
-    /// The beginning of the file, until it is parsed.
-    head: Vec<u8>,
     image: Option<Image>,
     window: Window,
     /// The linker's own mark is in the head.
@@ -153,7 +149,6 @@ pub(super) struct GoScan {
 impl Default for GoScan {
     fn default() -> Self {
         Self {
-            head: Vec::new(),
             image: None,
             window: Window::default(),
             is_go: false,
@@ -172,68 +167,14 @@ impl Default for GoScan {
     }
 }
 
-impl Scan for GoScan {
-    fn piece(&mut self, bytes: &[u8]) -> bool {
-        if self.image.is_some() {
-            self.look(bytes);
-            return true;
-        }
-        let (more, rest) = bytes.split_at(bytes.len().min(HEAD - self.head.len()));
-        self.head.extend_from_slice(more);
-        if self.head.len() < HEAD {
-            return true;
-        }
-        let begun = self.begin();
-        if begun {
-            self.look(rest);
-        }
-        begun
-    }
-
-    fn finish(mut self: Box<Self>) -> Scanned {
-        if self.image.is_none() {
-            self.begin();
-        }
-        let Self { image: Some(image), found, retained, .. } = *self else { return Scanned::Nothing };
-        // Where Go's own reader looks; other places count only if what is there can be nothing else.
-        let first = image.build_info.or_else(|| image.data.map(|data| (data.address, data.memory)));
-        let mut places: Vec<(bool, u64)> = found
-            .iter()
-            .filter_map(|offset| address(&image, *offset))
-            .filter(|address| address.is_multiple_of(ALIGN))
-            .map(|address| {
-                let inside =
-                    |(start, size): (u64, u64)| address.checked_sub(start).is_some_and(|at| at < size);
-                (!first.is_some_and(inside), address)
-            })
-            .collect();
-        places.sort_unstable();
-        let program = Program { image, bytes: Bytes::Parts(&retained) };
-        let mut missed = false;
-        for (elsewhere, address) in places {
-            match program.build_info(address) {
-                Some(kept) if !elsewhere || kept.starts_with(b"go1.") || kept.starts_with(b"devel ") => {
-                    return Scanned::Kept(kept);
-                }
-                _ => missed |= !elsewhere,
-            }
-        }
-        if missed { Scanned::Missed } else { Scanned::Nothing }
-    }
-}
-
-impl GoScan {
-    /// Parses the head and looks through it. False if it is no executable with data.
-    fn begin(&mut self) -> bool {
-        let head = std::mem::take(&mut self.head);
-        let Some(image) = Image::parse(&head).filter(|image| image.segments.iter().any(|s| !s.code)) else {
-            return false;
-        };
+impl Look for GoScan {
+    fn begin(&mut self, head: &[u8]) -> bool {
+        let data = |image: &Image| image.segments.iter().any(|segment| !segment.code);
+        let Some(image) = Image::parse(head).filter(data) else { return false };
         // An ELF note, or a text at the beginning of the code in other formats.
         let marks: [&[u8]; 3] = [b"\x04\0\0\0Go\0\0", b"\0\0\0\x04Go\0\0", b"\xff Go build ID:"];
-        self.is_go = marks.iter().any(|mark| memmem::find(&head, mark).is_some());
+        self.is_go = marks.iter().any(|mark| memmem::find(head, mark).is_some());
         self.image = Some(image);
-        self.look(&head);
         true
     }
 
@@ -268,6 +209,36 @@ impl GoScan {
         }
     }
 
+    fn end(self) -> Scanned {
+        let Self { image: Some(image), found, retained, .. } = self else { return Scanned::Nothing };
+        // Where Go's own reader looks; other places count only if what is there can be nothing else.
+        let first = image.build_info.or_else(|| image.data.map(|data| (data.address, data.memory)));
+        let mut places: Vec<(bool, u64)> = found
+            .iter()
+            .filter_map(|offset| address(&image, *offset))
+            .filter(|address| address.is_multiple_of(ALIGN))
+            .map(|address| {
+                let inside =
+                    |(start, size): (u64, u64)| address.checked_sub(start).is_some_and(|at| at < size);
+                (!first.is_some_and(inside), address)
+            })
+            .collect();
+        places.sort_unstable();
+        let program = Program { image, bytes: Bytes::Parts(&retained) };
+        let mut missed = false;
+        for (elsewhere, address) in places {
+            match program.build_info(address) {
+                Some(kept) if !elsewhere || kept.starts_with(b"go1.") || kept.starts_with(b"devel ") => {
+                    return Scanned::Kept(kept);
+                }
+                _ => missed |= !elsewhere,
+            }
+        }
+        if missed { Scanned::Missed } else { Scanned::Nothing }
+    }
+}
+
+impl GoScan {
     /// What old build information points to is wanted too, once it is there itself: string headers, and the texts
     /// that these point to, if they are still to come. False if nothing new is wanted.
     fn follow(&mut self) -> bool {

@@ -90,7 +90,7 @@ pub static SELECTORS: &[&dyn Selector] = &[
     &dpkg_copyright::DpkgCopyright,
     &dpkg_files::DpkgFiles,
     &elf_note::ElfNote,
-    &go_binary::GoBinary,
+    &go_binary::GO_BINARY,
     &java::Java,
     &kernel::Kernel,
     &metadata::CONAN,
@@ -111,7 +111,7 @@ pub static SELECTORS: &[&dyn Selector] = &[
     &portage::Portage,
     &python::Python,
     &rpm::Rpm,
-    &rust_binary::RustBinary,
+    &rust_binary::RUST_BINARY,
 ];
 
 /// A regular file of a layer.

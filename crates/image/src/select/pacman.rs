@@ -18,7 +18,7 @@ impl Selector for Pacman {
     }
 
     fn revision(&self) -> u32 {
-        2
+        3
     }
 
     fn triggers(&self) -> &'static [Trigger] {

@@ -15,7 +15,7 @@ impl Selector for Portage {
     }
 
     fn revision(&self) -> u32 {
-        1
+        2
     }
 
     fn triggers(&self) -> &'static [Trigger] {

@@ -6,15 +6,26 @@ use object::{Object, ObjectSection};
 use serde::{Deserialize, Serialize};
 
 use super::rust_scan::RustScan;
-use super::scan::Scan;
-use super::{File, Selector, Trigger, Want};
+use super::scan::{Headed, Program};
 
 /// Keeps a JSON array of [`Crate`], build dependencies included.
-pub struct RustBinary;
+pub static RUST_BINARY: Program = Program {
+    name: "rust-binary",
+    revision: 2,
+    scan: || Box::new(Headed::<RustScan>::default()),
+    reduce: |bytes| {
+        let program = object::File::parse(bytes).ok()?;
+        let section = program.section_by_name(".dep-v0")?;
+        let packed = section.data().ok().filter(|packed| packed.len() <= MAX_COMPRESSED)?;
+        let mut json = Vec::new();
+        flate2::bufread::ZlibDecoder::new(packed).take(MAX_JSON + 1).read_to_end(&mut json).ok()?;
+        if json.len() as u64 > MAX_JSON {
+            return None;
+        }
+        crates(&json)
+    },
+};
 
-/// Larger programs are not held.
-const MAX: u64 = 4 << 20;
-const MIN: u64 = 512;
 pub(super) const MAX_COMPRESSED: usize = 8 << 20;
 /// What the format's own reader takes by default.
 pub(super) const MAX_JSON: u64 = 8 << 20;
@@ -42,40 +53,6 @@ struct Document {
     packages: Vec<Crate>,
 }
 
-impl Selector for RustBinary {
-    fn name(&self) -> &'static str {
-        "rust-binary"
-    }
-
-    fn revision(&self) -> u32 {
-        2
-    }
-
-    fn triggers(&self) -> &'static [Trigger] {
-        const { &[Trigger::Executable] }
-    }
-
-    fn wants(&self, file: &File<'_>) -> Want {
-        if file.size < MIN { Want::No } else { Want::WholeOrScan { max: MAX } }
-    }
-
-    fn scan(&self, _file: &File<'_>) -> Option<Box<dyn Scan>> {
-        Some(Box::new(RustScan::default()))
-    }
-
-    fn reduce(&self, _file: &File<'_>, bytes: &[u8]) -> Option<Vec<u8>> {
-        let program = object::File::parse(bytes).ok()?;
-        let section = program.section_by_name(".dep-v0")?;
-        let packed = section.data().ok().filter(|packed| packed.len() <= MAX_COMPRESSED)?;
-        let mut json = Vec::new();
-        flate2::bufread::ZlibDecoder::new(packed).take(MAX_JSON + 1).read_to_end(&mut json).ok()?;
-        if json.len() as u64 > MAX_JSON {
-            return None;
-        }
-        crates(&json)
-    }
-}
-
 /// What is kept of the document.
 pub(super) fn crates(json: &[u8]) -> Option<Vec<u8>> {
     let document: Document = serde_json::from_slice(json).ok()?;
@@ -89,6 +66,7 @@ pub(super) mod tests {
     use proptest::prelude::*;
 
     use super::super::scan::Scanned;
+    use super::super::{File, Selector};
     use super::*;
 
     /// A 64-bit ELF file with one section of content, named.
@@ -126,7 +104,7 @@ pub(super) mod tests {
 
     fn reduce(bytes: &[u8]) -> Option<String> {
         let file = File { path: "usr/bin/x", size: bytes.len() as u64, mode: 0o755 };
-        RustBinary.reduce(&file, bytes).map(|kept| String::from_utf8(kept).unwrap())
+        RUST_BINARY.reduce(&file, bytes).map(|kept| String::from_utf8(kept).unwrap())
     }
 
     const JSON: &str = r#"{"packages":[{"name":"cc","version":"1.0.0","source":"crates.io","kind":"build","features":["x"]},{"name":"x","version":"0.1.0","source":"local","dependencies":[0],"root":true}]}"#;
@@ -147,7 +125,7 @@ pub(super) mod tests {
 
     fn scanned(bytes: &[u8], cuts: &[usize]) -> Scanned {
         let file = File { path: "usr/bin/x", size: bytes.len() as u64, mode: 0o755 };
-        let mut scan = RustBinary.scan(&file).unwrap();
+        let mut scan = RUST_BINARY.scan(&file).unwrap();
         let mut rest = bytes;
         for cut in cuts.iter().copied().chain([usize::MAX]) {
             let (piece, after) = rest.split_at(cut.min(rest.len()));

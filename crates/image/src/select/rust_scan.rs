@@ -8,9 +8,8 @@ use memchr::memmem::Finder;
 
 use super::executable::{Image, View};
 use super::rust_binary::{MAX_COMPRESSED, MAX_JSON, crates};
-use super::scan::{Scan, Scanned, Window};
+use super::scan::{Look, Scanned, Window};
 
-const HEAD: usize = 64 << 10;
 const NAME: &[u8] = b".dep-v0\0";
 /// Places of the name that are remembered.
 const MAX_NAMES: usize = 64;
@@ -23,7 +22,6 @@ const OPENING: usize = 64;
 
 /// A scan for the section `.dep-v0`.
 pub(super) struct RustScan {
-    head: Vec<u8>,
     format: Option<Format>,
     window: Window,
     name: Finder<'static>,
@@ -65,7 +63,6 @@ struct Document {
 impl Default for RustScan {
     fn default() -> Self {
         Self {
-            head: Vec::new(),
             format: None,
             window: Window::default(),
             name: Finder::new(NAME),
@@ -77,51 +74,13 @@ impl Default for RustScan {
     }
 }
 
-impl Scan for RustScan {
-    fn piece(&mut self, bytes: &[u8]) -> bool {
-        if self.format.is_some() {
-            self.look(bytes);
-            return true;
-        }
-        let (more, rest) = bytes.split_at(bytes.len().min(HEAD - self.head.len()));
-        self.head.extend_from_slice(more);
-        if self.head.len() < HEAD {
-            return true;
-        }
-        let begun = self.begin();
-        if begun {
-            self.look(rest);
-        }
-        begun
-    }
-
-    fn finish(mut self: Box<Self>) -> Scanned {
-        if self.format.is_none() {
-            self.begin();
-        }
-        let section = match &self.format {
-            Some(Format::Elf(table)) => table.section(&self.names),
-            Some(Format::Section(offset)) => Some(*offset),
-            None => None,
-        };
-        let Some(section) = section else { return Scanned::Nothing };
-        let document = self.documents.iter().find(|document| document.offset == section && document.whole);
-        document.and_then(|document| crates(&document.json)).map_or(Scanned::Nothing, Scanned::Kept)
-    }
-}
-
-impl RustScan {
-    /// Reads the headers. False if the file has no place for the section.
-    fn begin(&mut self) -> bool {
-        let head = std::mem::take(&mut self.head);
+impl Look for RustScan {
+    fn begin(&mut self, head: &[u8]) -> bool {
         self.format = if head.starts_with(b"\x7fELF") {
-            Table::of(&head).map(Format::Elf)
+            Table::of(head).map(Format::Elf)
         } else {
-            Image::parse(&head).and_then(|image| image.dependencies).map(Format::Section)
+            Image::parse(head).and_then(|image| image.dependencies).map(Format::Section)
         };
-        if self.format.is_some() {
-            self.look(&head);
-        }
         self.format.is_some()
     }
 
@@ -146,6 +105,19 @@ impl RustScan {
         }
     }
 
+    fn end(self) -> Scanned {
+        let section = match &self.format {
+            Some(Format::Elf(table)) => table.section(&self.names),
+            Some(Format::Section(offset)) => Some(*offset),
+            None => None,
+        };
+        let Some(section) = section else { return Scanned::Nothing };
+        let document = self.documents.iter().find(|document| document.offset == section && document.whole);
+        document.and_then(|document| crates(&document.json)).map_or(Scanned::Nothing, Scanned::Kept)
+    }
+}
+
+impl RustScan {
     /// Begins a document at an offset if what is there can be one.
     fn try_at(&mut self, offset: u64) {
         let Some(bytes) = self.window.from(offset) else { return };

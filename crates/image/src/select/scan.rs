@@ -2,7 +2,7 @@
 
 use memchr::memmem::Finder;
 
-use super::Selector;
+use super::{File, Selector, Trigger, Want};
 
 /// Looks at a file's bytes in order. How they are cut into pieces makes no difference.
 pub trait Scan {
@@ -23,6 +23,100 @@ pub enum Scanned {
     Missed,
 }
 
+/// A selector of programs that say inside what they are made of, wherever in the file.
+pub struct Program {
+    pub(super) name: &'static str,
+    pub(super) revision: u32,
+    pub(super) scan: fn() -> Box<dyn Scan>,
+    pub(super) reduce: fn(&[u8]) -> Option<Vec<u8>>,
+}
+
+/// Larger programs are not held.
+const MAX_HELD: u64 = 4 << 20;
+/// Fewer bytes are no program.
+const MIN: u64 = 512;
+
+impl Selector for Program {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn revision(&self) -> u32 {
+        self.revision
+    }
+
+    fn triggers(&self) -> &'static [Trigger] {
+        const { &[Trigger::Executable] }
+    }
+
+    fn wants(&self, file: &File<'_>) -> Want {
+        if file.size < MIN { Want::No } else { Want::WholeOrScan { max: MAX_HELD } }
+    }
+
+    fn scan(&self, _file: &File<'_>) -> Option<Box<dyn Scan>> {
+        Some((self.scan)())
+    }
+
+    fn reduce(&self, _file: &File<'_>, bytes: &[u8]) -> Option<Vec<u8>> {
+        (self.reduce)(bytes)
+    }
+}
+
+/// What looks at a file whose beginning says how.
+pub(super) trait Look {
+    /// Reads the headers in the first 64 KiB. False if the file is of no interest.
+    fn begin(&mut self, head: &[u8]) -> bool;
+    /// The file's bytes in order, those of the head first.
+    fn look(&mut self, bytes: &[u8]);
+    /// What is kept, after the last byte.
+    fn end(self) -> Scanned;
+}
+
+/// Bytes that hold all headers of an executable.
+const HEAD: usize = 64 << 10;
+
+/// Gathers the head for a [`Look`].
+#[derive(Default)]
+pub(super) struct Headed<L> {
+    head: Vec<u8>,
+    begun: bool,
+    inner: L,
+}
+
+impl<L: Look> Headed<L> {
+    fn begin(&mut self) -> bool {
+        let head = std::mem::take(&mut self.head);
+        self.begun = self.inner.begin(&head);
+        if self.begun {
+            self.inner.look(&head);
+        }
+        self.begun
+    }
+}
+
+impl<L: Look> Scan for Headed<L> {
+    fn piece(&mut self, bytes: &[u8]) -> bool {
+        if self.begun {
+            self.inner.look(bytes);
+            return true;
+        }
+        let (more, rest) = bytes.split_at(bytes.len().min(HEAD.saturating_sub(self.head.len())));
+        self.head.extend_from_slice(more);
+        if self.head.len() < HEAD {
+            return true;
+        }
+        let begun = self.begin();
+        if begun {
+            self.inner.look(rest);
+        }
+        begun
+    }
+
+    fn finish(mut self: Box<Self>) -> Scanned {
+        if self.begun || self.begin() { self.inner.end() } else { Scanned::Nothing }
+    }
+}
+
 /// Bytes that the scans of one file retain at most, together.
 pub const RETAINED: u64 = 8 << 20;
 
@@ -35,7 +129,7 @@ pub struct Scans {
 
 impl Scans {
     /// Adds the scan of a selector, if it has one.
-    pub fn add(&mut self, index: usize, selector: &dyn Selector, file: &super::File<'_>) {
+    pub fn add(&mut self, index: usize, selector: &dyn Selector, file: &File<'_>) {
         if let Some(scan) = selector.scan(file) {
             self.running.push((index, scan));
         }

@@ -238,12 +238,11 @@ pub(crate) struct Catalog {
     pub(crate) anomalies: Vec<Anomaly>,
 }
 
-/// Runs every cataloger. `layers` has the digest to report for each layer that was merged.
-pub(crate) fn run<'a>(
+/// The visible files as catalogers see them, by selector.
+fn by_selector<'a>(
     merged: &'a Merged<'a>,
     layers: &'a [Option<Digest>],
-    distribution: Option<&'a Distribution>,
-) -> Catalog {
+) -> FxHashMap<&'a str, Vec<File<'a>>> {
     let mut by_selector: FxHashMap<&str, Vec<File<'a>>> = FxHashMap::default();
     for visible in &merged.files {
         let selected = visible.selected;
@@ -261,30 +260,77 @@ pub(crate) fn run<'a>(
             layer: layers.get(visible.layer).and_then(Option::as_ref),
         });
     }
-    let wanted: FxHashSet<&str> = by_selector
-        .iter()
-        .filter(|(selector, _)| !OF_DISTRIBUTIONS.contains(selector))
-        .flat_map(|(_, files)| {
-            files.iter().flat_map(|file| std::iter::once(file.path).chain(file.links.clone()))
-        })
-        .collect();
-    let wanted_names = wanted.iter().map(|path| last(path)).collect();
-    let context = Context { distribution, merged, wanted, wanted_names, layers };
+    by_selector
+}
 
-    let mut found = Interpreted::default();
-    for cataloger in CATALOGERS {
+impl<'a> Context<'a> {
+    /// Of these files it is of interest who owns them.
+    fn new<'f>(
+        merged: &'a Merged<'a>,
+        layers: &'a [Option<Digest>],
+        distribution: Option<&'a Distribution>,
+        files: impl Iterator<Item = &'f File<'a>>,
+    ) -> Self
+    where
+        'a: 'f,
+    {
+        let paths = files.flat_map(|file| std::iter::once(file.path).chain(file.links.iter().copied()));
+        let wanted: FxHashSet<&str> = paths.collect();
+        let wanted_names = wanted.iter().map(|path| last(path)).collect();
+        Self { distribution, merged, wanted, wanted_names, layers }
+    }
+
+    /// Runs a cataloger on its files, if it has any or needs none.
+    fn interpret(
+        &self,
+        cataloger: &Cataloger,
+        by_selector: &mut FxHashMap<&str, Vec<File<'a>>>,
+        found: &mut Interpreted,
+    ) {
         let files: Vec<File<'_>> = cataloger
             .selectors
             .iter()
             .flat_map(|selector| by_selector.remove(selector).unwrap_or_default())
             .collect();
         if files.is_empty() && !cataloger.selectors.is_empty() {
-            continue;
+            return;
         }
-        let mut one = (cataloger.interpret)(&context, &files);
+        let mut one = (cataloger.interpret)(self, &files);
         found.components.append(&mut one.components);
         found.owned.append(&mut one.owned);
         found.anomalies.append(&mut one.anomalies);
+    }
+}
+
+/// The paths of a selector's files that packages of a distribution own.
+pub(crate) fn owned(
+    merged: &Merged<'_>,
+    selector: &str,
+    distribution: Option<&Distribution>,
+) -> FxHashSet<String> {
+    let mut by_selector = by_selector(merged, &[]);
+    let files = by_selector.remove(selector).unwrap_or_default();
+    let context = Context::new(merged, &[], distribution, files.iter());
+    let mut found = Interpreted::default();
+    let of_distribution = |selector: &&str| OF_DISTRIBUTIONS.contains(selector);
+    for cataloger in CATALOGERS.iter().filter(|cataloger| cataloger.selectors.iter().any(of_distribution)) {
+        context.interpret(cataloger, &mut by_selector, &mut found);
+    }
+    found.owned.into_iter().map(|(path, _)| path).collect()
+}
+
+/// Runs every cataloger. `layers` has the digest to report for each layer that was merged.
+pub(crate) fn run<'a>(
+    merged: &'a Merged<'a>,
+    layers: &'a [Option<Digest>],
+    distribution: Option<&'a Distribution>,
+) -> Catalog {
+    let mut by_selector = by_selector(merged, layers);
+    let others = by_selector.iter().filter(|(selector, _)| !OF_DISTRIBUTIONS.contains(selector));
+    let context = Context::new(merged, layers, distribution, others.flat_map(|(_, files)| files));
+    let mut found = Interpreted::default();
+    for cataloger in CATALOGERS {
+        context.interpret(cataloger, &mut by_selector, &mut found);
     }
     let owners = owners(found.owned);
     found.components.retain(|component| {

@@ -5,4 +5,5 @@ mod documents;
 mod images;
 mod layers;
 mod native;
+mod secrets;
 mod xml;

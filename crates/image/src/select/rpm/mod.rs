@@ -67,7 +67,7 @@ impl Selector for Rpm {
     }
 
     fn revision(&self) -> u32 {
-        2
+        3
     }
 
     fn triggers(&self) -> &'static [Trigger] {
