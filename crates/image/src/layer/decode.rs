@@ -76,6 +76,8 @@ pub(super) struct Decoded<'a, R: Read> {
     start: usize,
     end: usize,
     total: u64,
+    /// Bytes of holes that were written out.
+    holes: u64,
     started: Instant,
     limits: &'a Limits,
     /// Set once: what stopped the stream, repeated on every later call.
@@ -106,6 +108,7 @@ impl<'a, R: Read> Decoded<'a, R> {
             start: 0,
             end: 0,
             total: 0,
+            holes: 0,
             started: Instant::now(),
             limits,
             stopped: None,
@@ -211,6 +214,12 @@ impl<'a, R: Read> Decoded<'a, R> {
         Ok(filled)
     }
 
+    /// Counts bytes of a hole that are about to be written out: they cost what decompressed bytes do.
+    pub(super) fn hole(&mut self, bytes: u64) -> Result<(), Stop> {
+        self.holes = self.holes.saturating_add(bytes);
+        self.check()
+    }
+
     fn fill(&mut self) -> Result<(), Stop> {
         if let Some(stop) = &self.stopped {
             return Err(stop.clone());
@@ -246,13 +255,13 @@ impl<'a, R: Read> Decoded<'a, R> {
     fn check(&mut self) -> Result<(), Stop> {
         let limits = self.limits;
         let input = self.decoder.input();
-        let stop = if self.total > limits.decompressed_bytes {
+        let total = self.total.saturating_add(self.holes);
+        let stop = if total > limits.decompressed_bytes {
             Stop::Limit {
                 code: "decompressed_bytes",
                 detail: format!("more than {} bytes after decompression", limits.decompressed_bytes),
             }
-        } else if self.total > limits.ratio_from && self.total / limits.ratio.max(1) > input.consumed().max(1)
-        {
+        } else if total > limits.ratio_from && total / limits.ratio.max(1) > input.consumed().max(1) {
             Stop::Limit {
                 code: "ratio",
                 detail: format!("more than {} bytes for each compressed byte", limits.ratio),

@@ -5,6 +5,7 @@ use std::io::Read;
 
 use object::{Object, ObjectSection};
 
+use super::executable::View;
 use super::{File, Selector, Trigger, Want};
 
 /// Keeps lines `NAME=VALUE`: `release` and `build` of a kernel, the fields in [`FIELDS`] of a module.
@@ -13,6 +14,12 @@ pub struct Kernel;
 /// The version lies within the setup code.
 const HEAD: u64 = 64 << 10;
 const MAX_MODULE: u64 = 32 << 20;
+/// A packed module that is larger is not held when it is unpacked, but unpacked once for each part that is looked at.
+const MAX_HELD: u64 = 4 << 20;
+/// How far into a packed module.
+const MAX_UNPACKED: u64 = 256 << 20;
+/// The section table, and the names of sections.
+const MAX_TABLE: u64 = 1 << 20;
 const MAX_MODINFO: usize = 1 << 20;
 const MAX_VALUE: usize = 256;
 
@@ -25,7 +32,7 @@ impl Selector for Kernel {
     }
 
     fn revision(&self) -> u32 {
-        1
+        2
     }
 
     fn triggers(&self) -> &'static [Trigger] {
@@ -57,25 +64,65 @@ impl Selector for Kernel {
             return image(bytes);
         }
         if bytes.starts_with(b"\x1f\x8b") {
-            return modinfo(&inflated(flate2::bufread::GzDecoder::new(bytes))?);
+            return packed(|| Some(flate2::bufread::MultiGzDecoder::new(bytes)));
         }
         if bytes.starts_with(b"\x28\xb5\x2f\xfd") {
-            let mut reader = zstd::stream::read::Decoder::with_buffer(bytes).ok()?;
-            reader.window_log_max(25).ok()?;
-            return modinfo(&inflated(reader)?);
+            return packed(|| {
+                let mut reader = zstd::stream::read::Decoder::with_buffer(bytes).ok()?;
+                reader.window_log_max(25).ok()?;
+                Some(reader)
+            });
         }
-        modinfo(bytes)
+        let object = object::File::parse(bytes).ok()?;
+        modinfo(object.section_by_name(".modinfo")?.data().ok()?)
     }
+}
+
+/// What a packed module says of itself; `open` begins to unpack it.
+fn packed<R: Read>(open: impl Fn() -> Option<R>) -> Option<Vec<u8>> {
+    let mut bytes = Vec::new();
+    open()?.take(MAX_HELD + 1).read_to_end(&mut bytes).ok()?;
+    if bytes.len() as u64 <= MAX_HELD {
+        let object = object::File::parse(bytes.as_slice()).ok()?;
+        return modinfo(object.section_by_name(".modinfo")?.data().ok()?);
+    }
+    drop(bytes);
+    modinfo(&section(&open, b".modinfo")?)
+}
+
+/// A section of a packed ELF file.
+fn section<R: Read>(open: &impl Fn() -> Option<R>, wanted: &[u8]) -> Option<Vec<u8>> {
+    let part = |offset: u64, length: u64, most: u64| {
+        let fits = length <= most && offset.checked_add(length)? <= MAX_UNPACKED;
+        let mut reader = open().filter(|_| fits)?;
+        let passed = std::io::copy(&mut reader.by_ref().take(offset), &mut std::io::sink()).ok()?;
+        let mut bytes = Vec::new();
+        reader.take(length).read_to_end(&mut bytes).ok()?;
+        (passed == offset && bytes.len() as u64 == length).then_some(bytes)
+    };
+    let head = part(0, 64, 64).filter(|head| head.starts_with(b"\x7fELF"))?;
+    let (wide, big) = (*head.get(4)? == 2, *head.get(5)? == 2);
+    let header = View::new(&head, big);
+    let (table, counts) = if wide { (40, 58) } else { (32, 46) };
+    let [size, count, names] = [0, 2, 4].map(|at| header.u16(counts + at).map(u64::from));
+    let (size, count) = (size?, count?);
+    let table = part(header.word(wide, table)?, size * count, MAX_TABLE)?;
+    let table = View::new(&table, big);
+    let (at, length) = if wide { (24, 32) } else { (16, 20) };
+    let place =
+        |index: u64| Some((table.word(wide, index * size + at)?, table.word(wide, index * size + length)?));
+    let (names_at, names_length) = place(names?)?;
+    let names = part(names_at, names_length, MAX_TABLE)?;
+    let index = (0..count).find(|index| {
+        let name = table.u32(index * size).and_then(|at| names.get(usize::try_from(at).ok()?..));
+        name.is_some_and(|name| name.split(|byte| *byte == 0).next() == Some(wanted))
+    })?;
+    let (offset, length) = place(index)?;
+    part(offset, length, MAX_MODINFO as u64)
 }
 
 fn module(name: &str) -> bool {
     [".ko", ".ko.gz", ".ko.zst"].iter().any(|end| name.ends_with(end))
-}
-
-fn inflated(reader: impl Read) -> Option<Vec<u8>> {
-    let mut bytes = Vec::new();
-    reader.take(MAX_MODULE + 1).read_to_end(&mut bytes).ok()?;
-    (bytes.len() as u64 <= MAX_MODULE).then_some(bytes)
 }
 
 /// `6.1.0-18-amd64 (debian-kernel@lists.debian.org) #1 SMP …`.
@@ -93,10 +140,11 @@ fn image(bytes: &[u8]) -> Option<Vec<u8>> {
         .then(|| format!("release={release}\nbuild={build}\n").into_bytes())
 }
 
-fn modinfo(bytes: &[u8]) -> Option<Vec<u8>> {
-    let object = object::File::parse(bytes).ok()?;
-    let section =
-        object.section_by_name(".modinfo")?.data().ok().filter(|section| section.len() <= MAX_MODINFO)?;
+/// The fields of interest of a section `.modinfo`.
+fn modinfo(section: &[u8]) -> Option<Vec<u8>> {
+    if section.len() > MAX_MODINFO {
+        return None;
+    }
     let mut kept = String::new();
     for field in section.split(|byte| *byte == 0).filter_map(|field| std::str::from_utf8(field).ok()) {
         let Some((name, value)) = field.split_once('=') else { continue };
@@ -152,6 +200,16 @@ mod tests {
         assert_eq!(reduce("lib/modules/6.1/zfs.ko.gz", &gzip.finish().unwrap()).as_deref(), expected);
         let packed = zstd::encode_all(&module[..], 1).unwrap();
         assert_eq!(reduce("lib/modules/6.1/zfs.ko.zst", &packed).as_deref(), expected);
+        // Too large to be held unpacked: the section lies behind what is held.
+        let large = program(".modinfo", &[&vec![0; 5 << 20][..], MODINFO].concat());
+        let at = large.windows(4).position(|four| four == b"GPL ").unwrap() as u64 - 9;
+        let mut large = large;
+        let table = usize::try_from(u64::from_le_bytes(large[40..48].try_into().unwrap())).unwrap();
+        large[table + 64 + 24..table + 64 + 32].copy_from_slice(&at.to_le_bytes());
+        large[table + 64 + 32..table + 64 + 40].copy_from_slice(&(MODINFO.len() as u64).to_le_bytes());
+        let packed = zstd::encode_all(&large[..], 1).unwrap();
+        assert_eq!(reduce("lib/modules/6.1/zfs.ko.zst", &packed).as_deref(), expected);
+        assert_eq!(reduce("lib/modules/6.1/zfs.ko.zst", &packed[..packed.len() / 2]), None);
         let wants = |path| Kernel.wants(&File { path, size: 1, mode: 0o644 }) != Want::No;
         assert!(wants("boot/vmlinuz-6.1") && wants("lib/modules/6.1/vmlinuz") && wants("x.ko.zst"));
         assert!(!wants("boot/grub") && !wants("x.gz"));

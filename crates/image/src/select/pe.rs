@@ -3,12 +3,16 @@
 
 use std::collections::BTreeMap;
 
+use super::scan::{Headed, Look, Scan, Scanned};
 use super::{File, Selector, Trigger, Want};
 
 /// Keeps a JSON object with the texts in [`TEXTS`].
 pub struct Pe;
 
-const MAX: u64 = 64 << 20;
+/// Larger files are not held.
+const MAX: u64 = 4 << 20;
+/// Of the resources of a larger file so much is retained: icons and the like may follow the version.
+const MAX_RESOURCES: usize = 4 << 20;
 const MIN: u64 = 512;
 const MAX_SECTIONS: usize = 96;
 /// Entries of a resource directory, and blocks of a version resource, that are looked at.
@@ -34,7 +38,7 @@ impl Selector for Pe {
     }
 
     fn revision(&self) -> u32 {
-        1
+        2
     }
 
     fn triggers(&self) -> &'static [Trigger] {
@@ -44,12 +48,30 @@ impl Selector for Pe {
     fn wants(&self, file: &File<'_>) -> Want {
         // `x.resources.dll` has the texts of `x.dll` in another language.
         let texts = file.name().ends_with(".resources.dll");
-        if texts || file.size < MIN { Want::No } else { Want::WholeIfFits { max: MAX } }
+        if texts || file.size < MIN { Want::No } else { Want::WholeOrScan { max: MAX } }
+    }
+
+    fn scan(&self, _file: &File<'_>) -> Option<Box<dyn Scan>> {
+        Some(Box::new(Headed::<PeScan>::default()))
     }
 
     fn reduce(&self, _file: &File<'_>, bytes: &[u8]) -> Option<Vec<u8>> {
-        let view = View(bytes);
-        if !bytes.starts_with(b"MZ") {
+        let view = View { head: bytes, part: &[], at: 0 };
+        kept(&view, &Headers::read(&view)?)
+    }
+}
+
+/// What of the headers leads to the version resource.
+struct Headers {
+    sections: Vec<Section>,
+    /// Offset of the root of the resources.
+    resources: u32,
+}
+
+impl Headers {
+    /// `None` if the file is no assembly, or has no resources.
+    fn read(view: &View<'_>) -> Option<Self> {
+        if !view.head.starts_with(b"MZ") {
             return None;
         }
         let header = view.word(0x3c)?;
@@ -65,32 +87,86 @@ impl Selector for Pe {
             return None;
         }
         let sections: Vec<Section> = (0..sections)
-            .map_while(|n| Section::read(&view, table.checked_add(u32::try_from(n).ok()? * 40)?))
+            .map_while(|n| Section::read(view, table.checked_add(u32::try_from(n).ok()? * 40)?))
             .collect();
-        let offset = |address: u32| sections.iter().find_map(|section| section.offset(address));
-        let base = offset(view.word(directories.checked_add(2 * 8)?)?)?;
-        // Type, name, language: of the latter two any will do.
-        let names = entry(&view, base, base, |id| id == RT_VERSION)?;
-        let languages = entry(&view, base, names, |_| true)?;
-        let data = entry(&view, base, languages, |_| true)?;
-        let at = usize::try_from(offset(view.word(data)?)?).ok()?;
-        let length = usize::try_from(view.word(data.checked_add(4)?)?).ok()?.min(MAX_RESOURCE);
-        let resource = bytes.get(at..)?;
-        let texts = texts(resource.get(..length.min(resource.len()))?);
-        (!texts.is_empty()).then(|| serde_json::to_vec(&texts).ok())?
+        let address = view.word(directories.checked_add(2 * 8)?)?;
+        let resources = sections.iter().find_map(|section| section.offset(address))?;
+        Some(Self { sections, resources })
+    }
+
+    fn offset(&self, address: u32) -> Option<u32> {
+        self.sections.iter().find_map(|section| section.offset(address))
+    }
+}
+
+fn kept(view: &View<'_>, headers: &Headers) -> Option<Vec<u8>> {
+    let base = headers.resources;
+    // Type, name, language: of the latter two any will do.
+    let names = entry(view, base, base, |id| id == RT_VERSION)?;
+    let languages = entry(view, base, names, |_| true)?;
+    let data = entry(view, base, languages, |_| true)?;
+    let resource = view.from(headers.offset(view.word(data)?)?)?;
+    let length = usize::try_from(view.word(data.checked_add(4)?)?).ok()?.min(MAX_RESOURCE);
+    let texts = texts(resource.get(..length.min(resource.len()))?);
+    (!texts.is_empty()).then(|| serde_json::to_vec(&texts).ok())?
+}
+
+/// Retains the head and the resources of a file that is too large to be held.
+#[derive(Default)]
+struct PeScan {
+    head: Vec<u8>,
+    headers: Option<Headers>,
+    resources: Vec<u8>,
+    /// Offset in the file of the next byte.
+    next: u64,
+}
+
+impl Look for PeScan {
+    fn begin(&mut self, head: &[u8]) -> bool {
+        self.headers = Headers::read(&View { head, part: &[], at: 0 });
+        self.head = head.to_vec();
+        self.headers.is_some()
+    }
+
+    fn look(&mut self, bytes: &[u8]) {
+        let wanted = self.headers.as_ref().map_or(0, |headers| u64::from(headers.resources));
+        let behind = wanted.saturating_add(self.resources.len() as u64).saturating_sub(self.next);
+        let room = MAX_RESOURCES.saturating_sub(self.resources.len());
+        let rest = usize::try_from(behind).ok().and_then(|behind| bytes.get(behind..)).unwrap_or(&[]);
+        self.resources.extend_from_slice(rest.get(..room.min(rest.len())).unwrap_or(&[]));
+        self.next = self.next.saturating_add(bytes.len() as u64);
+    }
+
+    fn end(self) -> Scanned {
+        let Some(headers) = self.headers else { return Scanned::Nothing };
+        let at = usize::try_from(headers.resources).unwrap_or(usize::MAX);
+        let view = View { head: &self.head, part: &self.resources, at };
+        kept(&view, &headers).map_or(Scanned::Nothing, Scanned::Kept)
     }
 }
 
 /// Checked reads, little-endian.
-struct View<'a>(&'a [u8]);
+struct View<'a> {
+    /// The beginning of the file, or all of it.
+    head: &'a [u8],
+    /// Bytes from the offset `at` on.
+    part: &'a [u8],
+    at: usize,
+}
 
-impl View<'_> {
+impl<'a> View<'a> {
+    fn from(&self, at: u32) -> Option<&'a [u8]> {
+        let at = usize::try_from(at).ok()?;
+        let part = at.checked_sub(self.at).and_then(|inside| self.part.get(inside..));
+        part.filter(|rest| !rest.is_empty()).or_else(|| self.head.get(at..))
+    }
+
     fn half(&self, at: u32) -> Option<u16> {
-        Some(u16::from_le_bytes(*self.0.get(usize::try_from(at).ok()?..)?.first_chunk()?))
+        Some(u16::from_le_bytes(*self.from(at)?.first_chunk()?))
     }
 
     fn word(&self, at: u32) -> Option<u32> {
-        Some(u32::from_le_bytes(*self.0.get(usize::try_from(at).ok()?..)?.first_chunk()?))
+        Some(u32::from_le_bytes(*self.from(at)?.first_chunk()?))
     }
 }
 
@@ -136,14 +212,18 @@ struct Block<'a> {
 /// The blocks of a list, one after the other on word boundaries.
 fn blocks(mut bytes: &[u8]) -> impl Iterator<Item = Block<'_>> {
     std::iter::from_fn(move || {
-        let length = usize::from(View(bytes).half(0)?);
+        let length = usize::from(half(bytes)?);
         let block = bytes.get(..length).filter(|block| block.len() >= 6)?;
         bytes = bytes.get(length.next_multiple_of(4).min(bytes.len())..)?;
         let (key, after) = wide(block.get(6..)?);
         let rest = block.get((6 + after).next_multiple_of(4).min(block.len())..)?;
-        Some(Block { key, value: usize::from(View(block).half(2)?), rest })
+        Some(Block { key, value: usize::from(half(block.get(2..)?)?), rest })
     })
     .take(MAX_ENTRIES)
+}
+
+fn half(bytes: &[u8]) -> Option<u16> {
+    Some(u16::from_le_bytes(*bytes.first_chunk()?))
 }
 
 /// A text of 16-bit units up to a zero, and the bytes that it takes with it.
@@ -264,6 +344,34 @@ mod tests {
         Pe.reduce(&file, bytes).map(|kept| String::from_utf8(kept).unwrap())
     }
 
+    /// What a scan keeps of a file that comes in pieces of one size.
+    fn scanned(bytes: &[u8], piece: usize) -> Option<String> {
+        let mut scan = Pe.scan(&File { path: "x.dll", size: bytes.len() as u64, mode: 0o644 }).unwrap();
+        let _ = bytes.chunks(piece).all(|piece| scan.piece(piece));
+        match scan.finish() {
+            Scanned::Kept(kept) => Some(String::from_utf8(kept).unwrap()),
+            _ => None,
+        }
+    }
+
+    /// The resources as the last section, far behind the head.
+    #[test]
+    fn a_large_assembly_is_not_held() {
+        let small = assembly(true);
+        let mut large = small.clone();
+        let section = small.windows(4).position(|four| four == 0x200_u32.to_le_bytes()).unwrap();
+        let moved = 6 << 20;
+        large[section..section + 4].copy_from_slice(&u32::try_from(moved).unwrap().to_le_bytes());
+        large.resize(moved, 0xcc);
+        large.extend(&small[0x200..]);
+        assert!(reduce(&large).is_some());
+        for piece in [1000, 100_000, usize::MAX] {
+            assert_eq!(scanned(&large, piece), reduce(&small));
+        }
+        let file = File { path: "x.dll", size: large.len() as u64, mode: 0o644 };
+        assert_eq!(Pe.wants(&file), Want::WholeOrScan { max: MAX });
+    }
+
     #[test]
     fn keeps_the_texts_of_assemblies() {
         assert_eq!(
@@ -286,9 +394,9 @@ mod tests {
             for (at, byte) in changes {
                 bytes[at] = byte;
             }
-            let _ = reduce(&bytes);
+            prop_assert_eq!(scanned(&bytes, 100), reduce(&bytes));
             bytes.truncate(end);
-            let _ = reduce(&bytes);
+            prop_assert_eq!(scanned(&bytes, 7), reduce(&bytes));
         }
     }
 }

@@ -254,21 +254,37 @@ mod tests {
                 let mut paths: Vec<String> = entries.iter().filter_map(kept).chain(unlisted).collect();
                 paths.sort();
                 paths.dedup();
-                let selected = |path: String| Selected { path, selector: "s".into(), size: 0, bytes: vec![] };
-                Extract {
-                    layer: format!("sha256:{}", "00".repeat(32)).parse().unwrap(),
-                    profile: String::new(),
-                    selectors: Vec::new(),
-                    entries: entries.into_iter().map(|(path, (kind, _))| Entry { path, kind }).collect(),
-                    selected: paths.into_iter().map(selected).collect(),
-                    anomalies: Vec::new(),
-                    partial: Vec::new(),
-                    compressed_size: 0,
-                    uncompressed_size: 0,
-                }
+                let entries = entries.into_iter().map(|(path, (kind, _))| Entry { path, kind }).collect();
+                extract(entries, paths)
             };
             layers.into_iter().map(one).collect()
         })
+    }
+
+    fn extract(entries: Vec<Entry>, paths: Vec<String>) -> Extract {
+        let selected = |path: String| Selected { path, selector: "s".into(), size: 0, bytes: vec![] };
+        Extract {
+            layer: format!("sha256:{}", "00".repeat(32)).parse().unwrap(),
+            profile: String::new(),
+            selectors: Vec::new(),
+            entries: entries.into_iter().collect(),
+            selected: paths.into_iter().map(selected).collect(),
+            anomalies: Vec::new(),
+            partial: Vec::new(),
+            compressed_size: 0,
+            uncompressed_size: 0,
+        }
+    }
+
+    /// A path of two thousand parts is a directory for each: a few megabytes of archive made gigabytes of them.
+    #[test]
+    fn deep_paths_are_bounded() {
+        let path = |n: u8| format!("{n:03}/{}f", "d/".repeat(2_000));
+        let plain = (0..100).map(|n| Entry { path: path(n), kind: EntryKind::File }).collect();
+        assert_eq!(crate::merge::merge(&[extract(plain, vec![])]).partial, []);
+        let links = (0..100).map(|n| Entry { path: path(n), kind: EntryKind::Symlink("x".into()) }).collect();
+        let layers = [extract(links, vec![])];
+        assert_eq!(crate::merge::merge(&layers).partial[0].code, "directories");
     }
 
     /// All that can be asked of what was merged.

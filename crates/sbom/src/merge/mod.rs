@@ -37,7 +37,7 @@ const MAX_HARDLINKS: usize = 64;
 const MAX_ANOMALIES: usize = 1000;
 /// Files and directories that are held apart, of all layers together; some 60 bytes each. A path of many parts may make
 /// as many directories. Ordinary images stay under half a million.
-const MAX_NODES: usize = 8 << 20;
+const MAX_NODES: usize = if cfg!(test) { 1 << 16 } else { 4 << 20 };
 
 /// The selected files that an image shows.
 #[derive(Debug)]

@@ -154,6 +154,7 @@ impl<'a, R: Read> Tar<'a, R> {
             let wanted = count - got;
             let step = if holes.position < offset {
                 let zeros = wanted.min(offset - holes.position);
+                self.stream.hole(zeros)?;
                 let room = usize::try_from(zeros).map_err(|_| Stop::tar("sparse hole too large"))?;
                 out.resize(out.len() + room, 0);
                 zeros

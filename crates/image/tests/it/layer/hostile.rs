@@ -288,3 +288,23 @@ fn only_selected_content_is_held_and_large_content_is_reserved() {
     assert_eq!(watch.largest_reservation.into_inner(), 3 << 20);
     assert_eq!(extract.selected.len(), 1);
 }
+
+/// A few hundred bytes that stand for gigabytes of zeros cost what gigabytes do.
+#[test]
+fn holes_count_as_decompressed_bytes() {
+    let jar = |archive: Archive, n: usize| {
+        archive
+            .pax(
+                b'x',
+                &[("GNU.sparse.numblocks", "1"), ("GNU.sparse.map", "0,1"), ("GNU.sparse.size", "1000000")],
+            )
+            .header(b'0', format!("opt/{n}.jar").as_bytes(), 1, |_| {})
+            .data(b"P")
+    };
+    let archive = (0..20).fold(Archive::default(), jar).end();
+    let limits = Limits { decompressed_bytes: 5_500_000, ..Limits::default() };
+    let extract = try_read(&archive, TAR, &limits).unwrap();
+    assert_eq!((partials(&extract), extract.entries.len()), (vec!["decompressed_bytes"], 6));
+    assert_eq!(extract.uncompressed_size, archive.len() as u64);
+    assert!(partials(&read(&archive)).is_empty());
+}
