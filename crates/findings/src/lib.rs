@@ -23,7 +23,7 @@ pub mod transition;
 
 pub use desired::{Desired, Desires, HeldMatch, HolderView, desired};
 pub use id::finding_id;
-pub use plan::{PlanFinding, RolloutCandidate, plan};
+pub use plan::{PlanFinding, RebuildCandidate, RolloutCandidate, plan};
 pub use rollup::{MAX_CHANGES, Part, advisory_sentence, encode_token, roll_up, subject, subject_of};
 pub use suppress::Statements;
 pub use transition::{Gone, Origin, Outcome, Transition, transition};

@@ -31,6 +31,17 @@ pub struct RolloutCandidate {
     pub ends: Vec<String>,
 }
 
+/// A repository whose images are built on something that is newer by now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RebuildCandidate {
+    /// `registry/repository:tag` of the newer base.
+    pub base: String,
+    /// `registry/repository` of what is to be rebuilt.
+    pub scope: String,
+    /// Ids of the findings that came with the base, and that the newer one does not have.
+    pub ends: Vec<String>,
+}
+
 /// The exposure that a policy which closes the outside leaves.
 const AFTER_POLICY: ExposureLevel = ExposureLevel::Small;
 /// What an action must remove to be listed.
@@ -65,11 +76,16 @@ impl PartialOrd for Entry {
 
 /// The greedy plan: at most `limit` actions, each with what it removes after those before it. Closed findings in the input are
 /// ignored. The result does not depend on the order of the input.
-pub fn plan(findings: &[PlanFinding<'_>], rollouts: &[RolloutCandidate], limit: usize) -> Vec<Action> {
+pub fn plan(
+    findings: &[PlanFinding<'_>],
+    rollouts: &[RolloutCandidate],
+    rebuilds: &[RebuildCandidate],
+    limit: usize,
+) -> Vec<Action> {
     let mut open: Vec<&PlanFinding<'_>> =
         findings.iter().filter(|f| f.finding.state == FindingState::Open).collect();
     open.sort_by(|a, b| a.finding.id.cmp(&b.finding.id));
-    let candidates = candidates(&open, rollouts);
+    let candidates = candidates(&open, rollouts, rebuilds);
     let mut residual: Vec<f64> = open.iter().map(|f| f.finding.assessment.rank).collect();
     let total: f64 = residual.iter().sum();
     let mut heap: BinaryHeap<Entry> = candidates
@@ -105,8 +121,8 @@ pub fn plan(findings: &[PlanFinding<'_>], rollouts: &[RolloutCandidate], limit: 
 fn effort(kind: &ActionKind) -> u8 {
     match kind {
         ActionKind::Rollout { .. } => 0,
-        ActionKind::UpgradePackage { .. } => 1,
-        ActionKind::RebuildOnBase { .. } => 2,
+        ActionKind::RebuildOnBase { .. } => 1,
+        ActionKind::UpgradePackage { .. } => 2,
         ActionKind::ApplyPolicy { .. } => 3,
     }
 }
@@ -149,7 +165,11 @@ fn together<'a>(open: &[&'a PlanFinding<'a>], upgrades: Upgrades<'a>) -> Vec<Can
     steps.into_iter().map(candidate).collect()
 }
 
-fn candidates(open: &[&PlanFinding<'_>], rollouts: &[RolloutCandidate]) -> Vec<Candidate> {
+fn candidates(
+    open: &[&PlanFinding<'_>],
+    rollouts: &[RolloutCandidate],
+    rebuilds: &[RebuildCandidate],
+) -> Vec<Candidate> {
     let mut upgrades: Upgrades<'_> = BTreeMap::new();
     let mut policies: BTreeMap<String, Vec<(usize, f64)>> = BTreeMap::new();
     let mut ids: BTreeMap<&str, usize> = BTreeMap::new();
@@ -196,6 +216,15 @@ fn candidates(open: &[&PlanFinding<'_>], rollouts: &[RolloutCandidate]) -> Vec<C
     }
     candidates.extend(by_workload.into_iter().map(|(workload, ends)| Candidate {
         kind: ActionKind::Rollout { workload: workload.to_owned() },
+        effects: ends.into_iter().map(|n| (n, 0.0)).collect(),
+    }));
+    let mut by_base: BTreeMap<(&str, &str), BTreeSet<usize>> = BTreeMap::new();
+    for rebuild in rebuilds {
+        let ends = rebuild.ends.iter().filter_map(|id| ids.get(id.as_str()).copied());
+        by_base.entry((&rebuild.base, &rebuild.scope)).or_default().extend(ends);
+    }
+    candidates.extend(by_base.into_iter().map(|((base, scope), ends)| Candidate {
+        kind: ActionKind::RebuildOnBase { base: base.to_owned(), scope: scope.to_owned() },
         effects: ends.into_iter().map(|n| (n, 0.0)).collect(),
     }));
     candidates.sort_by(|a, b| effort(&a.kind).cmp(&effort(&b.kind)).then_with(|| a.kind.cmp(&b.kind)));

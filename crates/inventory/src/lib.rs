@@ -5,10 +5,12 @@
 //! | [`tags`] | which digests are current in a repository? |
 //! | [`platforms`] | which images are behind a digest? |
 //! | [`running`] | which digest does a container run, and how do we know? |
+//! | [`base`] | which images are others built on? |
 //!
 //! Invariant: every answer is a function of the set of facts, not of their order: the latest sequence wins, and a deletion
 //! stays known, so that an older push that arrives late does not undo it.
 
+pub mod base;
 pub mod platforms;
 pub mod running;
 pub mod tags;

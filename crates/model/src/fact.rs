@@ -121,7 +121,14 @@ pub struct ImageFact {
     pub layers: Vec<Digest>,
     /// Components all of whose files are inside of another's (see [`crate::Sbom::inside`]), as places in `components`.
     pub inside: Vec<(u32, u32)>,
+    /// For each of `components` the newest layer, by its place in `layers`, that brought it in; [`UNKNOWN_LAYER`] where
+    /// that is not known of all the places it was found at. Empty in facts of versions that did not tell.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub introduced: Vec<u32>,
 }
+
+/// In [`ImageFact::introduced`]: the layer is not known.
+pub const UNKNOWN_LAYER: u32 = u32::MAX;
 
 /// A scan that ended without an inventory.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

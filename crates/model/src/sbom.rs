@@ -48,6 +48,31 @@ impl Sbom {
     }
 }
 
+impl Sbom {
+    /// For each key of components the place of the newest layer that brought it in, where that is known of every place at
+    /// which it was found. A distribution's package was brought in by the layer since which its database has it; what is
+    /// found by its own files, by the newest layer that has one of them.
+    pub fn newest_layers(&self) -> HashMap<&ComponentKey, Option<usize>> {
+        let places: HashMap<&Digest, usize> =
+            self.layers.iter().enumerate().rev().map(|(n, layer)| (&layer.digest, n)).collect();
+        let mut newest: HashMap<&ComponentKey, Option<usize>> = HashMap::new();
+        for component in &self.components {
+            let place = |layer: &Option<Digest>| places.get(layer.as_ref()?).copied();
+            let at = if component.key.package.ecosystem.is_distribution() || component.locations.is_empty() {
+                place(&component.introduced)
+            } else {
+                let layers = component.locations.iter().map(|location| place(&location.layer));
+                layers.collect::<Option<Vec<usize>>>().and_then(|all| all.into_iter().max())
+            };
+            newest
+                .entry(&component.key)
+                .and_modify(|known| *known = (*known).zip(at).map(|(a, b)| a.max(b)))
+                .or_insert(at);
+        }
+        newest
+    }
+}
+
 /// The image that the oldest layers are of.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Base {
@@ -239,8 +264,40 @@ mod tests {
         }
     }
 
+    #[test]
+    fn the_newest_layer_that_brought_something_in() {
+        let layer = |n: u8| Digest::from_sha256(&[n; 32]);
+        let at = |mut one: Component, layers: &[Option<u8>], introduced: Option<u8>| {
+            for (location, n) in one.locations.iter_mut().zip(layers) {
+                location.layer = n.map(layer);
+            }
+            one.introduced = introduced.map(layer);
+            one
+        };
+        let mut dpkg = at(component("deb", &["status"], &[]), &[Some(2)], Some(0));
+        dpkg.key.package.ecosystem = crate::Ecosystem::Deb;
+        let components = vec![
+            at(component("once", &["a"], &[]), &[Some(1)], Some(1)),
+            at(component("twice", &["a", "b"], &[]), &[Some(0), Some(2)], Some(0)),
+            at(component("unsure", &["a", "b"], &[]), &[Some(0), None], Some(0)),
+            dpkg,
+        ];
+        let mut sbom = empty(components);
+        sbom.layers = (0..3).map(|n| LayerInfo { digest: layer(n), created_by: String::new() }).collect();
+        let newest = sbom.newest_layers();
+        let of =
+            |name: &str| *newest.iter().find(|(key, _)| key.package.name == name).map(|(_, at)| at).unwrap();
+        assert_eq!([of("once"), of("twice"), of("unsure"), of("deb")], [Some(1), Some(2), None, Some(0)]);
+    }
+
     fn inside(components: Vec<Component>) -> Vec<(String, Vec<String>)> {
-        let sbom = Sbom {
+        let sbom = empty(components);
+        let name = |key: &ComponentKey| key.package.name.clone();
+        sbom.inside().iter().map(|(key, outer)| (name(key), outer.iter().map(name).collect())).collect()
+    }
+
+    fn empty(components: Vec<Component>) -> Sbom {
+        Sbom {
             image: None,
             name: String::new(),
             platform: None,
@@ -252,9 +309,7 @@ mod tests {
             labels: Vec::new(),
             base: None,
             secrets: Vec::new(),
-        };
-        let name = |key: &ComponentKey| key.package.name.clone();
-        sbom.inside().iter().map(|(key, outer)| (name(key), outer.iter().map(name).collect())).collect()
+        }
     }
 
     #[test]

@@ -124,6 +124,7 @@ fn push(n: u64, repository: u64) -> [Fact; 3] {
                 partial: vec![],
                 layers,
                 inside: vec![],
+                introduced: vec![],
             }),
         ),
     ]

@@ -29,7 +29,8 @@ mod view;
 
 pub use error::StoreError;
 pub use query::affected::{Affected, AffectedHolder, UNMATCHED_VERSION, Unaffected};
+pub use query::bases::{BaseImage, Origin};
 pub use query::findings::{Filter, Page};
-pub use query::images::{ImageFailure, ImageRecord};
+pub use query::images::{CameWith, ImageFailure, ImageFilter, ImageRecord};
 pub use reader::{Counts, OutboxRow, Reader, Roots};
 pub use store::{CommitOutcome, Durability, Emit, Settings, StatementSet, Store};

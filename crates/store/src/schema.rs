@@ -4,14 +4,16 @@
 //! Everything that a fact says is kept so that the result does not depend on the order of facts: a row carries the
 //! sequence or Db that it comes from and is replaced only by a newer one, and what is deleted leaves a mark.
 
+use plimsoll_inventory::base::chain;
+use plimsoll_model::Digest;
 use sqlx::{Connection as _, SqliteConnection};
 
-use crate::error::StoreError;
+use crate::error::{StoreError, decode};
 
 type Statements = &'static [&'static str];
 
 /// Statements of each schema version, in order.
-const MIGRATIONS: &[Statements] = &[FIRST, BACKLOG, STATEMENTS, PODS, FOLDED];
+const MIGRATIONS: &[Statements] = &[FIRST, BACKLOG, STATEMENTS, PODS, FOLDED, BASES];
 
 const FIRST: Statements = &[
     // Counters: epoch, seq (last of the outbox), db_seq, fence.
@@ -108,6 +110,43 @@ const FOLDED: Statements = &[
     "CREATE INDEX components_folded ON components (ecosystem, lower(name)) WHERE ecosystem IN ('nuget', 'swift')",
 ];
 
+/// Which images are built on which, and on which releases of distributions.
+const BASES: &[&str] = &[
+    // The number of the list of layers (`inventory::base`), filled in by [`fill_chains`] for what is there; a byte for
+    // each of `components`, the newest layer that brought it in, 255 where that is not known.
+    "ALTER TABLE images ADD COLUMN chain INTEGER",
+    "ALTER TABLE images ADD COLUMN introduced BLOB",
+    "CREATE INDEX images_chain ON images (chain)",
+    // What tags pointed at before: written when one moves, and never changed.
+    "CREATE TABLE moved (digest TEXT NOT NULL, repo INTEGER NOT NULL, tag TEXT NOT NULL, PRIMARY KEY (digest, repo, tag)) WITHOUT ROWID",
+    "INSERT INTO moved SELECT DISTINCT digest, repo, tag FROM earlier WHERE digest IS NOT NULL",
+    // Releases, with their ecosystems (`deb:debian:12`), of which an image has packages.
+    "CREATE TABLE image_releases (release TEXT NOT NULL, image INTEGER NOT NULL, PRIMARY KEY (release, image)) WITHOUT ROWID",
+    "CREATE INDEX image_releases_image ON image_releases (image)",
+    "INSERT INTO image_releases SELECT DISTINCT c.ecosystem || ':' || c.release, ic.image FROM components c JOIN image_components ic ON ic.component = c.id WHERE c.release <> ''",
+];
+
+/// Numbers the layers of the images that were there before the column was.
+async fn fill_chains(connection: &mut SqliteConnection) -> Result<(), StoreError> {
+    let mut after = 0;
+    loop {
+        let rows: Vec<(i64, String)> =
+            sqlx::query_as("SELECT id, layers FROM images WHERE id > ? ORDER BY id LIMIT 10000")
+                .bind(after)
+                .fetch_all(&mut *connection)
+                .await?;
+        let Some((last, _)) = rows.last() else { return Ok(()) };
+        after = *last;
+        for (id, layers) in &rows {
+            sqlx::query("UPDATE images SET chain = ? WHERE id = ?")
+                .bind(chain(&decode::<Vec<Digest>>("images", layers)?))
+                .bind(id)
+                .execute(&mut *connection)
+                .await?;
+        }
+    }
+}
+
 /// Brings the schema to the newest version, one transaction for each.
 pub(crate) async fn migrate(connection: &mut SqliteConnection) -> Result<(), StoreError> {
     sqlx::query("CREATE TABLE IF NOT EXISTS migrations (version INTEGER PRIMARY KEY, at INTEGER NOT NULL)")
@@ -124,6 +163,9 @@ pub(crate) async fn migrate(connection: &mut SqliteConnection) -> Result<(), Sto
         let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
         for statement in *statements {
             sqlx::query(*statement).execute(&mut *transaction).await?;
+        }
+        if *statements == BASES {
+            fill_chains(&mut transaction).await?;
         }
         sqlx::query("INSERT INTO migrations VALUES (?, ?)")
             .bind(version)

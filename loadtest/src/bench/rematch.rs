@@ -240,6 +240,7 @@ fn push(image: u64, arguments: &RematchArguments, packages: u64, db: &Db) -> Res
         partial: vec![],
         layers,
         inside: vec![],
+        introduced: vec![],
     };
     Ok([
         fact(format!("pushed-{image}"), FactBody::ImagePushed(pushed)),

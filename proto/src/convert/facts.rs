@@ -258,6 +258,7 @@ impl From<ImageFact> for v1::ImageFact {
                 .into_iter()
                 .map(|(component, outer)| v1::Inside { component, outer })
                 .collect(),
+            introduced: value.introduced,
         }
     }
 }
@@ -274,6 +275,7 @@ impl TryFrom<v1::ImageFact> for ImageFact {
             partial: into_all(message.partial),
             layers: message.layers.iter().map(|d| parse("layers", d)).collect::<Result<_, _>>()?,
             inside: message.inside.into_iter().map(|inside| (inside.component, inside.outer)).collect(),
+            introduced: message.introduced,
         })
     }
 }

@@ -843,6 +843,9 @@ pub struct ImageFact {
     pub layers: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
     #[prost(message, repeated, tag = "8")]
     pub inside: ::prost::alloc::vec::Vec<Inside>,
+    /// for each component the newest layer that brought it in, 4294967295 where that is not known
+    #[prost(uint32, repeated, tag = "9")]
+    pub introduced: ::prost::alloc::vec::Vec<u32>,
 }
 /// All files of one component are inside of another's; both are places in the list of components.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]

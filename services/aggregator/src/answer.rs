@@ -1,19 +1,21 @@
 //! Questions of the gateway and the command line, answered from snapshots of the store.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use plimsoll_bus::service::Refusal;
 use plimsoll_model::digest::Digest;
 use plimsoll_model::finding::FindingState;
+use plimsoll_model::{Finding, Timestamp};
 use plimsoll_process::ProcessError;
 use plimsoll_proto::v1;
-use plimsoll_store::{Filter, ImageRecord, StoreError};
+use plimsoll_store::{BaseImage, Filter, ImageFilter, ImageRecord, Origin, StoreError};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use crate::Aggregator;
 use crate::because::Because;
+use crate::{Aggregator, ended};
 
 /// Actions of one plan.
 const ACTIONS: usize = 50;
@@ -33,7 +35,7 @@ async fn answer(aggregator: &Aggregator, name: &str, question: Value) -> Result<
         "findings" => findings(aggregator, question).await,
         "affected" => affected(aggregator, question).await,
         "actions" => actions(aggregator).await,
-        "images" => images(aggregator).await,
+        "images" => images(aggregator, question).await,
         "image" => image(aggregator, question).await,
         "counts" => counts(aggregator).await,
         "backup" => backup(aggregator, question).await,
@@ -97,8 +99,31 @@ async fn findings(aggregator: &Aggregator, question: Value) -> Result<Value, Ref
     let limit = asked.limit.unwrap_or(100).clamp(1, 1000);
     let reader = aggregator.store.reader();
     let page = reader.findings(&filter, asked.cursor.as_deref(), limit).await.map_err(failed)?;
-    let findings: Vec<v1::Finding> = page.findings.into_iter().map(Into::into).collect();
+    let now = Timestamp::now();
+    let findings =
+        page.findings.into_iter().zip(page.origins).map(|(f, origin)| finding_value(f, origin, now));
+    let findings: Vec<Value> = findings.collect::<Result<_, _>>()?;
     Ok(json!({ "findings": findings, "next": page.next }))
+}
+
+/// A finding as in messages, with what follows from the other images that are known, and from today's date.
+fn finding_value(finding: Finding, origin: Option<Origin>, now: Timestamp) -> Result<Value, Refusal> {
+    let ended = ended::last_day(&finding.key.package, now);
+    let mut value = serde_json::to_value(v1::Finding::from(finding)).map_err(internal)?;
+    if let Some(fields) = value.as_object_mut() {
+        if let Some(day) = ended {
+            fields.insert("endOfLife".to_owned(), day.into());
+        }
+        if let Some(origin) = origin {
+            fields.insert("origin".to_owned(), origin.as_str().into());
+            fields.extend(origin.base().map(|base| ("base".to_owned(), base_value(base))));
+        }
+    }
+    Ok(value)
+}
+
+fn base_value(base: &BaseImage) -> Value {
+    json!({ "name": base.name, "digest": base.digest, "layers": base.layers })
 }
 
 #[derive(Deserialize)]
@@ -116,12 +141,13 @@ async fn affected(aggregator: &Aggregator, question: Value) -> Result<Value, Ref
         packages = keys.into_iter().map(|key| (key.ecosystem, key.name)).collect();
     }
     let answer = aggregator.store.reader().affected(&asked.id, &packages).await.map_err(failed)?;
+    let now = Timestamp::now();
     let affected: Vec<Value> = answer
         .affected
         .into_iter()
         .map(|holder| {
-            json!({
-                "finding": v1::Finding::from(holder.finding),
+            Ok(json!({
+                "finding": finding_value(holder.finding, None, now)?,
                 "exposure": holder.exposure.map(|e| json!({
                     "level": e.level.as_str(), "paths": e.paths, "caveats": e.caveats, "as_of": e.as_of.to_string(),
                     "complete": e.complete, "enforced": e.enforced,
@@ -129,9 +155,9 @@ async fn affected(aggregator: &Aggregator, question: Value) -> Result<Value, Ref
                 "repository": holder.repository,
                 "reference": holder.reference.as_ref().map(|(reference, _)| reference),
                 "basis": holder.reference.as_ref().map(|(_, basis)| basis),
-            })
+            }))
         })
-        .collect();
+        .collect::<Result<_, Refusal>>()?;
     let mut unaffected = answer.unaffected;
     let canonical = answer.vulnerability.as_ref().or(known.as_ref()).map(|v| v.id.clone());
     if let (Some(db), Some(id)) = (&db, canonical) {
@@ -164,7 +190,9 @@ async fn actions(aggregator: &Aggregator) -> Result<Value, Refusal> {
     Ok(json!({ "actions": actions }))
 }
 
-fn image_value(image: ImageRecord) -> Value {
+fn image_value(image: ImageRecord, now: Timestamp) -> Value {
+    let ended: BTreeSet<String> =
+        image.releases.iter().filter_map(|release| ended::ended(release, now)).collect();
     json!({
         "digest": image.digest.as_str(),
         "platform": image.platform.to_string(),
@@ -176,12 +204,39 @@ fn image_value(image: ImageRecord) -> Value {
         "uncovered": image.uncovered,
         "holders": image.holders.iter().map(ToString::to_string).collect::<Vec<_>>(),
         "repositories": image.repositories,
+        "end_of_life": ended,
+        "base": image.base.as_ref().map(base_value),
+        "came_with": image.came_with.map(|came| json!({
+            "base": came.base, "application": came.application, "unknown": came.unknown,
+        })),
     })
 }
 
-async fn images(aggregator: &Aggregator) -> Result<Value, Refusal> {
-    let reader = aggregator.store.reader();
-    let images = reader.images(None, IMAGES).await.map_err(failed)?;
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct ImagesAsked {
+    /// Only those on releases that are past their support.
+    eol: bool,
+    limit: Option<u32>,
+    /// The digest after which the answer goes on.
+    after: Option<Digest>,
+}
+
+async fn images(aggregator: &Aggregator, question: Value) -> Result<Value, Refusal> {
+    let asked: ImagesAsked = read::<Option<ImagesAsked>>(question)?.unwrap_or_default();
+    let (reader, now) = (aggregator.store.reader(), Timestamp::now());
+    let mut filter = ImageFilter::default();
+    if asked.eol {
+        let all = reader.releases().await.map_err(failed)?;
+        filter.releases = Some(all.into_iter().filter(|r| ended::ended(r, now).is_some()).collect());
+    }
+    let limit = asked.limit.unwrap_or(IMAGES).clamp(1, IMAGES);
+    let mut images =
+        reader.images(&filter, asked.after.as_ref(), limit.saturating_add(1)).await.map_err(failed)?;
+    let most = usize::try_from(limit).unwrap_or(usize::MAX);
+    let more = images.len() > most;
+    images.truncate(most);
+    let next = images.last().filter(|_| more).map(|image| image.digest.clone());
     let failures = reader.failures(IMAGES).await.map_err(failed)?;
     let failures: Vec<Value> = failures
         .into_iter()
@@ -192,7 +247,8 @@ async fn images(aggregator: &Aggregator) -> Result<Value, Refusal> {
             })
         })
         .collect();
-    Ok(json!({ "images": images.into_iter().map(image_value).collect::<Vec<_>>(), "failures": failures }))
+    let images: Vec<Value> = images.into_iter().map(|image| image_value(image, now)).collect();
+    Ok(json!({ "images": images, "failures": failures, "next": next }))
 }
 
 #[derive(Deserialize)]
@@ -204,7 +260,7 @@ async fn image(aggregator: &Aggregator, question: Value) -> Result<Value, Refusa
     let asked: ImageAsked = read(question)?;
     let image = aggregator.store.reader().image(&asked.digest).await.map_err(failed)?;
     image
-        .map(image_value)
+        .map(|image| image_value(image, Timestamp::now()))
         .ok_or_else(|| Refusal::new("not_found", format!("{} was not scanned", asked.digest)))
 }
 

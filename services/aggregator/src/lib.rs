@@ -19,6 +19,7 @@ pub mod backlog;
 mod because;
 pub mod collect;
 pub mod copies;
+mod ended;
 pub mod intake;
 pub mod rebuild;
 pub mod relay;

@@ -11,6 +11,7 @@ use futures::Stream;
 use plimsoll_bus::subjects;
 use plimsoll_bus::tail::From;
 use plimsoll_config::Scope;
+use plimsoll_model::digest::Digest;
 use plimsoll_model::finding::Class;
 use serde::Deserialize;
 use serde_json::Value;
@@ -59,10 +60,38 @@ pub async fn list(
     ask(&app, "findings", question).await
 }
 
+/// Filters of `GET /v1/images`.
+#[derive(Debug, Deserialize, serde::Serialize)]
+pub struct ImagesFilter {
+    /// Only images with packages of releases that their distributions no longer support.
+    #[serde(default)]
+    eol: bool,
+    /// At most 1,000, which is the default.
+    limit: Option<u32>,
+    /// `next` of the answer before.
+    after: Option<Digest>,
+}
+
 /// `GET /v1/images`: the images that are known, with their state.
-pub async fn images(State(app): State<App>, headers: HeaderMap) -> Result<Json<Value>, ApiError> {
+pub async fn images(
+    State(app): State<App>,
+    headers: HeaderMap,
+    Params(filter): Params<ImagesFilter>,
+) -> Result<Json<Value>, ApiError> {
     require(&app, &headers, Scope::Read)?;
-    ask(&app, "images", Value::Null).await
+    let question = serde_json::to_value(&filter).map_err(|error| ApiError::bad("bad_request", error))?;
+    ask(&app, "images", question).await
+}
+
+/// `GET /v1/images/{digest}`: what is known of one image.
+pub async fn image(
+    State(app): State<App>,
+    headers: HeaderMap,
+    Path(digest): Path<String>,
+) -> Result<Json<Value>, ApiError> {
+    require(&app, &headers, Scope::Read)?;
+    let digest: Digest = digest.parse().map_err(|error| ApiError::bad("invalid_digest", error))?;
+    ask(&app, "image", serde_json::json!({ "digest": digest })).await
 }
 
 /// `GET /v1/affected/{id}`: where a vulnerability or package is, and whether it can be reached.

@@ -10,7 +10,7 @@ use plimsoll_bus::{BusError, Outgoing};
 use plimsoll_config::Scope;
 use plimsoll_model::digest::Digest;
 use plimsoll_model::reference::Reference;
-use plimsoll_model::sbom::Sbom;
+use plimsoll_model::sbom::{Base, Sbom};
 use plimsoll_model::time::Timestamp;
 use plimsoll_proto::v1;
 use plimsoll_sbom::cyclonedx::{self, SpecVersion};
@@ -210,7 +210,15 @@ async fn stored(app: &App, digest_text: &str) -> Result<Sbom, ApiError> {
     let bytes = app.bus.artifacts().get(name).await?.ok_or_else(missing)?;
     let corrupt = |error: String| ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "artifact_corrupt", error);
     let message = v1::Sbom::decode(bytes).map_err(|error| corrupt(error.to_string()))?;
-    Sbom::try_from(message).map_err(|error| corrupt(error.to_string()))
+    let mut sbom = Sbom::try_from(message).map_err(|error| corrupt(error.to_string()))?;
+    // The base may have become known since, or a closer one.
+    let known = scanned.get("base").and_then(|base| serde_json::from_value::<Base>(base.clone()).ok());
+    if let Some(known) = known
+        && sbom.base.as_ref().is_none_or(|base| base.layers < known.layers)
+    {
+        sbom.base = Some(known);
+    }
+    Ok(sbom)
 }
 
 /// `GET /v1/images/{digest}/secrets`: keys and credentials in the image's layers, without the secrets themselves.

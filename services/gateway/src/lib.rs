@@ -77,6 +77,7 @@ pub fn router(app: App) -> Router {
             "/v1/images",
             post(images::submit).layer(DefaultBodyLimit::max(16 << 10)).get(findings::images),
         )
+        .route("/v1/images/{digest}", get(findings::image))
         .route("/v1/images/{digest}/status", get(images::status))
         .route("/v1/images/{digest}/sbom", get(images::sbom))
         .route("/v1/images/{digest}/secrets", get(images::secrets))

@@ -3,7 +3,7 @@
 //! | module | commands |
 //! |---|---|
 //! | [`offline`] | `scan`, `sbom`, `db`, `netpol`: the stages' functions in a straight line, no broker |
-//! | [`online`] | `findings`, `status`, `affected`, `actions`, `push-event`, `deploy`, `reconcile`: clients of a gateway |
+//! | [`online`] | `findings`, `images`, `status`, `affected`, `actions`, `push-event`, `deploy`, `reconcile`: clients of a gateway |
 //! | [`up`] | `up`, `run`: the roles; `rebuild`, `backup`, `restore`: the store |
 //! | [`feeds`] | `feeds`: the sources of a running installation |
 //! | [`demo`] | `demo`: a registry, a cluster and their findings, from an empty folder |

@@ -8,7 +8,7 @@ use plimsoll_bus::claims::WorkKey;
 use plimsoll_bus::subjects::{self, Lane};
 use plimsoll_bus::{Cx, Emit, Failure, Guard, Limits, Outgoing, Source, Stage};
 use plimsoll_cpu::Pool;
-use plimsoll_model::fact::{Fact, FactBody, ImageFact, MatchFact, ScanFailed};
+use plimsoll_model::fact::{Fact, FactBody, ImageFact, MatchFact, ScanFailed, UNKNOWN_LAYER};
 use plimsoll_model::package::ComponentKey;
 use plimsoll_model::sbom::Sbom;
 use plimsoll_model::vulnerability::MatchSet;
@@ -49,7 +49,7 @@ impl Emit for Out {
 #[async_trait]
 impl Stage for ScanStage {
     const NAME: &'static str = "scan";
-    const REVISION: u32 = 1;
+    const REVISION: u32 = 2;
     type In = v1::ScanJob;
     type Out = Out;
 
@@ -161,6 +161,9 @@ impl ScanStage {
             let Some(component) = place(&component) else { continue };
             inside.extend(outer.iter().filter_map(place).map(|outer| (component, outer)));
         }
+        let newest = sbom.newest_layers();
+        let layer = |key: &ComponentKey| u32::try_from((*newest.get(key)?)?).ok();
+        let introduced = components.iter().map(|key| layer(key).unwrap_or(UNKNOWN_LAYER)).collect();
         let body = FactBody::Image(ImageFact {
             digest: digest.clone(),
             platform: sbom.platform.clone().unwrap_or_default(),
@@ -170,6 +173,7 @@ impl ScanStage {
             partial: sbom.partial.clone(),
             layers: sbom.layers.iter().map(|l| l.digest.clone()).collect(),
             inside,
+            introduced,
         });
         let id = WorkKey::of(&[
             "image",

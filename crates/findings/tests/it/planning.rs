@@ -1,4 +1,6 @@
-use plimsoll_findings::{Outcome, PlanFinding, RolloutCandidate, Transition, plan, transition};
+use plimsoll_findings::{
+    Outcome, PlanFinding, RebuildCandidate, RolloutCandidate, Transition, plan, transition,
+};
 use plimsoll_model::exposure::ExposureLevel;
 use plimsoll_model::{Action, ActionKind, Finding};
 use proptest::prelude::*;
@@ -18,7 +20,7 @@ fn finding(name: &str, package: &str, epss: f64, fixed: Option<&str>, level: Exp
 fn run(findings: &[Finding], rollouts: &[RolloutCandidate]) -> Vec<Action> {
     let input: Vec<PlanFinding<'_>> =
         findings.iter().map(|finding| PlanFinding { finding, repository: "r/shop" }).collect();
-    plan(&input, rollouts, 100)
+    plan(&input, rollouts, &[], 100)
 }
 
 #[test]
@@ -108,4 +110,33 @@ proptest! {
         turned.rotate_left(turn);
         prop_assert_eq!(run(&turned, &[]), got);
     }
+}
+
+/// One rebuild that ends more than an upgrade comes first; what it ends is not counted again.
+#[test]
+fn a_rebuild_takes_what_came_with_the_base() {
+    let open = ExposureLevel::Open;
+    let findings = [
+        finding("web", "a", 0.9, Some("2"), open),
+        finding("web", "b", 0.3, None, open),
+        finding("web", "c", 0.2, Some("3"), open),
+    ];
+    let rebuild = RebuildCandidate {
+        base: "r/debian:12".into(),
+        scope: "r/shop".into(),
+        ends: vec![findings[1].id.clone(), findings[0].id.clone(), "gone".into()],
+    };
+    let input: Vec<PlanFinding<'_>> =
+        findings.iter().map(|finding| PlanFinding { finding, repository: "r/shop" }).collect();
+    let got = plan(&input, &[], &[rebuild], 100);
+    let total: f64 = findings.iter().map(|f| f.assessment.rank).sum();
+    assert_eq!(got[0].kind, ActionKind::RebuildOnBase { base: "r/debian:12".into(), scope: "r/shop".into() });
+    assert_eq!(got[0].sentence, "Rebuild r/shop on r/debian:12: ends 2 findings.");
+    let removed = findings[0].assessment.rank + findings[1].assessment.rank;
+    assert!((got[0].share - removed / total).abs() < 1e-9);
+    let ActionKind::UpgradePackage { package, .. } = &got[1].kind else { panic!("{got:?}") };
+    assert_eq!(package, "npm/c");
+    assert!(got.iter().all(
+        |action| !matches!(&action.kind, ActionKind::UpgradePackage { package, .. } if package == "npm/a")
+    ));
 }

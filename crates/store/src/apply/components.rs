@@ -3,12 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
+use plimsoll_inventory::base::chain;
 use plimsoll_model::fact::{ImageFact, MatchFact};
 use plimsoll_model::vulnerability::Match;
-use plimsoll_model::{ComponentKey, Fact, MatchSet, Vulnerability};
+use plimsoll_model::{ComponentKey, Ecosystem, Fact, MatchSet, Release, Vulnerability};
 
 use super::{Work, list};
 use crate::error::{StoreError, decode, encode, signed};
+use crate::query::bases::UNKNOWN_LAYER;
 use crate::rows::{
     CachedComponent, CachedVulnerability, hash_of, matched_ids, matches_hash, matches_of, matches_text,
 };
@@ -40,7 +42,7 @@ impl Work<'_> {
         match known {
             None => {
                 let id: i64 = sqlx::query_scalar(
-                    "INSERT INTO images (digest, platform, layers, sbom, components, db_seq, partial, uncovered, at, fact) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id",
+                    "INSERT INTO images (digest, platform, layers, sbom, components, db_seq, partial, uncovered, at, fact, chain, introduced) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id",
                 )
                 .bind(image.digest.as_str())
                 .bind(encode("images", platform)?)
@@ -52,16 +54,19 @@ impl Work<'_> {
                 .bind(list(&image.matches.uncovered)?)
                 .bind(fact.at.0)
                 .bind(&fact.id)
+                .bind(chain(&image.layers))
+                .bind(self.introduced(image, &stored.ids))
                 .fetch_one(&mut *self.connection)
                 .await?;
                 self.join_components(id, &ids).await?;
+                self.save_releases(id, image).await?;
                 self.save_inside(id, image).await?;
                 self.was_scanned(image.digest.as_str()).await?;
             }
             // The inventory of the later event counts: a newer cataloger may have seen more.
             Some((id, components, at, by, _)) if (fact.at.0, &fact.id) > (at, &by) => {
                 sqlx::query(
-                    "UPDATE images SET platform = ?, layers = ?, sbom = ?, components = ?, db_seq = MAX(db_seq, ?), partial = ?, uncovered = ?, at = ?, fact = ? WHERE id = ?",
+                    "UPDATE images SET platform = ?, layers = ?, sbom = ?, components = ?, db_seq = MAX(db_seq, ?), partial = ?, uncovered = ?, at = ?, fact = ?, chain = ?, introduced = ? WHERE id = ?",
                 )
                 .bind(encode("images", platform)?)
                 .bind(list(&image.layers)?)
@@ -72,6 +77,8 @@ impl Work<'_> {
                 .bind(list(&image.matches.uncovered)?)
                 .bind(fact.at.0)
                 .bind(&fact.id)
+                .bind(chain(&image.layers))
+                .bind(self.introduced(image, &stored.ids))
                 .bind(id)
                 .execute(&mut *self.connection)
                 .await?;
@@ -83,6 +90,11 @@ impl Work<'_> {
                         .execute(&mut *self.connection)
                         .await?;
                     self.join_components(id, &ids).await?;
+                    sqlx::query("DELETE FROM image_releases WHERE image = ?")
+                        .bind(id)
+                        .execute(&mut *self.connection)
+                        .await?;
+                    self.save_releases(id, image).await?;
                     touched = true;
                 }
             }
@@ -110,6 +122,39 @@ impl Work<'_> {
         .bind(components)
         .execute(&mut *self.connection)
         .await?;
+        Ok(())
+    }
+
+    /// A byte for each of the ids: the newest layer that brought the component in. `None` where the fact does not tell.
+    fn introduced(&self, image: &ImageFact, ids: &[i64]) -> Option<Vec<u8>> {
+        if image.introduced.len() != image.components.len() || ids.is_empty() {
+            return None;
+        }
+        let layers = image.components.iter().zip(&image.introduced).filter_map(|(key, layer)| {
+            Some((self.cache.components.get(&key.id())?.id, u8::try_from(*layer).unwrap_or(UNKNOWN_LAYER)))
+        });
+        let layers: HashMap<i64, u8> = layers.collect();
+        Some(ids.iter().map(|id| layers.get(id).copied().unwrap_or(UNKNOWN_LAYER)).collect())
+    }
+
+    /// Keeps the releases of distributions of which an image has packages.
+    async fn save_releases(&mut self, id: i64, image: &ImageFact) -> Result<(), StoreError> {
+        let releases = image
+            .components
+            .iter()
+            .filter_map(|key| Some((key.package.ecosystem, key.package.release.as_ref()?)));
+        let releases: BTreeSet<(Ecosystem, &Release)> = releases.collect();
+        let releases: BTreeSet<String> = releases
+            .into_iter()
+            .map(|(ecosystem, release)| format!("{}:{release}", ecosystem.purl_type()))
+            .collect();
+        for release in releases {
+            sqlx::query("INSERT INTO image_releases (release, image) VALUES (?, ?) ON CONFLICT DO NOTHING")
+                .bind(release)
+                .bind(id)
+                .execute(&mut *self.connection)
+                .await?;
+        }
         Ok(())
     }
 

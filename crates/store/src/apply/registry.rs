@@ -61,7 +61,7 @@ impl Work<'_> {
     ) -> Result<bool, StoreError> {
         let bare = tag.starts_with('@');
         if !bare {
-            sqlx::query(
+            let moved = sqlx::query(
                 "INSERT INTO earlier (repo, tag, seq, digest) SELECT repo, tag, seq, digest FROM tags WHERE repo = ?1 AND tag = ?2 AND seq < ?3 AND digest IS NOT ?4 ON CONFLICT DO NOTHING",
             )
             .bind(repository)
@@ -70,6 +70,16 @@ impl Work<'_> {
             .bind(digest)
             .execute(&mut *self.connection)
             .await?;
+            if moved.rows_affected() > 0 {
+                // What images were built on may be what the tag pointed at.
+                sqlx::query(
+                    "INSERT INTO moved (digest, repo, tag) SELECT digest, repo, tag FROM tags WHERE repo = ? AND tag = ? AND digest IS NOT NULL ON CONFLICT DO NOTHING",
+                )
+                .bind(repository)
+                .bind(tag)
+                .execute(&mut *self.connection)
+                .await?;
+            }
         }
         let done = sqlx::query(
             "INSERT INTO tags (repo, tag, bare, digest, seq) VALUES (?, ?, ?, ?, ?) ON CONFLICT (repo, tag) DO UPDATE SET digest = excluded.digest, seq = excluded.seq WHERE excluded.seq > tags.seq",
@@ -94,6 +104,14 @@ impl Work<'_> {
         .bind(digest)
         .execute(&mut *self.connection)
         .await?;
+        if late.rows_affected() > 0 && digest.is_some() {
+            sqlx::query("INSERT INTO moved (digest, repo, tag) VALUES (?, ?, ?) ON CONFLICT DO NOTHING")
+                .bind(digest)
+                .bind(repository)
+                .bind(tag)
+                .execute(&mut *self.connection)
+                .await?;
+        }
         Ok(late.rows_affected() > 0)
     }
 

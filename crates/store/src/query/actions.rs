@@ -18,7 +18,7 @@ pub const MAX_FINDINGS: i64 = 50_000;
 type Moved = (i64, String, String, Option<String>, String, String);
 
 impl Reader {
-    /// The greedy plan over open findings: upgrades, policies, rollouts; at most `limit` actions.
+    /// The greedy plan over open findings: upgrades, rebuilds, policies, rollouts; at most `limit` actions.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -40,7 +40,8 @@ impl Reader {
         let rollouts = self.rollouts(&findings).await?;
         let input: Vec<PlanFinding<'_>> =
             findings.iter().map(|(_, finding, repository)| PlanFinding { finding, repository }).collect();
-        Ok(plan(&input, &rollouts, limit))
+        let rebuilds = self.rebuilds(&findings).await?;
+        Ok(plan(&input, &rollouts, &rebuilds, limit))
     }
 
     /// Workloads whose tag points at another image by now, with what that image does not have. Only images that a Db has

@@ -5,6 +5,7 @@ use plimsoll_model::{Class, Finding, Holder};
 use sqlx::sqlite::SqliteRow;
 use sqlx::{FromRow as _, QueryBuilder, Row as _, Sqlite};
 
+use super::bases::Origin;
 use crate::apply::list;
 use crate::error::{StoreError, decode};
 use crate::reader::Reader;
@@ -33,6 +34,8 @@ pub struct Page {
     pub findings: Vec<Finding>,
     /// To be given back for the next part; `None` at the end.
     pub next: Option<String>,
+    /// For each finding, where what is affected came from; `None` where no base is known, or not which layer brought it in.
+    pub origins: Vec<Option<Origin>>,
 }
 
 /// Most findings in one page.
@@ -148,8 +151,9 @@ impl Reader {
         let mut findings = rows.iter().map(finding_of).collect::<Result<Vec<_>, _>>()?;
         let holders =
             rows.iter().map(|row| row.try_get("holder")).collect::<Result<Vec<i64>, sqlx::Error>>()?;
-        self.fill_images(findings.iter_mut().zip(holders)).await?;
-        Ok(Page { findings, next })
+        let held = self.fill_images(findings.iter_mut().zip(holders)).await?;
+        let origins = self.origins(&held).await?;
+        Ok(Page { findings, next, origins })
     }
 
     /// One finding.
@@ -169,39 +173,44 @@ impl Reader {
         Ok(Some(finding))
     }
 
-    /// Fills in which images of its holder have each open or suppressed finding.
+    /// Fills in which images of its holder have each open or suppressed finding. Gives, for each finding, the ids of these
+    /// images with the ids of the affected components in them.
     pub(crate) async fn fill_images<'f>(
         &self,
         findings: impl Iterator<Item = (&'f mut Finding, i64)>,
-    ) -> Result<(), StoreError> {
-        let mut findings: Vec<(&mut Finding, i64)> =
-            findings.filter(|(f, _)| f.state != FindingState::Fixed).collect();
-        if findings.is_empty() {
-            return Ok(());
-        }
+    ) -> Result<Vec<Vec<(i64, i64)>>, StoreError> {
+        let mut findings: Vec<(&mut Finding, i64)> = findings.collect();
+        let mut held: Vec<Vec<(i64, i64)>> = vec![Vec::new(); findings.len()];
         let wanted: Vec<(usize, i64, &str, &str)> = findings
             .iter()
             .enumerate()
+            .filter(|(_, (f, _))| f.state != FindingState::Fixed)
             .map(|(n, (f, holder))| (n, *holder, f.key.vulnerability.as_str(), f.key.package.name.as_str()))
             .collect();
-        let rows: Vec<(i64, String, String)> = sqlx::query_as(
-            "SELECT j.value->>0, c.key, i.digest FROM json_each(?) j CROSS JOIN held d ON d.holder = j.value->>1 CROSS JOIN matched m ON m.vulnerability = j.value->>2 CROSS JOIN image_components ic ON ic.component = m.component AND ic.image = d.image CROSS JOIN components c ON c.id = m.component AND c.name = j.value->>3 CROSS JOIN images i ON i.id = d.image",
+        if wanted.is_empty() {
+            return Ok(held);
+        }
+        let rows: Vec<(i64, String, String, i64, i64)> = sqlx::query_as(
+            "SELECT j.value->>0, c.key, i.digest, i.id, c.id FROM json_each(?) j CROSS JOIN held d ON d.holder = j.value->>1 CROSS JOIN matched m ON m.vulnerability = j.value->>2 CROSS JOIN image_components ic ON ic.component = m.component AND ic.image = d.image CROSS JOIN components c ON c.id = m.component AND c.name = j.value->>3 CROSS JOIN images i ON i.id = d.image",
         )
         .bind(list(&wanted)?)
         .fetch_all(&self.pool)
         .await?;
-        for (n, key, digest) in rows {
+        for (n, key, digest, image, id) in rows {
             let place = usize::try_from(n).ok().and_then(|n| findings.get_mut(n));
             let Some((finding, _)) = place else { continue };
             let component = component_key(&key)?;
             if component.package == finding.key.package && finding.versions.contains(&component.version) {
                 finding.images.push(parse(&digest)?);
+                if let Some(pairs) = usize::try_from(n).ok().and_then(|n| held.get_mut(n)) {
+                    pairs.push((image, id));
+                }
             }
         }
         for (finding, _) in findings {
             finding.images.sort();
             finding.images.dedup();
         }
-        Ok(())
+        Ok(held)
     }
 }

@@ -1,9 +1,13 @@
 //! Images: what was inventoried, what is unmatched, what failed.
 
+use std::collections::HashMap;
+
 use plimsoll_model::extract::Partial;
 use plimsoll_model::fact::ManifestKind;
 use plimsoll_model::{Digest, Holder, Platform};
 
+use super::bases::BaseImage;
+use crate::apply::list;
 use crate::error::{StoreError, decode, unsigned};
 use crate::reader::Reader;
 use crate::view::parse;
@@ -27,6 +31,28 @@ pub struct ImageRecord {
     pub holders: Vec<Holder>,
     /// `registry/repository` whose manifest was read, sorted.
     pub repositories: Vec<String>,
+    /// Releases of distributions, with their ecosystems (`deb:debian:12`), of which it has packages; sorted.
+    pub releases: Vec<String>,
+    /// The known image that it is built on.
+    pub base: Option<BaseImage>,
+    /// Of a single image with a base: how many of its components came with that, with the application, and from a layer
+    /// that is not known.
+    pub came_with: Option<CameWith>,
+}
+
+/// How many components came from where.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct CameWith {
+    pub base: u64,
+    pub application: u64,
+    pub unknown: u64,
+}
+
+/// Which images.
+#[derive(Debug, Clone, Default)]
+pub struct ImageFilter {
+    /// Only those with packages of one of these releases (`deb:debian:12`).
+    pub releases: Option<Vec<String>>,
 }
 
 impl ImageRecord {
@@ -66,18 +92,52 @@ impl Reader {
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn images(&self, after: Option<&Digest>, limit: u32) -> Result<Vec<ImageRecord>, StoreError> {
-        let rows: Vec<ImageColumns> =
-            sqlx::query_as(select_images!("WHERE i.digest > ? ORDER BY i.digest LIMIT ?"))
-                .bind(after.map_or("", Digest::as_str))
+    pub async fn images(
+        &self,
+        filter: &ImageFilter,
+        after: Option<&Digest>,
+        limit: u32,
+    ) -> Result<Vec<ImageRecord>, StoreError> {
+        let after = after.map_or("", Digest::as_str);
+        let rows: Vec<ImageColumns> = match &filter.releases {
+            None => {
+                sqlx::query_as(select_images!("WHERE i.digest > ? ORDER BY i.digest LIMIT ?"))
+                    .bind(after)
+                    .bind(limit)
+                    .fetch_all(&self.pool)
+                    .await?
+            }
+            Some(releases) => {
+                sqlx::query_as(select_images!(
+                    "WHERE i.id IN (SELECT x.image FROM json_each(?) j CROSS JOIN image_releases x ON x.release = j.value) AND i.digest > ? ORDER BY i.digest LIMIT ?"
+                ))
+                .bind(list(releases)?)
+                .bind(after)
                 .bind(limit)
                 .fetch_all(&self.pool)
-                .await?;
+                .await?
+            }
+        };
+        let mut images = HashMap::with_capacity(rows.len());
+        for row in &rows {
+            images.insert(row.0, decode::<Vec<Digest>>("images", &row.3)?);
+        }
+        let mut bases = self.named(&self.bases_of(&images).await?).await?;
         let mut images = Vec::with_capacity(rows.len());
         for row in rows {
-            images.push(self.image_of(row).await?);
+            let base = bases.remove(&row.0);
+            images.push(self.image_of(row, base).await?);
         }
         Ok(images)
+    }
+
+    /// Every release of a distribution of which some image has packages, as in [`ImageRecord::releases`].
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn releases(&self) -> Result<Vec<String>, StoreError> {
+        let rows = sqlx::query_scalar("SELECT DISTINCT release FROM image_releases ORDER BY release");
+        Ok(rows.fetch_all(&self.pool).await?)
     }
 
     /// One image (for an index: ask for its children, see [`Reader::children`]).
@@ -89,10 +149,24 @@ impl Reader {
             .bind(digest.as_str())
             .fetch_optional(&self.pool)
             .await?;
-        match row {
-            Some(row) => self.image_of(row).await.map(Some),
-            None => Ok(None),
+        let Some(row) = row else { return Ok(None) };
+        let id = row.0;
+        let images = HashMap::from([(id, decode::<Vec<Digest>>("images", &row.3)?)]);
+        let base = self.named(&self.bases_of(&images).await?).await?.remove(&id);
+        let mut image = self.image_of(row, base).await?;
+        if let Some(base) = &image.base {
+            let mut came_with = CameWith::default();
+            for layer in self.introduced(&[id]).await?.remove(&id).unwrap_or_default().into_values() {
+                let count = match layer.map(|layer| u32::try_from(layer).is_ok_and(|at| at < base.layers)) {
+                    Some(true) => &mut came_with.base,
+                    Some(false) => &mut came_with.application,
+                    None => &mut came_with.unknown,
+                };
+                *count += 1;
+            }
+            image.came_with = Some(came_with);
         }
+        Ok(Some(image))
     }
 
     /// The children of an index; empty for anything else.
@@ -179,7 +253,7 @@ impl Reader {
             .collect()
     }
 
-    async fn image_of(&self, row: ImageColumns) -> Result<ImageRecord, StoreError> {
+    async fn image_of(&self, row: ImageColumns, base: Option<BaseImage>) -> Result<ImageRecord, StoreError> {
         let (id, digest, platform, layers, sbom, db_seq, partial, uncovered, components) = row;
         let holders: Vec<String> = sqlx::query_scalar(
             "SELECT h.key FROM held d JOIN holders h ON h.id = d.holder WHERE d.image = ? ORDER BY h.key",
@@ -193,6 +267,11 @@ impl Reader {
         .bind(&digest)
         .fetch_all(&self.pool)
         .await?;
+        let releases: Vec<String> =
+            sqlx::query_scalar("SELECT release FROM image_releases WHERE image = ? ORDER BY release")
+                .bind(id)
+                .fetch_all(&self.pool)
+                .await?;
         Ok(ImageRecord {
             digest: parse(&digest)?,
             platform: decode("images", &platform)?,
@@ -204,6 +283,9 @@ impl Reader {
             uncovered: decode("images", &uncovered)?,
             holders: holders.iter().map(|h| decode("holders", h)).collect::<Result<_, _>>()?,
             repositories,
+            releases,
+            base,
+            came_with: None,
         })
     }
 }

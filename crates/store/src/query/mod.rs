@@ -2,5 +2,7 @@
 
 pub mod actions;
 pub mod affected;
+pub mod bases;
 pub mod findings;
 pub mod images;
+mod rebuilds;

@@ -2,7 +2,7 @@
 
 use plimsoll_model::exposure::ExposureLevel;
 use plimsoll_model::{Class, Ecosystem};
-use plimsoll_store::{Filter, StoreError};
+use plimsoll_store::{Filter, ImageFilter, StoreError};
 
 use super::support::*;
 
@@ -130,9 +130,9 @@ async fn components_images_roots_and_prune() {
     let rest = reader.components_named(&named, first[1].0, 2).await.unwrap();
     assert_eq!((first.len(), rest.len()), (2, 1));
     assert_eq!(reader.components(0, 99).await.unwrap().len(), 4);
-    let images = reader.images(None, 2).await.unwrap();
+    let images = reader.images(&ImageFilter::default(), None, 2).await.unwrap();
     assert_eq!(images.len(), 2);
-    assert_eq!(reader.images(Some(&images[1].digest), 9).await.unwrap().len(), 1);
+    assert_eq!(reader.images(&ImageFilter::default(), Some(&images[1].digest), 9).await.unwrap().len(), 1);
     let image = reader.image(&digest(1)).await.unwrap().unwrap();
     assert_eq!((image.components, image.db_seq, image.holders.len()), (2, 1, 2));
     assert_eq!(image.repositories, [format!("{REGISTRY}/shop/web")]);

@@ -214,6 +214,7 @@ pub(crate) fn image(id: &str, n: u8, components: &[ComponentKey], matches: Match
         partial: vec![],
         layers: vec![digest(200)],
         inside: vec![],
+        introduced: vec![],
     };
     fact(id, FactBody::Image(body))
 }

@@ -95,7 +95,11 @@ pub fn holder_of(holder: &Value) -> String {
 }
 
 fn package_of(finding: &Value) -> String {
-    format!("{}/{}", text(finding, "/package/ecosystem"), text(finding, "/package/name"))
+    let package = format!("{}/{}", text(finding, "/package/ecosystem"), text(finding, "/package/name"));
+    match text(finding, "/endOfLife") {
+        "" => package,
+        day => format!("{package} (release unsupported since {day})"),
+    }
 }
 
 fn versions_of(finding: &Value) -> String {
@@ -149,9 +153,15 @@ pub fn print_findings(findings: &[Value]) {
         print("no findings");
         return;
     }
-    let mut rows = table(&["CLASS", "RANK", "VULNERABILITY", "PACKAGE", "VERSION", "WHERE", "WHY"]);
+    // Only where some base is known.
+    let bases = findings.iter().any(|finding| !text(finding, "/origin").is_empty());
+    let mut columns = vec!["CLASS", "RANK", "VULNERABILITY", "PACKAGE", "VERSION", "WHERE", "WHY"];
+    if bases {
+        columns.insert(6, "CAME WITH");
+    }
+    let mut rows = table(&columns);
     for finding in findings {
-        rows.add_row([
+        let mut row = vec![
             text(finding, "/class").to_owned(),
             format!("{:.1}", number(finding, "/rank")),
             clean(text(finding, "/vulnerabilityId")),
@@ -159,9 +169,22 @@ pub fn print_findings(findings: &[Value]) {
             clean(&versions_of(finding)),
             clean(&holder_of(finding.get("holder").unwrap_or(&Value::Null))),
             clean(text(finding, "/sentence")),
-        ]);
+        ];
+        if bases {
+            row.insert(6, clean(&came_with(finding)));
+        }
+        rows.add_row(row);
     }
     print(&rows.to_string());
+}
+
+/// Where what is affected came from: the base by its name, or the application.
+fn came_with(finding: &Value) -> String {
+    match (text(finding, "/origin"), text(finding, "/base/name")) {
+        ("base", name) => name.to_owned(),
+        ("both", name) => format!("{name} and the application"),
+        (origin, _) => origin.to_owned(),
+    }
 }
 
 /// Suppressed findings, with who says so and why.

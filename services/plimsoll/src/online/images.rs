@@ -1,4 +1,4 @@
-//! `status`, `push-event`.
+//! `images`, `status`, `push-event`.
 
 use std::process::ExitCode;
 
@@ -24,6 +24,20 @@ pub struct StatusArgs {
 }
 
 #[derive(Debug, Args)]
+pub struct ImagesArgs {
+    #[command(flatten)]
+    gateway: Gateway,
+    /// Only those on releases that their distributions no longer support
+    #[arg(long)]
+    eol: bool,
+    /// How many at most
+    #[arg(long, default_value_t = 1000)]
+    limit: usize,
+    #[arg(short, long, value_enum, default_value_t)]
+    output: Format,
+}
+
+#[derive(Debug, Args)]
 pub struct PushArgs {
     #[command(flatten)]
     gateway: Gateway,
@@ -32,6 +46,61 @@ pub struct PushArgs {
     /// In the bulk lane
     #[arg(long)]
     bulk: bool,
+}
+
+fn joined(value: &Value, name: &str) -> String {
+    let items = value.get(name).and_then(Value::as_array).into_iter().flatten();
+    clean(&items.filter_map(Value::as_str).collect::<Vec<_>>().join(", "))
+}
+
+/// `plimsoll images`
+pub fn images(args: &ImagesArgs) -> Outcome {
+    let client = Client::new(&args.gateway)?;
+    let mut found: Vec<Value> = Vec::new();
+    let mut after: Option<String> = None;
+    while found.len() < args.limit {
+        let left = (args.limit - found.len()).min(1000);
+        let mut query = vec![("limit", left.to_string())];
+        if args.eol {
+            query.push(("eol", "true".to_owned()));
+        }
+        query.extend(after.take().map(|after| ("after", after)));
+        let mut answer = client.get("/v1/images", &query)?;
+        after = answer.get("next").and_then(Value::as_str).map(str::to_owned);
+        if let Some(Value::Array(images)) = answer.get_mut("images").map(Value::take) {
+            found.extend(images);
+        }
+        if after.is_none() {
+            break;
+        }
+    }
+    if args.output == Format::Json {
+        print(&json!({ "images": found, "next": after }).to_string());
+        return Ok(ExitCode::SUCCESS);
+    }
+    if found.is_empty() {
+        print("no images");
+        return Ok(ExitCode::SUCCESS);
+    }
+    let mut rows =
+        table(&["IMAGE", "PLATFORM", "REPOSITORIES", "STATE", "BUILT ON", "PAST SUPPORT", "HELD BY"]);
+    for image in &found {
+        let text = |path: &str| clean(image.pointer(path).and_then(Value::as_str).unwrap_or_default());
+        rows.add_row([
+            text("/digest").chars().skip(7).take(12).collect(),
+            text("/platform"),
+            joined(image, "repositories"),
+            text("/state"),
+            text("/base/name"),
+            joined(image, "end_of_life"),
+            joined(image, "holders"),
+        ]);
+    }
+    print(&rows.to_string());
+    if after.is_some() {
+        print("… there are more: --limit takes more");
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 /// `plimsoll status`
@@ -70,6 +139,22 @@ pub fn status(args: &StatusArgs) -> Outcome {
     };
     rows.add_row(["scan".to_owned(), scan, String::new(), String::new()]);
     print(&rows.to_string());
+    let scan = answer.get("scan").unwrap_or(&Value::Null);
+    if let Some(base) = scan.get("base").filter(|base| !base.is_null()) {
+        let of = |name: &str| scan.pointer(name).and_then(Value::as_u64).unwrap_or_default();
+        let name = clean(base.get("name").and_then(Value::as_str).unwrap_or_default());
+        let layers = answer.get("layers").and_then(Value::as_array).map_or(0, Vec::len);
+        print(&format!(
+            "Built on {name}, {} of {layers} layers: {} packages came with it, {} with the application.",
+            of("/base/layers"),
+            of("/came_with/base"),
+            of("/came_with/application"),
+        ));
+    }
+    let ended = joined(scan, "end_of_life");
+    if !ended.is_empty() {
+        print(&format!("No longer supported by its distribution: {ended}."));
+    }
     Ok(ExitCode::SUCCESS)
 }
 

@@ -19,6 +19,8 @@ pub use findings::{changes_of, print_actions, print_findings};
 pub enum What {
     /// Open findings, in the order in which to act
     Findings(findings::FindingsArgs),
+    /// The images that are known, on what they are built, and what is past its support
+    Images(images::ImagesArgs),
     /// Where the scan of an image is
     Status(images::StatusArgs),
     /// Where a vulnerability or package is, and whether it can be reached
@@ -59,6 +61,7 @@ pub enum Format {
 pub fn run(what: What) -> Outcome {
     match what {
         What::Findings(args) => findings::findings(&args),
+        What::Images(args) => images::images(&args),
         What::Status(args) => images::status(&args),
         What::Affected(args) => findings::affected(&args),
         What::Actions(args) => findings::actions(&args),

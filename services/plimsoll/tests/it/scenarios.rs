@@ -60,6 +60,99 @@ fn a_digest_in_two_repositories_fails_only_where_credentials_are_wrong() {
 }
 
 #[test]
+fn what_came_with_a_base_is_told_and_ends_with_a_newer_one() {
+    run(async {
+        let world = world().await;
+        let fleet = &world.fleet;
+        let (old, new) = (of_npm("based", "lodash", "4.17.11"), of_npm("based", "lodash", "4.17.21"));
+        let own = npm("own", &[("axios", "0.19.0")]);
+        let app = image([npm("based", &[("lodash", "4.17.11")]), own]);
+        assert_eq!(app.layers()[0].digest, old.layers()[0].digest);
+        // The application first: its base becomes known later.
+        world.registry.push_image("based/app", "1", &app);
+        fleet.scanned(app.digest()).await;
+        world.registry.push_image("based/base", "stable", &old);
+        fleet.scanned(old.digest()).await;
+        let path = format!("/v1/images/{}", app.digest());
+        let known = until("the base", async || {
+            let (_, body) = fleet.get(&path).await;
+            (!body["base"].is_null()).then_some(body)
+        })
+        .await;
+        let name = format!("{}/based/base", world.registry.host());
+        assert_eq!(known["base"]["name"], format!("{name}:stable"), "{known}");
+        assert_eq!(
+            (&known["base"]["layers"], &known["came_with"]["base"]),
+            (&1.into(), &1.into()),
+            "{known}"
+        );
+        assert_eq!(known["came_with"]["application"], 1, "{known}");
+        let origins = until("the findings of both", async || {
+            let found = fleet.findings("repository=based/app").await;
+            let of = |f: &Value| (f["package"]["name"].to_string(), f["origin"].to_string());
+            let of: std::collections::BTreeSet<_> = found.iter().map(of).collect();
+            (of.len() == 2).then_some(of)
+        })
+        .await;
+        let expected = [("\"axios\"", "\"application\""), ("\"lodash\"", "\"base\"")];
+        assert!(origins.iter().zip(expected).all(|(a, b)| (a.0.as_str(), a.1.as_str()) == b), "{origins:?}");
+        let table = fleet.says(&["findings", "--repository", "based/app"]).await;
+        assert!(table.contains("CAME WITH") && table.contains("based/base:stable"), "{table}");
+        let status = fleet.says(&["status", app.digest()]).await;
+        assert!(status.contains("based/base:stable, 1 of 2 layers: 1 packages came with it"), "{status}");
+        let (_, sbom) = fleet.get(&format!("{path}/sbom?format=json")).await;
+        assert_eq!(sbom["base"]["layers"], 1, "{sbom}");
+
+        world.registry.push_image("based/base", "stable", &new);
+        let action = until("the action", async || {
+            let (_, body) = fleet.get("/v1/actions").await;
+            let actions = body["actions"].as_array().cloned().unwrap_or_default();
+            let scope = format!("{}/based/app", world.registry.host());
+            actions.into_iter().find(|action| action["kind"]["rebuild_on_base"]["scope"] == scope.as_str())
+        })
+        .await;
+        assert_eq!(action["kind"]["rebuild_on_base"]["base"], format!("{name}:stable"));
+        assert_eq!(action["findings"].as_array().unwrap().len(), LODASH.len(), "{action}");
+        assert!(action["share"].as_f64().unwrap() > 0.0);
+    });
+}
+
+#[test]
+fn images_on_releases_past_their_support_are_listed() {
+    run(async {
+        let world = world().await;
+        let fleet = &world.fleet;
+        let layer = Layer::new()
+            .file("etc/os-release", content::os_release("debian", "9"))
+            .file("var/lib/dpkg/status", content::dpkg_status(&[("bash", "4.4-5", "bash", "amd64")]));
+        let (ended, current) = (image([layer]), image([debian(&[("bash", "5.2-1", "bash")])]));
+        world.registry.push_image("ended/app", "1", &ended);
+        world.registry.push_image("ended/current", "1", &current);
+        fleet.scanned(ended.digest()).await;
+        fleet.scanned(current.digest()).await;
+        held(world, ended.digest(), "ended/app").await;
+        let (_, body) = fleet.get("/v1/images?eol=true").await;
+        let images = body["images"].as_array().unwrap();
+        let one = images.iter().find(|image| image["digest"] == ended.digest()).unwrap();
+        assert_eq!(one["end_of_life"], serde_json::json!(["deb:debian:9 since 2022-06-30"]));
+        assert!(images.iter().all(|image| image["digest"] != current.digest()), "{body}");
+        let (_, other) = fleet.get(&format!("/v1/images/{}", current.digest())).await;
+        assert_eq!(other["end_of_life"], serde_json::json!([]));
+        // Pages.
+        let (_, first) = fleet.get("/v1/images?limit=1").await;
+        assert_eq!(first["images"].as_array().unwrap().len(), 1);
+        let next = first["next"].as_str().unwrap();
+        assert_eq!(first["images"][0]["digest"], next);
+        let (_, second) = fleet.get(&format!("/v1/images?limit=1&after={next}")).await;
+        assert!(second["images"][0]["digest"].as_str().unwrap() > next);
+        let table = fleet.says(&["images", "--eol"]).await;
+        assert!(table.contains("deb:debian:9 since 2022-06-30") && table.contains("ended/app"), "{table}");
+        let status = fleet.says(&["status", ended.digest()]).await;
+        assert!(status.contains("No longer supported by its distribution: deb:debian:9"), "{status}");
+    });
+}
+
+#[test]
 fn a_failed_layer_is_seen_by_every_image_that_waits_for_it() {
     run(async {
         let world = world().await;
