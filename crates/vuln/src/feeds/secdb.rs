@@ -66,10 +66,13 @@ pub(crate) fn document(place: &str, bytes: &[u8], sink: &mut Sink<'_>) {
                 sink.reject(&format!("{} {version}", pkg.name), "version_invalid");
                 continue;
             };
-            for text in stated.unwrap_or_default() {
+            let stated = stated.unwrap_or_default();
+            let restated = id != "alpine" && status == MatchStatus::Affected && restates(&stated);
+            for text in stated {
                 let ids = ids(&text);
-                // CGA ids restate the CVE and GHSA ids that stand beside them.
-                if ids.first().is_none_or(|id| id.starts_with("CGA-")) {
+                // CGA ids restate the CVE and GHSA ids that stand beside them, and GHSA ids the CVE ids.
+                let is_twin = |id: &str| id.starts_with("CGA-") || (restated && id.starts_with("GHSA-"));
+                if ids.first().is_none_or(|id| is_twin(id)) {
                     sink.ignore();
                     continue;
                 }
@@ -94,6 +97,14 @@ pub(crate) fn document(place: &str, bytes: &[u8], sink: &mut Sink<'_>) {
             }
         }
     }
+}
+
+/// True where the GHSA ids of a version say again what its CVE ids say: Wolfi and Chainguard list every id of a
+/// vulnerability one by one. In Wolfi's data each GHSA id with a known CVE has that CVE beside it wherever there are no more
+/// GHSA ids than CVE ids (4,488 of 4,488); where there are more, some have no CVE.
+fn restates(stated: &[String]) -> bool {
+    let count = |begin: &str| stated.iter().filter(|text| text.starts_with(begin)).count();
+    count("GHSA-") <= count("CVE-")
 }
 
 /// One text may hold several ids (`CVE-2018-7540 XSA-252`), or words that are none.

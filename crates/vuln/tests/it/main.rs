@@ -10,3 +10,4 @@ mod formats;
 mod rules;
 mod shared;
 mod support;
+mod tables;
