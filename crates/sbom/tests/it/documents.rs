@@ -245,6 +245,54 @@ fn an_image_survives_cyclonedx() {
     });
 }
 
+/// The minimum elements of NTIA (2021), in each form: supplier, name, version, another identifier, dependency
+/// relationship, author of the data, timestamp.
+#[test]
+fn documents_have_the_minimum_elements() {
+    let sbom = image();
+    let at = Some(Timestamp(1_700_000_000_000));
+    let stated = sbom.components.iter().filter(|component| !component.supplier.is_empty()).count();
+    assert!(stated > 0 && stated < sbom.components.len());
+    let list = |value: &serde_json::Value| value.as_array().unwrap().clone();
+    let full = |value: &serde_json::Value| value.as_str().is_some_and(|text| !text.is_empty());
+    for version in VERSIONS {
+        let written = cyclonedx::write(&sbom, &Options { version, timestamp: at, ..Options::default() });
+        let bom: serde_json::Value = serde_json::from_slice(&written).unwrap();
+        assert_eq!(bom["metadata"]["timestamp"], "2023-11-14T22:13:20Z");
+        assert_eq!(bom["metadata"]["tools"]["components"][0]["name"], "plimsoll");
+        let components = list(&bom["components"]);
+        let packages: Vec<_> = components.iter().filter(|item| item["type"] != "operating-system").collect();
+        assert_eq!(packages.len(), sbom.components.len());
+        assert!(
+            packages
+                .iter()
+                .all(|item| ["name", "version", "purl", "bom-ref"].iter().all(|m| full(&item[*m])))
+        );
+        assert_eq!(packages.iter().filter(|item| full(&item["supplier"]["name"])).count(), stated);
+        // The image depends on every package.
+        let root = &bom["dependencies"][0];
+        assert_eq!(root["ref"], bom["metadata"]["component"]["bom-ref"]);
+        assert_eq!(list(&root["dependsOn"]).len(), packages.len());
+    }
+    let document: serde_json::Value = serde_json::from_slice(&spdx::write(&sbom, at, false)).unwrap();
+    assert_eq!(document["creationInfo"]["created"], "2023-11-14T22:13:20Z");
+    assert!(document["creationInfo"]["creators"][0].as_str().unwrap().starts_with("Tool: plimsoll-"));
+    let of_kind = |purpose: &str| -> Vec<serde_json::Value> {
+        let packages = list(&document["packages"]);
+        packages.into_iter().filter(|package| package["primaryPackagePurpose"] == purpose).collect()
+    };
+    let packages = of_kind("LIBRARY");
+    assert_eq!(packages.len(), sbom.components.len());
+    assert!(packages.iter().all(|package| {
+        ["name", "versionInfo", "SPDXID", "supplier"].iter().all(|member| full(&package[*member]))
+            && package["externalRefs"][0]["referenceType"] == "purl"
+    }));
+    assert_eq!(packages.iter().filter(|package| package["supplier"] != "NOASSERTION").count(), stated);
+    let contained = list(&document["relationships"]);
+    let contained = contained.iter().filter(|relationship| relationship["relationshipType"] == "CONTAINS");
+    assert_eq!(contained.count(), packages.len() + of_kind("OPERATING-SYSTEM").len());
+}
+
 #[test]
 fn serial_numbers_name_the_content() {
     let serial = |sbom: &Sbom, timestamp| {

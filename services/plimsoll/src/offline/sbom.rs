@@ -23,6 +23,9 @@ pub(crate) struct Args {
     /// Compare two targets instead
     #[arg(long, num_args = 2, value_names = ["A", "B"], conflicts_with = "target")]
     diff: Option<Vec<String>>,
+    /// With --diff: exit with 1 if the two differ
+    #[arg(long, value_enum, value_name = "WHAT")]
+    fail_on: Option<FailOn>,
     /// The form of the answer; a difference is a table or json
     #[arg(short, long, value_enum, default_value_t = Format::Table)]
     output: Format,
@@ -37,6 +40,12 @@ pub(crate) struct Args {
     push: bool,
     #[command(flatten)]
     how: How,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum FailOn {
+    /// Any package, version or distribution that differs
+    Change,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -76,11 +85,22 @@ pub(super) enum Format {
 /// Runs the command.
 pub(crate) fn run(args: &Args) -> Outcome {
     let config = plimsoll_process::configuration(args.how.config.as_deref())?;
-    let read = |target: &str| {
+    let content = |target: &str| {
         let content = read::read(&target.parse::<Subject>()?, &args.how, &config)?;
         content.warn();
-        Ok::<_, CliError>(content.sbom)
+        Ok::<_, CliError>(content)
     };
+    let read = |target: &str| Ok::<_, CliError>(content(target)?.sbom);
+    if let Some([before, after]) = args.diff.as_deref() {
+        let (before, after) = (content(before)?, content(after)?);
+        let found = diff(&before.sbom, &after.sbom);
+        out::emit_to(args.out.as_deref(), &compared(&found, args.output)?)?;
+        let unread = before.failed_layers.len() + after.failed_layers.len();
+        return verdict(args.fail_on, &found, unread);
+    }
+    if args.fail_on.is_some() {
+        return Err(CliError::new("usage", "--fail-on is about a difference").hint("add --diff A B"));
+    }
     if let (true, Some(target)) = (args.push, &args.target) {
         let format = if args.output == Format::Table { Format::CyclonedxJson } else { args.output };
         let pushed = attach::run(target, &config, || {
@@ -91,13 +111,23 @@ pub(crate) fn run(args: &Args) -> Outcome {
         out::emit_to(args.out.as_deref(), pushed.as_bytes())?;
         return Ok(ExitCode::SUCCESS);
     }
-    let bytes = match (args.diff.as_deref(), &args.target) {
-        (Some([before, after]), _) => compare(&read(before)?, &read(after)?, args.output)?,
-        (_, Some(target)) => document(&read(target)?, args.output, args.spec_version.into())?,
-        _ => return Err(CliError::new("usage", "name a target")),
-    };
+    let Some(target) = &args.target else { return Err(CliError::new("usage", "name a target")) };
+    let bytes = document(&read(target)?, args.output, args.spec_version.into())?;
     out::emit_to(args.out.as_deref(), &bytes)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// The exit code of a comparison; with `--fail-on`, what was not read whole cannot be called the same.
+fn verdict(fail_on: Option<FailOn>, found: &Diff, unread: usize) -> Outcome {
+    match fail_on {
+        None => Ok(ExitCode::SUCCESS),
+        Some(FailOn::Change) if !found.is_empty() => Ok(ExitCode::from(1)),
+        Some(FailOn::Change) if unread > 0 => {
+            Err(CliError::new("scan_incomplete", format!("{unread} layers could not be read"))
+                .hint("the others have the same packages, but --fail-on cannot vouch for the images"))
+        }
+        Some(FailOn::Change) => Ok(ExitCode::SUCCESS),
+    }
 }
 
 /// Documents carry no time of their own, so that equal images give equal bytes; `SOURCE_DATE_EPOCH` sets one.
@@ -198,11 +228,10 @@ pub(super) fn secrets(sbom: &Sbom) -> String {
     format!("{}\n", output::lines(&table))
 }
 
-fn compare(before: &Sbom, after: &Sbom, format: Format) -> Result<Vec<u8>, CliError> {
-    let found = diff(before, after);
+fn compared(found: &Diff, format: Format) -> Result<Vec<u8>, CliError> {
     match format {
-        Format::Json => out::json(&found),
-        Format::Table => Ok(difference(&found).into_bytes()),
+        Format::Json => out::json(found),
+        Format::Table => Ok(difference(found).into_bytes()),
         Format::CyclonedxJson | Format::SpdxJson | Format::SpdxTagValue => {
             Err(CliError::new("usage", "a difference is no SBOM").hint("use -o table or -o json with --diff"))
         }

@@ -145,6 +145,8 @@ fn a_layer_that_cannot_be_read_is_never_silent() {
     let gate = place.scan(&["--fail-on", "upgrade"]);
     assert_eq!(gate.code, 2);
     assert!(gate.err.contains("scan_incomplete"), "{}", gate.err);
+    let gate = run(["sbom", "--diff", &place.image(), &place.image(), "--fail-on", "change"]);
+    assert!(gate.code == 2 && gate.err.contains("scan_incomplete"), "{}", gate.err);
     // Nothing at all is an error, not an empty list.
     let blobs = place.dir.path().join("app/blobs/sha256");
     let manifest: Value = std::fs::read_dir(&blobs)
@@ -194,6 +196,10 @@ fn sboms_come_out_as_they_went_in() {
         ["upgraded", "npm/lodash", "4.17.20", "4.17.21"]
     );
     assert!(table.trim_end().ends_with("1 upgraded"), "{table}");
+    let gate = |other: &str| run(["sbom", "--diff", &place.image(), other, "--fail-on", "change"]);
+    assert_eq!(gate(&format!("oci:{}", place.at("other"))).code, 1);
+    assert_eq!(gate(&format!("sbom:{file}")).code, 0);
+    assert_eq!(run(["sbom", &place.image(), "--fail-on", "change"]).code, 2);
     // Every form of one image.
     let archive = ImageBuilder::new()
         .layer(
