@@ -28,7 +28,8 @@ pub enum Kind {
     Csaf(String),
 }
 
-/// Sources that are known by name, with their addresses. `osv/ECOSYSTEM` and `alpine/RELEASE/REPOSITORY` are any.
+/// Sources that are known by name, with their addresses. `osv/ECOSYSTEM`, `alpine/RELEASE/REPOSITORY` and
+/// `nvd/YEAR` are any.
 const UPSTREAM: &[(&str, &str)] = &[
     ("kev", "https://www.cisa.gov/sites/default/files/feeds/known_exploited_vulnerabilities.json"),
     ("epss", "https://epss.empiricalsecurity.com/epss_scores-current.csv.gz"),
@@ -46,6 +47,9 @@ const UPSTREAM: &[(&str, &str)] = &[
 
 const OSV: &str = "https://osv-vulnerabilities.storage.googleapis.com";
 const ALPINE: &str = "https://secdb.alpinelinux.org";
+/// NVD's data feeds have what its paged interface has, a file for each year of CVE ids, for
+/// conditional requests. The one of changes is not used: it shrinks whenever less changed, which is what is held.
+const NVD: &str = "https://nvd.nist.gov/feeds/json/cve/2.0/nvdcve-2.0";
 
 /// What `plimsoll db update` fetches where nothing is named: free to use, and together what most images need.
 pub const DEFAULT: &[&str] = &[
@@ -146,6 +150,10 @@ fn address(name: &str) -> Result<String, ProcessError> {
         && plain(repository)
     {
         return Ok(format!("{ALPINE}/{release}/{repository}.json"));
+    }
+    let is_year = |text: &str| text.len() == 4 && text.bytes().all(|b| b.is_ascii_digit());
+    if let Some(part) = name.strip_prefix("nvd/").filter(|part| is_year(part)) {
+        return Ok(format!("{NVD}-{part}.json.gz"));
     }
     let known = UPSTREAM.iter().find(|(known, _)| *known == name).map(|(_, address)| (*address).to_owned());
     known.ok_or_else(|| ProcessError::role("feed_source_unknown", format!("no source is called {name:?}")))

@@ -2,10 +2,13 @@
 //! (<https://nvd.nist.gov/developers/vulnerabilities>). Read are the products that a classifier finds by their content
 //! (see [`crate::classified`]): names of products are guesses everywhere else, and their matches would be too.
 
+use std::fmt;
+
 use plimsoll_model::package::Ecosystem;
 use plimsoll_model::vulnerability::MatchStatus;
 use plimsoll_model::vulnerability::Severity;
-use serde::Deserialize;
+use serde::de::{DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 
 use super::{Sink, clip, date, nullable};
 use crate::advisory::{Advisory, Affected, Record};
@@ -16,14 +19,6 @@ use crate::ranges::{End, Interval};
 use crate::score::valid_vectors;
 
 const MAX_MATCHES: usize = 20_000;
-
-#[derive(Deserialize)]
-struct Page {
-    #[serde(default, deserialize_with = "nullable")]
-    timestamp: String,
-    #[serde(default, deserialize_with = "nullable")]
-    vulnerabilities: Vec<serde_json::Value>,
-}
 
 #[derive(Deserialize)]
 struct Item {
@@ -82,15 +77,75 @@ struct CpeMatch {
 }
 
 pub(crate) fn document(place: &str, bytes: &[u8], sink: &mut Sink<'_>) {
-    let Ok(page) = serde_json::from_slice::<Page>(bytes) else {
-        return sink.reject(place, "json_invalid");
-    };
-    sink.dated(date(&page.timestamp));
-    for (number, value) in page.vulnerabilities.into_iter().enumerate() {
-        match serde_json::from_value::<Item>(value) {
-            Ok(item) => take(&item.cve, sink),
-            Err(_) => sink.reject(&format!("{place} {number}"), "json_invalid"),
+    let mut reader = serde_json::Deserializer::from_slice(bytes);
+    let read = Page { place, sink: &mut *sink }.deserialize(&mut reader).and_then(|()| reader.end());
+    if read.is_err() {
+        sink.reject(place, "json_invalid");
+    }
+}
+
+/// A page, or the file of a year: what it has is taken one by one, because a year is some hundred megabytes.
+struct Page<'s, 'k> {
+    place: &'s str,
+    sink: &'s mut Sink<'k>,
+}
+
+impl<'de> DeserializeSeed<'de> for Page<'_, '_> {
+    type Value = ();
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Page<'_, '_> {
+    type Value = ();
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a page of NVD's interface")
+    }
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        while let Some(name) = map.next_key::<String>()? {
+            match name.as_str() {
+                "timestamp" => {
+                    self.sink.dated(date(&map.next_value::<Option<String>>()?.unwrap_or_default()))
+                }
+                "vulnerabilities" => {
+                    map.next_value_seed(Items(Page { place: self.place, sink: &mut *self.sink }))?;
+                }
+                _ => drop(map.next_value::<IgnoredAny>()?),
+            }
         }
+        Ok(())
+    }
+}
+
+struct Items<'s, 'k>(Page<'s, 'k>);
+
+impl<'de> DeserializeSeed<'de> for Items<'_, '_> {
+    type Value = ();
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Items<'_, '_> {
+    type Value = ();
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list of vulnerabilities")
+    }
+    fn visit_unit<E: serde::de::Error>(self) -> Result<(), E> {
+        Ok(())
+    }
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
+        let Page { place, sink } = self.0;
+        let mut number = 0_usize;
+        while let Some(value) = list.next_element::<serde_json::Value>()? {
+            match serde_json::from_value::<Item>(value) {
+                Ok(item) => take(&item.cve, sink),
+                Err(_) => sink.reject(&format!("{place} {number}"), "json_invalid"),
+            }
+            number += 1;
+        }
+        Ok(())
     }
 }
 

@@ -281,6 +281,7 @@ fn sources_by_name() {
         ("upstream:osv/Rocky Linux", "osv/Rocky Linux", "Osv"),
         ("upstream:redhat", "redhat", "Csaf"),
         ("upstream:alpine/v3.20/main", "alpine/v3.20/main", "File"),
+        ("upstream:nvd/2026", "nvd/2026", "File"),
         ("csaf+https://mirror.example.com/vex/", "csaf+https://mirror.example.com/vex/", "Csaf"),
         ("advisories/", "advisories/", "Path"),
     ] {
@@ -288,7 +289,13 @@ fn sources_by_name() {
         assert_eq!(source.name, name);
         assert!(format!("{:?}", source.kind).starts_with(kind), "{source:?}");
     }
-    for text in ["upstream:nothing", "upstream:osv/../x", "upstream:alpine/v3.20"] {
+    for text in [
+        "upstream:nothing",
+        "upstream:osv/../x",
+        "upstream:alpine/v3.20",
+        "upstream:nvd/26",
+        "upstream:nvd/../x",
+    ] {
         assert_eq!(Source::parse(text).unwrap_err().code(), "feed_source_unknown", "{text}");
     }
     let mut folders: Vec<String> = DEFAULT.iter().map(|text| Source::parse(text).unwrap().folder()).collect();
