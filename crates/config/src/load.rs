@@ -17,6 +17,8 @@ use crate::value::Secret;
 
 /// Largest configuration file, in bytes.
 const MAX_FILE: u64 = 1024 * 1024;
+/// Shortest secret that notifications are signed with, in bytes.
+const LEAST_SECRET: usize = 16;
 /// Largest file with a password or token, in bytes.
 const MAX_SECRET: u64 = 64 * 1024;
 
@@ -338,6 +340,15 @@ fn check_registries(registries: &mut [Registry], base: &Path) -> Result<(), Conf
         }
         if let Some(path) = &registry.password_file {
             registry.password = Some(read_secret(&at("password_file"), &base.join(path))?);
+        }
+        if registry.webhook_secret.is_some() && registry.webhook_secret_file.is_some() {
+            return Err(invalid(at("webhook_secret_file"), "cannot stand beside webhook_secret"));
+        }
+        if let Some(path) = &registry.webhook_secret_file {
+            registry.webhook_secret = Some(read_secret(&at("webhook_secret_file"), &base.join(path))?);
+        }
+        if registry.webhook_secret.as_ref().is_some_and(|secret| secret.expose().len() < LEAST_SECRET) {
+            return Err(invalid(at("webhook_secret"), "must have at least 16 characters"));
         }
         if registry.max_concurrent == 0 || registry.max_concurrent > 1_024 {
             return Err(invalid(at("max_concurrent"), "must be from 1 to 1024"));

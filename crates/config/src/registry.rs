@@ -28,6 +28,10 @@ pub struct Registry {
     pub password: Option<Secret>,
     /// A file with the password; its last line break is dropped.
     pub password_file: Option<PathBuf>,
+    /// The secret that the registry signs its notifications with, where it does (GitHub).
+    pub webhook_secret: Option<Secret>,
+    /// A file with it; its last line break is dropped.
+    pub webhook_secret_file: Option<PathBuf>,
     /// A bearer token that is sent as it is, instead of asking the registry's token service for one.
     pub token: Option<Secret>,
     /// Take the credentials from Docker's configuration file (`~/.docker/config.json` or `$DOCKER_CONFIG`)
@@ -69,6 +73,8 @@ impl Registry {
             username: None,
             password: None,
             password_file: None,
+            webhook_secret: None,
+            webhook_secret_file: None,
             token: None,
             docker_config: false,
             token_hosts: Vec::new(),

@@ -4,7 +4,7 @@
 //!
 //! | module | routes |
 //! |---|---|
-//! | [`webhooks`] | `POST /v1/webhooks/distribution` |
+//! | [`webhooks`] | `POST /v1/webhooks/distribution`, `…/harbor`, `…/acr`, `…/github` |
 //! | [`images`] | `POST /v1/images`, `GET /v1/images/{digest}/status`, `…/sbom`, `…/secrets` |
 //! | [`deploys`] | `POST /v1/deploys` |
 //! | [`findings`] | `GET /v1/findings`, `/v1/findings/stream`, `/v1/affected/{id}`, `/v1/actions` |
@@ -71,7 +71,16 @@ pub fn router(app: App) -> Router {
     Router::new()
         .route(
             "/v1/webhooks/distribution",
-            post(webhooks::distribution).layer(DefaultBodyLimit::max(webhook_limit)),
+            post(webhooks::distribution::receive).layer(DefaultBodyLimit::max(webhook_limit)),
+        )
+        .route(
+            "/v1/webhooks/harbor",
+            post(webhooks::harbor::receive).layer(DefaultBodyLimit::max(webhook_limit)),
+        )
+        .route("/v1/webhooks/acr", post(webhooks::acr::receive).layer(DefaultBodyLimit::max(webhook_limit)))
+        .route(
+            "/v1/webhooks/github",
+            post(webhooks::github::receive).layer(DefaultBodyLimit::max(webhook_limit)),
         )
         .route(
             "/v1/images",

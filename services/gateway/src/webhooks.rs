@@ -1,16 +1,25 @@
-//! Notifications of CNCF Distribution and what embeds it
-//! (<https://distribution.github.io/distribution/about/notifications/>): the envelope of versions 1 and 2.
+//! What registries tell: each in its own format, read into [`Event`]s, and these into events of ours.
 //!
-//! Push, mount and delete count; pulls, our own among them, are ignored. An address inside an event is never
+//! | module | format |
+//! |---|---|
+//! | [`distribution`] | notifications of CNCF Distribution |
+//! | [`harbor`] | webhooks of Harbor, in both of its payload formats |
+//! | [`acr`] | webhooks of Azure Container Registry |
+//! | [`github`] | webhooks of GitHub for packages in its container registry, signed |
+//!
+//! Pushes, mounts and deletions count; pulls, our own among them, are ignored. An address inside an event is never
 //! connected to: the host that it names is looked up among the configured registries.
 
+pub mod acr;
+pub mod distribution;
+pub mod github;
+pub mod harbor;
+
 use axum::Json;
-use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use plimsoll_bus::connection::message_id;
 use plimsoll_bus::{BusError, Outgoing, fault, subjects};
-use plimsoll_config::Scope;
 use plimsoll_model::digest::Digest;
 use plimsoll_model::reference::{valid_repository, valid_tag};
 use plimsoll_model::time::Timestamp;
@@ -18,18 +27,13 @@ use plimsoll_proto::v1;
 use serde::Deserialize;
 
 use crate::App;
-use crate::auth::require;
-use crate::error::{ApiError, Params, body};
+use crate::error::ApiError;
 
-/// Events of one envelope at most.
+/// Events of one request at most.
 const MAX_EVENTS: usize = 1000;
 
-#[derive(Deserialize)]
-struct Envelope {
-    events: Vec<Event>,
-}
-
-#[derive(Deserialize)]
+/// One event, in the form of CNCF Distribution's notifications; other formats are read into it.
+#[derive(Debug, Default, Deserialize)]
 struct Event {
     #[serde(default)]
     id: String,
@@ -43,7 +47,7 @@ struct Event {
     request: Request,
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Target {
     #[serde(default)]
@@ -58,18 +62,29 @@ struct Target {
     size: u64,
     #[serde(default)]
     length: u64,
+    /// The format tells of manifests only, and not of their media types.
+    #[serde(skip)]
+    manifest: bool,
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 struct Request {
     #[serde(default)]
     host: String,
 }
 
 /// `?registry=NAME` says which configured registry sends, where the host in its events is of no use.
-#[derive(Deserialize)]
+#[derive(Debug, Deserialize)]
 pub struct Asked {
     registry: Option<String>,
+}
+
+impl Asked {
+    /// The identity of the registry that is named.
+    fn identity(&self, app: &App) -> Result<Option<String>, ApiError> {
+        let Some(name) = &self.registry else { return Ok(None) };
+        app.names.identity(name).map(|name| Some(name.to_owned())).ok_or_else(|| not_configured(name))
+    }
 }
 
 /// What became of one event.
@@ -78,37 +93,22 @@ enum Fate {
     Ignored,
 }
 
-/// `POST /v1/webhooks/distribution`
-///
-/// 202 when every event that counts is in JetStream; events that are refused alone are named in the answer.
-/// 4xx when the body is no envelope or all of its events are refused; 503 when JetStream is away.
-pub async fn distribution(
-    State(app): State<App>,
-    Params(asked): Params<Asked>,
-    headers: HeaderMap,
-    bytes: Result<bytes::Bytes, axum::extract::rejection::BytesRejection>,
-) -> Result<Response, ApiError> {
-    require(&app, &headers, Scope::Webhooks)?;
-    let bytes = body(bytes)?;
-    let envelope: Envelope =
-        serde_json::from_slice(&bytes).map_err(|error| ApiError::bad("bad_envelope", error))?;
-    if envelope.events.len() > MAX_EVENTS {
+/// Publishes what counts of the events of one request. 202 when all of it is in JetStream; events that are refused alone
+/// are named in the answer. 4xx when all of them are refused; 503 when JetStream is away.
+async fn accept(app: &App, events: &[Event], registry: Option<&str>) -> Result<Response, ApiError> {
+    if events.len() > MAX_EVENTS {
         return Err(ApiError::new(
             StatusCode::PAYLOAD_TOO_LARGE,
             "too_large",
             format!("more than {MAX_EVENTS} events"),
         ));
     }
-    let registry = match &asked.registry {
-        Some(name) => Some(app.names.identity(name).ok_or_else(|| not_configured(name))?.to_owned()),
-        None => None,
-    };
     let (mut accepted, mut ignored, mut refused) = (0u32, 0u32, Vec::new());
     let mut last = None;
-    for event in &envelope.events {
-        match fate(&app, event, registry.as_deref()) {
+    for event in events {
+        match fate(app, event, registry) {
             Ok(Fate::Publish(message, kind)) => {
-                publish(&app, event, &message, kind).await?;
+                publish(app, event, &message, kind).await?;
                 accepted += 1;
             }
             Ok(Fate::Ignored) => ignored += 1,
@@ -128,6 +128,17 @@ pub async fn distribution(
         )
             .into_response()),
     }
+}
+
+/// A request that tells of nothing that counts.
+fn ignored() -> Response {
+    let body = serde_json::json!({ "accepted": 0, "ignored": 1, "refused": [] });
+    (StatusCode::ACCEPTED, Json(body)).into_response()
+}
+
+/// The host of `host/repository…`, and the rest.
+fn split_host(text: &str) -> Option<(&str, &str)> {
+    text.split_once('/').filter(|(host, rest)| !host.is_empty() && !rest.is_empty())
 }
 
 fn not_configured(name: &str) -> ApiError {
@@ -200,7 +211,7 @@ fn fate(app: &App, event: &Event, registry: Option<&str>) -> Result<Fate, ApiErr
         return encode(subjects::IMAGE_DELETED, &message).map(|m| Fate::Publish(m, "image.deleted"));
     }
     let Some(digest) = digest else { return Err(ApiError::bad("bad_event", "a push names no digest")) };
-    if is_manifest(&target.media_type) {
+    if target.manifest || is_manifest(&target.media_type) {
         let message = v1::ImagePushed {
             registry,
             repository,

@@ -53,10 +53,11 @@ fn secrets_come_from_files_and_never_show() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join("password"), "open sesame\n").unwrap();
     std::fs::write(dir.path().join("token"), "let-me-in\r\n").unwrap();
+    std::fs::write(dir.path().join("hook"), "signed-with-this-one\n").unwrap();
     let file = dir.path().join("plimsoll.yaml");
     std::fs::write(
         &file,
-        "registries:\n- {host: R.example.com, username: u, password_file: password}\n\
+        "registries:\n- {host: R.example.com, username: u, password_file: password, webhook_secret_file: hook}\n\
          tokens:\n- {name: t, token_file: token, scopes: [read]}\n\
          nats: {user: n, password_file: password, token: hush}\n",
     )
@@ -64,10 +65,11 @@ fn secrets_come_from_files_and_never_show() {
     let config = Config::load(Some(&file)).unwrap();
     assert_eq!(config.registries[0].host, "r.example.com");
     assert_eq!(config.registries[0].password.as_ref().unwrap().expose(), "open sesame");
+    assert_eq!(config.registries[0].webhook_secret.as_ref().unwrap().expose(), "signed-with-this-one");
     assert_eq!(config.nats.password.as_ref().unwrap().expose(), "open sesame");
     assert!(config.token("let-me-in").is_some());
     let shown = format!("{config:?}");
-    for secret in ["sesame", "let-me-in", "hush"] {
+    for secret in ["sesame", "let-me-in", "hush", "signed-with"] {
         assert!(!shown.contains(secret), "{secret} in {shown}");
     }
     std::fs::write(dir.path().join("token"), "\n").unwrap();
@@ -95,6 +97,11 @@ fn errors_name_the_field() {
         ("registries: [{host: a, username: u}]", "registries[0].username: needs password"),
         ("registries: [{host: a, password: p}]", "registries[0].password: needs username"),
         ("registries: [{host: a, token: p, docker_config: true}]", "registries[0]: credentials"),
+        ("registries: [{host: a, webhook_secret: short}]", "registries[0].webhook_secret: must have"),
+        (
+            "registries: [{host: a, webhook_secret: 0123456789abcdef, webhook_secret_file: b}]",
+            "registries[0].webhook_secret_file: cannot stand",
+        ),
         ("registries: [{host: a, redirect_hosts: ['*']}]", "registries[0].redirect_hosts"),
         ("registries: [{host: a, max_concurrent: 0}]", "registries[0].max_concurrent"),
         ("registries: [{host: a, requests_per_second: 0}]", "registries[0].requests_per_second"),

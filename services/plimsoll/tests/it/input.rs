@@ -4,7 +4,7 @@ use reqwest::StatusCode;
 use serde_json::{Value, json};
 
 use crate::fleet::{Fleet, HOOKS, TOKEN, run, until};
-use crate::world::{LODASH, of_npm, world};
+use crate::world::{HOOK_SECRET, LODASH, of_npm, world};
 
 const HOOK: &str = "/v1/webhooks/distribution";
 const DEPLOY: &str = "/v1/deploys?cluster=refused";
@@ -200,5 +200,100 @@ fn questions_that_make_no_sense_are_refused() {
         assert_eq!(fleet.get(&unknown).await.0, 404);
         let answer = fleet.http.get(format!("{}/v1/findings", fleet.url)).send().await.unwrap();
         assert_eq!(answer.status(), 401);
+    });
+}
+
+/// Signs as GitHub does.
+fn signature(secret: &str, body: &str) -> String {
+    let key = aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA256, secret.as_bytes());
+    let tag = aws_lc_rs::hmac::sign(&key, body.as_bytes());
+    let hex: String = tag.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("sha256={hex}")
+}
+
+#[test]
+fn registries_tell_in_their_own_formats() {
+    run(async {
+        let world = world().await;
+        let fleet = &world.fleet;
+        let host = world.registry.host();
+        let app = of_npm("formats", "lodash", "4.17.21");
+        world.registry.push_image("formats/app", "1", &app);
+        fleet.scanned(app.digest()).await;
+        let digest = app.digest();
+        let harbor = |kind: &str, tag: &str| {
+            json!({ "type": kind, "occur_at": 1_680_501_893, "operator": "ci", "event_data": {
+                "resources": [{ "digest": digest, "tag": tag, "resource_url": format!("{host}/formats/app:{tag}") }],
+                "repository": { "name": "app", "namespace": "formats", "repo_full_name": "formats/app" } } })
+            .to_string()
+        };
+        let acr = |action: &str, tag: &str| {
+            let mut event = event(&host, "formats/app", tag, digest);
+            event["action"] = action.into();
+            event.to_string()
+        };
+        let github = |of: &str, tag: &str| {
+            json!({ "action": "published", "package": { "name": "app", "namespace": "formats", "package_type": "CONTAINER",
+                "package_version": { "version": digest, "package_url": format!("{of}/formats/app:{tag}"),
+                    "container_metadata": { "tag": { "name": tag, "digest": digest } } } } })
+            .to_string()
+        };
+        let before = events(fleet).await;
+        for (path, body) in
+            [("/v1/webhooks/harbor", harbor("PULL_ARTIFACT", "1")), ("/v1/webhooks/acr", acr("ping", "1"))]
+        {
+            let (status, _, body) = ask(fleet, path, Some(HOOKS), body).await;
+            assert_eq!((status, &body["accepted"], &body["ignored"]), (202, &json!(0), &json!(1)), "{path}");
+        }
+        let hub = async |kind: &str, signed: Option<String>, body: &str| {
+            let request = fleet.http.post(format!("{}/v1/webhooks/github", fleet.url));
+            let mut request = request.header("X-GitHub-Event", kind).header("X-GitHub-Delivery", "d-1");
+            if let Some(signed) = signed {
+                request = request.header("X-Hub-Signature-256", signed);
+            }
+            let answer = request.body(body.to_owned()).send().await.unwrap();
+            let status = answer.status().as_u16();
+            (status, answer.json::<Value>().await.unwrap_or_default())
+        };
+        let (good, elsewhere) = (github(&host, "github"), github(&world.locked.host(), "github"));
+        let sign = |body: &str| Some(signature(HOOK_SECRET, body));
+        for (what, signed, body, status) in [
+            ("no signature", None, &good, 401),
+            ("another secret", Some(signature("some-other-secret", &good)), &good, 401),
+            ("of other bytes", sign(&elsewhere), &good, 401),
+            ("no hexadecimal digits", Some("sha256=zz".to_owned()), &good, 401),
+            ("of another registry", sign(&elsewhere), &elsewhere, 401),
+            ("no payload", sign("x"), &"x".to_owned(), 400),
+        ] {
+            let (got, body) = hub("package", signed, body).await;
+            assert_eq!(got, status, "{what}: {body}");
+        }
+        assert_eq!(hub("ping", sign(&good), &good).await.1["ignored"], 1);
+        for (path, body) in [
+            ("/v1/webhooks/harbor", harbor("PUSH_ARTIFACT", "harbor")),
+            ("/v1/webhooks/acr", acr("push", "acr")),
+        ] {
+            assert_eq!(ask(fleet, path, None, body.clone()).await.0, 401, "{path}");
+            assert_eq!(ask(fleet, path, Some(TOKEN), "x").await.1, "bad_envelope", "{path}");
+            assert_eq!(ask(fleet, &format!("{path}?registry=nobody"), Some(HOOKS), body).await.0, 422);
+        }
+        let told_of = |seq: u64, from: u64| seq - from;
+        assert_eq!(told_of(events(fleet).await, before), 0, "what is refused or ignored is recorded nowhere");
+
+        let (status, _, body) =
+            ask(fleet, "/v1/webhooks/harbor", Some(HOOKS), harbor("PUSH_ARTIFACT", "harbor")).await;
+        assert_eq!((status, &body["accepted"]), (202, &json!(1)), "{body}");
+        let (status, _, body) = ask(fleet, "/v1/webhooks/acr", Some(HOOKS), acr("push", "acr")).await;
+        assert_eq!((status, &body["accepted"]), (202, &json!(1)), "{body}");
+        let (status, body) = hub("registry_package", sign(&good), &good).await;
+        assert_eq!((status, &body["accepted"]), (202, &json!(1)), "{body}");
+        let path = format!("/v1/images/{digest}/status");
+        for tag in ["harbor", "acr", "github"] {
+            until(&format!("the tag {tag}"), async || {
+                let (_, body) = fleet.get(&path).await;
+                body["sources"].to_string().contains(&format!("formats/app:{tag}")).then_some(())
+            })
+            .await;
+        }
     });
 }

@@ -18,6 +18,9 @@ pub(crate) const LODASH: [&str; 2] = ["CVE-2020-8203", "CVE-2021-23337"];
 /// CVEs of Debian's curl 7.88.1-10+deb12u1.
 pub(crate) const CURL: [&str; 2] = ["CVE-2023-38545", "CVE-2024-2398"];
 
+/// What the shared registry signs notifications with, where it does.
+pub(crate) const HOOK_SECRET: &str = "a-secret-of-the-shared-registry";
+
 /// What tests share.
 pub(crate) struct World {
     pub(crate) fleet: Fleet,
@@ -69,7 +72,7 @@ async fn start() -> World {
             Err(error) => panic!("{error}"),
         };
     let mut registries = vec![
-        format!("{{host: \"{}\", plain_http: true}}", registry.host()),
+        format!("{{host: \"{}\", plain_http: true, webhook_secret: {HOOK_SECRET}}}", registry.host()),
         format!("{{host: \"{}\", plain_http: true, username: reader, password: wrong}}", locked.host()),
     ];
     registries.extend(real.iter().map(|real| format!("{{host: \"{}\", plain_http: true}}", real.host())));
