@@ -1,5 +1,6 @@
 //! Bit sets over the columns of a row.
 
+use std::hash::{Hash, Hasher};
 use std::ops::Deref;
 use std::sync::Arc;
 
@@ -22,6 +23,23 @@ impl PartialEq for Bits {
 }
 
 impl Eq for Bits {}
+
+impl Hash for Bits {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        // Words that are zero at either end do not count, as in comparisons.
+        let mut words = self.words.as_slice();
+        let mut from = self.from;
+        while let Some((0, rest)) = words.split_first() {
+            (words, from) = (rest, from + 1);
+        }
+        while let Some((0, rest)) = words.split_last() {
+            words = rest;
+        }
+        if !words.is_empty() {
+            (from, words).hash(state);
+        }
+    }
+}
 
 impl Bits {
     #[cfg(test)]
@@ -269,6 +287,7 @@ mod tests {
             from in 0usize..700,
         ) {
             use std::collections::BTreeSet;
+            use std::hash::BuildHasher;
             let of = |set: &BTreeSet<usize>| {
                 let mut bits = Bits::default();
                 set.iter().rev().for_each(|at| bits.set(*at));
@@ -287,6 +306,8 @@ mod tests {
             proptest::prop_assert_eq!(listed(&rest), &ours - &theirs);
             proptest::prop_assert_eq!(&common, &of(&(&ours & &theirs)));
             proptest::prop_assert_eq!(a == b, ours == theirs);
+            let hash = |bits: &Bits| rustc_hash::FxBuildHasher.hash_one(bits);
+            proptest::prop_assert_eq!(hash(&common), hash(&a.and(&b)));
             rest.add(&common);
             proptest::prop_assert_eq!(&rest, &a);
             let mut shared = SharedBits::of(a.clone());

@@ -15,7 +15,7 @@ use crate::ip::{Atoms, IpRange};
 use crate::state::ClusterState;
 
 /// Most rows of a difference for which the deciding rules are looked up.
-pub const MAX_EXPLAINED: usize = 2_000;
+pub const MAX_EXPLAINED: usize = 1_000;
 
 /// A state with everything that a difference needs; immutable and cheap to share.
 #[derive(Debug, Clone)]
@@ -435,12 +435,7 @@ pub(crate) fn explain(
             Some((peer(&row.source)?, peer(&row.destination)?))
         };
         let decisions = |connectivity: &Connectivity, ends: Option<(Peer, Peer)>| {
-            let Some((source, destination)) = ends else { return Vec::new() };
-            let explained = connectivity.explain(source, destination);
-            let sides = explained.egress.into_iter().chain(explained.ingress);
-            let mut decisions: Vec<Decision> = sides.flat_map(|side| side.decisions).collect();
-            decisions.dedup();
-            decisions
+            ends.map(|(source, destination)| connectivity.decisions(source, destination)).unwrap_or_default()
         };
         row.decided_before = decisions(before, peers(|both| both.before));
         row.decided_after = decisions(after, peers(|both| both.after));

@@ -181,8 +181,8 @@ const METADATA: std::net::Ipv4Addr = std::net::Ipv4Addr::new(169, 254, 169, 254)
 /// A workload of one side or both: what the state before and the one after know of it.
 struct Subject<'a> {
     name: &'a str,
-    before: Option<(usize, WorkloadExposure)>,
-    after: Option<(usize, WorkloadExposure)>,
+    before: Option<(usize, &'a WorkloadExposure)>,
+    after: Option<(usize, &'a WorkloadExposure)>,
 }
 
 /// A state with its judged exposures.
@@ -192,12 +192,12 @@ pub struct Judged<'a> {
     pub exposures: &'a [WorkloadExposure],
 }
 
-impl Judged<'_> {
-    fn by_name(&self) -> BTreeMap<String, (usize, WorkloadExposure)> {
-        let place = |exposure: &WorkloadExposure| {
+impl<'a> Judged<'a> {
+    fn by_name(&self) -> BTreeMap<String, (usize, &'a WorkloadExposure)> {
+        let place = |exposure: &'a WorkloadExposure| {
             let name = exposure.printed();
             let index = self.snapshot.connectivity.workload_named(&name)?;
-            Some((name, (index, exposure.clone())))
+            Some((name, (index, exposure)))
         };
         self.exposures.iter().filter_map(place).collect()
     }
@@ -234,10 +234,10 @@ pub fn effects_between(
             &all
         }
     };
-    let of = |snapshot: &LiveSnapshot, name: &str| {
+    fn of<'a>(snapshot: &'a LiveSnapshot, name: &str) -> Option<(usize, &'a WorkloadExposure)> {
         let index = snapshot.connectivity().workload_named(name)?;
-        Some((index, snapshot.exposure(index)?))
-    };
+        Some((index, snapshot.judged.get(index)?.as_deref()?))
+    }
     let subject = |name| Subject { name, before: of(before, name), after: of(after, name) };
     told(&before.snapshot, &after.snapshot, names.iter().map(String::as_str).map(subject), diff)
 }
@@ -249,7 +249,7 @@ fn told<'a>(
     diff: &ConnDiff,
 ) -> Vec<Effect> {
     let mut found = Vec::new();
-    let mut objects: Objects = BTreeMap::new();
+    let mut objects: Objects<'a> = BTreeMap::new();
     let mut changed: BTreeSet<ObjectKey> = BTreeSet::new();
     let mut seen: FxHashSet<*const ObjectKey> = FxHashSet::default();
     for subject in subjects {
@@ -257,7 +257,7 @@ fn told<'a>(
         isolation(&subject, before, after, &mut found);
         changed_policies(&subject, before, after, &mut seen, &mut changed);
         let known = subject.after.or(subject.before);
-        objects.extend(known.map(|(_, exposure)| (subject.name.to_owned(), exposure.objects)));
+        objects.extend(known.map(|(_, exposure)| (subject.name, exposure.objects.as_slice())));
     }
     outward(diff, &objects, &mut found);
     connections(diff, &objects, &mut found);
@@ -269,7 +269,7 @@ fn told<'a>(
 }
 
 /// Objects of workloads, by printed name.
-type Objects = BTreeMap<String, Vec<ObjectKey>>;
+type Objects<'a> = BTreeMap<&'a str, &'a [ObjectKey]>;
 
 /// Policies that select a workload and are new or differ. Each is looked at once: it has one place in a state.
 fn changed_policies(
@@ -311,8 +311,11 @@ fn idle_rules(changed: &BTreeSet<ObjectKey>, before: &Snapshot, after: &Snapshot
 /// NETPOL001: reachable from the internet, on more ports, or possibly. NETPOL002: reachable from every namespace or
 /// another one.
 fn exposed(subject: &Subject<'_>, found: &mut Vec<Effect>) {
-    let (name, Some((_, now))) = (subject.name, &subject.after) else { return };
-    let then = subject.before.as_ref().map(|(_, then)| then);
+    let (name, Some((_, now))) = (subject.name, subject.after) else { return };
+    let then = subject.before.map(|(_, then)| then);
+    if then.is_some_and(|then| std::ptr::eq(then, now)) {
+        return;
+    }
     let level = then.map_or(ExposureLevel::Isolated, |then| then.level);
     let path = now.paths.first().cloned().unwrap_or_default();
     let mut tell = |code, urgency, detail: String, message: String, stands: Option<ExposureLevel>| {
@@ -363,6 +366,9 @@ fn isolation(subject: &Subject<'_>, before: &Snapshot, after: &Snapshot, found: 
     let (old, new) = (&before.connectivity, &after.connectivity);
     let (name, Some((index, exposure))) = (subject.name, &subject.after) else { return };
     for direction in [Direction::Ingress, Direction::Egress] {
+        if subject.before.is_some_and(|(then, _)| old.selected_alike(then, new, *index, direction)) {
+            continue;
+        }
         let (now, word) = (new.selected_by(*index, direction), direction.as_str());
         let effect = |urgency, code, detail: &str, message| {
             Effect::new(code, urgency, name, detail, message).about(exposure.objects.clone())
@@ -430,7 +436,7 @@ struct Outward {
 }
 
 /// NETPOL004: new ways out to the world or to the metadata address.
-fn outward(diff: &ConnDiff, known: &Objects, found: &mut Vec<Effect>) {
+fn outward(diff: &ConnDiff, known: &Objects<'_>, found: &mut Vec<Effect>) {
     let mut opened: BTreeMap<&DiffPeer, Outward> = BTreeMap::new();
     for row in diff.rows.iter().filter(|row| matches!(row.kind, ChangeKind::Added | ChangeKind::Changed)) {
         let DiffPeer::Range(range) = &row.destination else { continue };
@@ -465,7 +471,8 @@ fn outward(diff: &ConnDiff, known: &Objects, found: &mut Vec<Effect>) {
         );
         let name = source.to_string();
         let detail = format!("{more} to {}", listed.join(","));
-        let objects = policies.into_iter().chain(known.get(&name).into_iter().flatten().cloned());
+        let objects =
+            policies.into_iter().chain(known.get(name.as_str()).copied().unwrap_or_default().iter().cloned());
         let effect = Effect::new("NETPOL004", Urgency::Medium, &name, detail, message);
         ranges.truncate(MAX_RANGES);
         // What is kept of it while it stands says no more than this many.
@@ -476,7 +483,7 @@ fn outward(diff: &ConnDiff, known: &Objects, found: &mut Vec<Effect>) {
 }
 
 /// NETPOL005: each connection between workloads that differs.
-fn connections(diff: &ConnDiff, known: &Objects, found: &mut Vec<Effect>) {
+fn connections(diff: &ConnDiff, known: &Objects<'_>, found: &mut Vec<Effect>) {
     for row in &diff.rows {
         if matches!((&row.source, &row.destination), (DiffPeer::Range(_), _) | (_, DiffPeer::Range(_))) {
             continue;
@@ -493,7 +500,9 @@ fn connections(diff: &ConnDiff, known: &Objects, found: &mut Vec<Effect>) {
         let detail = format!("{} {} -> {}", row.source, row.before, row.after);
         let (by, policies) = decided(row);
         let subject = row.destination.to_string();
-        let objects = policies.into_iter().chain(known.get(&subject).into_iter().flatten().cloned());
+        let objects = policies
+            .into_iter()
+            .chain(known.get(subject.as_str()).copied().unwrap_or_default().iter().cloned());
         let effect = Effect::new("NETPOL005", urgency, &subject, detail, message);
         found.push(effect.decided(by).about(objects).with(vec![row.source.to_string()]));
     }
@@ -501,6 +510,9 @@ fn connections(diff: &ConnDiff, known: &Objects, found: &mut Vec<Effect>) {
 
 /// NETPOL007, 008, 011, 012, 020: what is odd about policies now and was not before.
 fn hygiene(before: &Connectivity, after: &Connectivity, found: &mut Vec<Effect>) {
+    if before.shares_warnings(after) {
+        return;
+    }
     let new = |warning: &&Warning| before.warnings().binary_search(warning).is_err();
     found.extend(after.warnings().iter().filter(new).map(remarks::of_warning));
 }

@@ -4,8 +4,8 @@
 
 use std::sync::Arc;
 
-/// Elements of a page.
-const PAGE: usize = 64;
+/// Elements of a page: few, because a change that is scattered copies a page for each element.
+const PAGE: usize = 16;
 
 /// A list by position.
 #[derive(Debug)]

@@ -1,10 +1,19 @@
 //! Time of a cold build, of the whole matrix, of one change with its exact difference, and the memory that a resident
-//! cluster takes, for generated clusters with every tier and IPv6: `bench [WORKLOADS POLICIES]…`, by default a table of
-//! sizes, each in a process of its own. Budgets are those of the design, for 10,000 × 5,000; a ratio above 1 is over
-//! budget. Not a test: figures depend on the machine, and on what else it does; time on the processor is told beside.
+//! cluster takes, for generated clusters with every tier and IPv6.
+//!
+//! - `bench`: a table of sizes, each in a process of its own, and the brute-force judge of the tests beside the engine
+//!   at sizes where it ends;
+//! - `bench WORKLOADS POLICIES`: one size in detail, by kind of change;
+//! - `bench changes WORKLOADS POLICIES`: changes only, for a profiler.
+//!
+//! Budgets are those of the design, for 10,000 × 5,000; a ratio above 1 is over budget. Not a test: figures depend on the
+//! machine, and on what else it does; time on the processor is told beside.
 #![allow(clippy::indexing_slicing)]
 
+mod brute;
 mod cluster;
+#[path = "../../tests/it/judge.rs"]
+mod judge;
 
 use std::time::{Duration, Instant};
 
@@ -142,8 +151,10 @@ fn memory() -> (f64, f64) {
     (of("VmRSS:"), of("VmHWM:"))
 }
 
-/// Time that this process had on the processor, where the system tells it; good to a few milliseconds.
+/// Time that this process had on the processor, where the system tells it. The system brings its count up to date when
+/// the process gives way, so that short times are told exactly.
 fn on_processor() -> Duration {
+    std::thread::yield_now();
     let text = std::fs::read_to_string("/proc/self/schedstat").unwrap_or_default();
     Duration::from_nanos(text.split_whitespace().next().and_then(|n| n.parse().ok()).unwrap_or_default())
 }
@@ -161,134 +172,233 @@ fn mean(times: &[Duration]) -> Duration {
     times.iter().sum::<Duration>() / times.len().max(1) as u32
 }
 
-fn whole(state: &ClusterState, options: &Options) {
-    let begin = Instant::now();
-    let connectivity = Connectivity::build(state, options);
-    let cold = begin.elapsed();
-    let (classes, rows, _) = connectivity.sizes();
-    println!("  {classes} classes, {rows} distinct rows");
-    println!("  cold build                {cold:>12.2?}   {:>6.2} of budget", ratio(cold, COLD));
-    let begin = Instant::now();
-    let connections = connectivity.rows().len();
-    println!("  full matrix               {:>12.2?}   ({connections} connections)", begin.elapsed());
+/// A cold build and every connection of a state.
+struct Whole {
+    cold: Duration,
+    matrix: Duration,
+    classes: usize,
+    rows: usize,
+    connections: usize,
 }
 
-fn changes(live: &mut Live, size: Size) {
-    let mut world = World {
-        size,
-        dice: Dice(99),
-        pods: vec![(0, 0); size.workloads],
-        gone: Vec::new(),
-        deleted: Vec::new(),
-    };
-    let mut times: Vec<Vec<Duration>> = vec![Vec::new(); KINDS.len()];
-    let (mut told, mut cells, mut judged) = (Vec::new(), vec![0; KINDS.len()], 0);
-    let (mut busy, mut effects) = ([Duration::ZERO; 2], 0);
-    let mut busy_of = [Duration::ZERO; KINDS.len()];
-    for at in 0..CHANGES {
-        let (kind, changes) = world.next();
-        let (begin, on) = (Instant::now(), on_processor());
-        let delta = live.changes(changes);
-        times[kind].push(begin.elapsed());
-        let used = on_processor().saturating_sub(on);
-        busy[0] += used;
-        busy_of[kind] += used;
-        cells[kind] += delta.count();
-        judged += delta.exposures().len();
-        let diff = delta.connections();
-        // Now and then against the difference of the two states as wholes.
-        let checked = at % 150 == 149;
-        if checked {
-            let whole = diff_snapshots(&delta.before().snapshot, &delta.after().snapshot, false);
-            println!(
-                "  checked against the whole {:>12} rows {}",
-                diff.rows.len(),
-                if whole == diff { "equal" } else { "NOT EQUAL" }
-            );
-        }
-        drop(diff);
-        let (begin, on) = (Instant::now(), on_processor());
-        effects += Window::default().take(delta).len();
-        told.push(begin.elapsed());
-        busy[1] += on_processor().saturating_sub(on);
+fn whole(state: &ClusterState, options: &Options) -> Whole {
+    let begin = on_processor();
+    let connectivity = Connectivity::build(state, options);
+    let cold = on_processor().saturating_sub(begin);
+    let (classes, rows, _) = connectivity.sizes();
+    let begin = on_processor();
+    let connections = connectivity.rows().len();
+    Whole { cold, matrix: on_processor().saturating_sub(begin), classes, rows, connections }
+}
+
+/// Times of changes.
+#[derive(Default)]
+struct Timed {
+    /// By kind: on the clock, and on the processor.
+    wall: Vec<Vec<Duration>>,
+    busy: Vec<Vec<Duration>>,
+    cells: Vec<usize>,
+    judged: usize,
+    told: Vec<Duration>,
+    told_busy: Vec<Duration>,
+    effects: usize,
+    /// Differences that were compared with that of the states as wholes, and those that were equal.
+    checked: (usize, usize),
+}
+
+impl Timed {
+    fn all(times: &[Vec<Duration>]) -> Vec<Duration> {
+        let mut all: Vec<Duration> = times.iter().flatten().copied().collect();
+        all.sort();
+        all
     }
-    let mut all: Vec<Duration> = times.iter().flatten().copied().collect();
-    all.sort();
-    let (mean_all, p99, worst) = (mean(&all), quantile(&all, 0.99), all.last().copied().unwrap_or_default());
-    println!("  one change: mean          {mean_all:>12.2?}   {:>6.2} of budget", ratio(mean_all, MEAN));
-    let mean_of = |busy: Duration| busy / CHANGES as u32;
+}
+
+/// Makes changes; each of `tell` is told, each of `check` compared.
+fn changes(live: &mut Live, size: Size, count: usize, tell: usize, check: usize) -> Timed {
+    let (pods, dice) = (vec![(0, 0); size.workloads], Dice(99));
+    let mut world = World { size, dice, pods, gone: Vec::new(), deleted: Vec::new() };
+    let mut timed = Timed {
+        wall: vec![Vec::new(); KINDS.len()],
+        busy: vec![Vec::new(); KINDS.len()],
+        cells: vec![0; KINDS.len()],
+        ..Timed::default()
+    };
+    for at in 1..=count {
+        let (kind, changes) = world.next();
+        let (on, begin) = (on_processor(), Instant::now());
+        let delta = live.changes(changes);
+        timed.wall[kind].push(begin.elapsed());
+        timed.busy[kind].push(on_processor().saturating_sub(on));
+        timed.cells[kind] += delta.count();
+        timed.judged += delta.exposures().len();
+        if check > 0 && at % check == 0 {
+            let whole = diff_snapshots(&delta.before().snapshot, &delta.after().snapshot, false);
+            timed.checked.0 += 1;
+            timed.checked.1 += usize::from(whole == delta.connections());
+        }
+        if tell > 0 && at % tell == 0 {
+            let (on, begin) = (on_processor(), Instant::now());
+            timed.effects += Window::default().take(delta).len();
+            timed.told.push(begin.elapsed());
+            timed.told_busy.push(on_processor().saturating_sub(on));
+        }
+    }
+    timed
+}
+
+/// One size, in words.
+fn detail(size: Size, options: &Options) {
+    println!(
+        "{} workloads × {} policies, {ADMIN} of the administrator's tiers, IPv4 and IPv6",
+        size.workloads, size.policies
+    );
+    let state = cluster(size);
+    let (objects, _) = memory();
+    let begin = Instant::now();
+    let mut live = Live::new(state, options);
+    let founded = begin.elapsed();
+    let (resident, peak) = memory();
+    println!("  resident with exposures   {founded:>12.2?}");
+    println!(
+        "  memory with the objects   {resident:>8.0} MiB   {:>6.2} of budget (objects {objects:.0}, peak {peak:.0})",
+        resident / MEMORY
+    );
+    let mut timed = changes(&mut live, size, CHANGES, 1, 150);
+    let (wall, busy) = (Timed::all(&timed.wall), Timed::all(&timed.busy));
+    println!(
+        "  one change: mean          {:>12.2?}   {:>6.2} of budget",
+        mean(&wall),
+        ratio(mean(&wall), MEAN)
+    );
     println!(
         "  the same on the processor {:>12.2?}   {:>6.2} of budget",
-        mean_of(busy[0]),
-        ratio(mean_of(busy[0]), MEAN)
+        mean(&busy),
+        ratio(mean(&busy), MEAN)
     );
-    println!("  one change: p50           {:>12.2?}", quantile(&all, 0.5));
-    println!("  one change: p99           {p99:>12.2?}   {:>6.2} of budget", ratio(p99, P99));
-    println!("  one change: worst         {worst:>12.2?}");
-    for (((name, _), used), (times, cells)) in KINDS.iter().zip(busy_of).zip(times.iter_mut().zip(cells)) {
-        times.sort();
-        let (count, worst) = (times.len().max(1), times.last().copied().unwrap_or_default());
+    let p99 = |times: &[Duration]| quantile(times, 0.99);
+    println!("  one change: p50           {:>12.2?}", quantile(&wall, 0.5));
+    println!("  one change: p99           {:>12.2?}   {:>6.2} of budget", p99(&wall), ratio(p99(&wall), P99));
+    println!("  the same on the processor {:>12.2?}   {:>6.2} of budget", p99(&busy), ratio(p99(&busy), P99));
+    println!("  one change: worst         {:>12.2?}", wall.last().copied().unwrap_or_default());
+    let kinds = KINDS.iter().zip(&mut timed.wall).zip(&timed.busy).zip(&timed.cells);
+    for ((((name, _), wall), busy), cells) in kinds {
+        wall.sort();
         println!(
-            "    {name:<24}{:>12.2?}   worst {worst:>10.2?}   on the processor {:>10.2?}   {:>4} changes, {:>7} \
-             connections each",
-            mean(times),
-            used / count as u32,
-            times.len(),
-            cells / count
+            "    {name:<24}{:>12.2?}   worst {:>10.2?}   on the processor {:>10.2?}   {:>4} changes, {:>7} connections each",
+            mean(wall),
+            wall.last().copied().unwrap_or_default(),
+            mean(busy),
+            wall.len(),
+            cells / wall.len().max(1)
         );
     }
+    timed.told.sort();
+    timed.told_busy.sort();
+    println!(
+        "  telling it with names, deciding rules and effects: mean {:.2?} ({:.2?} on the processor), p99 {:.2?} ({:.2?}), \
+         worst {:.2?}; {} exposures differ, {} effects",
+        mean(&timed.told),
+        mean(&timed.told_busy),
+        p99(&timed.told),
+        p99(&timed.told_busy),
+        timed.told.last().copied().unwrap_or_default(),
+        timed.judged,
+        timed.effects
+    );
+    println!("  differences equal to those of the wholes: {} of {}", timed.checked.1, timed.checked.0);
+    let state = live.snapshot().snapshot.state.as_ref().clone();
+    drop(live);
+    let whole = whole(&state, options);
+    println!("  {} classes, {} distinct rows", whole.classes, whole.rows);
+    println!(
+        "  cold build, on processor  {:>12.2?}   {:>6.2} of budget",
+        whole.cold,
+        ratio(whole.cold, COLD)
+    );
+    println!("  full matrix, on processor {:>12.2?}   ({} connections)", whole.matrix, whole.connections);
+}
+
+/// One size as a row of the table.
+fn row(size: Size, options: &Options) {
+    let state = cluster(size);
+    let mut live = Live::new(state, options);
+    let timed = changes(&mut live, size, CHANGES, 4, 0);
+    // Before the whole matrix, which a resident cluster never makes.
+    let (_, peak) = memory();
+    let state = live.snapshot().snapshot.state.as_ref().clone();
+    drop(live);
+    let whole = whole(&state, options);
+    let busy = Timed::all(&timed.busy);
+    let mut told = timed.told_busy;
     told.sort();
     println!(
-        "  telling it with names, deciding rules and effects: mean {:.2?} ({:.2?} on the processor), p99 {:.2?}, worst \
-         {:.2?}; {judged} exposures differ, {effects} effects",
-        mean(&told),
-        mean_of(busy[1]),
-        quantile(&told, 0.99),
-        told.last().copied().unwrap_or_default()
+        "| {} × {} | {:.3} s | {:.2} s, {} | {:.2} | {:.1} | {:.1} | {:.2}, {:.0} | {peak:.0} MiB |",
+        size.workloads,
+        size.policies,
+        whole.cold.as_secs_f64(),
+        whole.matrix.as_secs_f64(),
+        whole.connections,
+        millis(mean(&busy)),
+        millis(quantile(&busy, 0.99)),
+        millis(busy.last().copied().unwrap_or_default()),
+        millis(mean(&told)),
+        millis(quantile(&told, 0.99)),
     );
+}
+
+fn millis(time: Duration) -> f64 {
+    time.as_secs_f64() * 1e3
 }
 
 /// Every size of the table, each in a process of its own, so that its peak of memory is its own.
 fn table() -> std::io::Result<()> {
     let own = std::env::current_exe()?;
+    println!(
+        "Time on the processor; changes in ms. Telling is names, deciding rules and effects of a change.\n"
+    );
+    println!(
+        "| workloads × policies | cold | full matrix, connections | one change with its difference: mean | p99 | worst | \
+         telling: mean, p99 | peak memory |"
+    );
+    println!("|---|---|---|---|---|---|---|---|");
     for workloads in [1_000, 3_000, 10_000] {
         for policies in [500, 5_000, 20_000] {
-            let words = [workloads.to_string(), policies.to_string()];
+            let words = ["row".to_owned(), workloads.to_string(), policies.to_string()];
             std::process::Command::new(&own).args(words).status()?;
         }
+    }
+    println!(
+        "\nEvery pair of workloads, a few packets each, by the brute-force judge of the tests and by the engine:\n"
+    );
+    println!("| workloads × policies | packets | judge | engine, from the objects | verdicts that differ |");
+    println!("|---|---|---|---|---|");
+    for (workloads, policies) in [(50, 25), (100, 50), (200, 100), (400, 200)] {
+        let words = ["brute".to_owned(), workloads.to_string(), policies.to_string()];
+        std::process::Command::new(&own).args(words).status()?;
     }
     Ok(())
 }
 
 fn main() {
-    let asked: Vec<usize> = std::env::args().skip(1).filter_map(|word| word.parse().ok()).collect();
-    if asked.len() < 2 {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let mut numbers = words.iter().filter_map(|word| word.parse().ok());
+    let (Some(workloads), Some(policies)) = (numbers.next(), numbers.next()) else {
         if let Err(error) = table() {
             eprintln!("the table could not be measured: {error}");
         }
         return;
-    }
-    let options = Options::default();
-    for pair in asked.chunks_exact(2) {
-        let size = Size { workloads: pair[0], policies: pair[1] };
-        println!(
-            "{} workloads × {} policies, {ADMIN} of the administrator's tiers, IPv4 and IPv6",
-            pair[0], pair[1]
-        );
-        let state = cluster(size);
-        let (objects, _) = memory();
-        let begin = Instant::now();
-        let mut live = Live::new(state, &options);
-        let founded = begin.elapsed();
-        let (resident, peak) = memory();
-        println!("  resident with exposures   {founded:>12.2?}");
-        println!(
-            "  memory with the objects   {resident:>8.0} MiB   {:>6.2} of budget (objects {objects:.0}, peak {peak:.0})",
-            resident / MEMORY
-        );
-        changes(&mut live, size);
-        let state = live.snapshot().snapshot.state.as_ref().clone();
-        drop(live);
-        whole(&state, &options);
+    };
+    let (size, options) = (Size { workloads, policies }, Options::default());
+    match words.first().map(String::as_str) {
+        Some("row") => row(size, &options),
+        Some("brute") => brute::row(size, &options),
+        Some("changes") => {
+            let mut live = Live::new(cluster(size), &options);
+            let timed = changes(&mut live, size, 5 * CHANGES, 0, 0);
+            let busy = Timed::all(&timed.busy);
+            println!("mean {:.2?}, p99 {:.2?} on the processor", mean(&busy), quantile(&busy, 0.99));
+        }
+        _ => detail(size, &options),
     }
 }

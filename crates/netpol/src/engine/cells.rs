@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 
+use super::narrow::{Narrow, Speaking};
 use super::resident::{BOTH, Columns, Engine, side};
 use super::{Connectivity, Direction, Space};
 use crate::bits::Bits;
@@ -13,18 +14,19 @@ use crate::conn::{ConnId, ConnTable};
 use crate::ip::IpRange;
 
 /// Whom a block is about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(crate) enum Subject {
-    /// Every workload of a class, without those that are told one by one.
-    Class(u32),
+    /// Every workload of some classes, without those that are told one by one.
+    Classes(Bits),
     Workload(u32),
 }
 
-/// Cells of one row that changed in the same way.
+/// Cells that changed in the same way: every subject with every other. What a change costs goes by its blocks; their
+/// pairs are listed only where somebody asks for them.
 #[derive(Debug, Clone)]
 pub(crate) struct Block {
     pub(crate) subject: Subject,
-    /// Ingress: the subject is the destination, and the others are sources.
+    /// Ingress: the subjects are destinations, and the others are sources.
     pub(crate) direction: Direction,
     pub(crate) before: ConnId,
     pub(crate) after: ConnId,
@@ -73,126 +75,63 @@ pub(super) struct Compared {
 }
 
 /// Columns of a row by what they were and are.
-type Parts = Vec<(ConnId, ConnId, Bits)>;
+pub(super) type Parts = Vec<(ConnId, ConnId, Bits)>;
 
 /// How a row changed.
 #[derive(Default)]
-struct RowChange {
-    classes: Parts,
+pub(super) struct RowChange {
+    pub(super) classes: Parts,
     atoms: Parts,
 }
 
-/// One column of every row of a direction, evaluated when asked for; rows are known by profile.
-#[derive(Default)]
-struct Column {
-    stamps: Vec<u32>,
-    conns: Vec<ConnId>,
-    stamp: u32,
-}
-
-impl Column {
-    /// Turns to another column.
-    fn turn(&mut self) {
-        self.stamp += 1;
-    }
-
-    fn at(&mut self, view: &Connectivity, profile: u32, column: usize, conns: &mut ConnTable) -> ConnId {
-        self.known(view, profile, || match view.profiles.get(profile as usize) {
-            Some(Some(profile)) => view.cell(profile, Space::Classes, column, conns),
-            _ => ConnId::NONE,
-        })
-    }
-
-    fn known(&mut self, view: &Connectivity, profile: u32, find: impl FnOnce() -> ConnId) -> ConnId {
-        let index = profile as usize;
-        if self.stamps.len() <= index {
-            let to = view.profiles.len().max(index + 1);
-            self.stamps.resize(to, 0);
-            self.conns.resize(to, ConnId::NONE);
-        }
-        if self.stamps.get(index) == Some(&self.stamp) {
-            return self.conns.get(index).copied().unwrap_or_default();
-        }
-        let found = find();
-        if let (Some(stamp), Some(conn)) = (self.stamps.get_mut(index), self.conns.get_mut(index)) {
-            (*stamp, *conn) = (self.stamp, found);
-        }
-        found
-    }
-}
-
-/// What the other side's rows have at the classes whose own rows changed, evaluated when asked for; by profile.
-struct Across {
-    columns: Bits,
-    rows: Vec<Option<Vec<(ConnId, Bits)>>>,
-}
-
-impl Across {
-    fn at(&mut self, view: &Connectivity, profile: u32, column: usize, conns: &mut ConnTable) -> ConnId {
-        let index = profile as usize;
-        if self.rows.len() <= index {
-            self.rows.resize(view.profiles.len().max(index + 1), None);
-        }
-        let Some(slot) = self.rows.get_mut(index) else { return ConnId::NONE };
-        let row = slot.get_or_insert_with(|| match view.profiles.get(index) {
-            Some(Some(profile)) => view.evaluate(profile, Space::Classes, &self.columns, conns),
-            _ => Vec::new(),
-        });
-        row.iter().find(|(_, bits)| bits.has(column)).map_or(ConnId::NONE, |(conn, _)| *conn)
-    }
-}
-
-fn put(parts: &mut Parts, before: ConnId, after: ConnId, column: usize) {
-    match parts.iter_mut().find(|(b, a, _)| (*b, *a) == (before, after)) {
-        Some((.., bits)) => bits.set(column),
-        None => {
-            let mut bits = Bits::default();
-            bits.set(column);
-            parts.push((before, after, bits));
-        }
-    }
-}
-
 /// Compares two partitions of the same columns.
-fn compare_rows(before: Vec<(ConnId, Bits)>, after: Vec<(ConnId, Bits)>, columns: &Bits) -> Parts {
-    let whole = |mut row: Vec<(ConnId, Bits)>| {
-        let mut rest = columns.clone();
-        row.iter().for_each(|(_, bits)| rest.remove(bits));
-        if !rest.is_empty() {
-            row.push((ConnId::NONE, rest));
-        }
-        row
-    };
-    let (before, after) = (whole(before), whole(after));
+pub(super) fn compare_rows(before: &[(ConnId, Bits)], after: &[(ConnId, Bits)]) -> Parts {
     let mut parts = Vec::new();
-    for (b, columns) in &before {
-        for (a, others) in after.iter().filter(|(a, _)| a != b) {
+    let mut gone: Vec<Bits> = after.iter().map(|(_, bits)| bits.clone()).collect();
+    for (b, columns) in before {
+        let mut rest = columns.clone();
+        for ((a, others), gone) in after.iter().zip(&mut gone) {
             if columns.meets(others) {
-                parts.push((*b, *a, columns.and(others)));
+                let common = columns.and(others);
+                rest.remove(&common);
+                gone.remove(&common);
+                if a != b {
+                    parts.push((*b, *a, common));
+                }
             }
+        }
+        if !rest.is_empty() {
+            parts.push((*b, ConnId::NONE, rest));
+        }
+    }
+    for ((a, _), rest) in after.iter().zip(gone) {
+        if !rest.is_empty() {
+            parts.push((ConnId::NONE, *a, rest));
         }
     }
     parts
 }
 
 /// The classes of a workload in a view.
-fn classes_of(view: &Connectivity, workload: u32) -> &[u32] {
+pub(super) fn classes_of(view: &Connectivity, workload: u32) -> &[u32] {
     view.endpoints.get(workload as usize).map(|endpoint| endpoint.classes.as_slice()).unwrap_or_default()
 }
 
 /// A comparison in progress.
-struct Comparison<'a> {
-    before: &'a Connectivity,
-    after: &'a Connectivity,
-    conns: &'a mut ConnTable,
-    column: Column,
+pub(super) struct Comparison<'a> {
+    pub(super) before: &'a Connectivity,
+    pub(super) after: &'a Connectivity,
+    pub(super) conns: &'a mut ConnTable,
+    /// Columns that are there on both sides.
+    live: Bits,
     /// Workloads that came, went, or changed class.
-    moved: &'a BTreeSet<u32>,
+    pub(super) moved: &'a BTreeSet<u32>,
     /// Classes with a workload of several classes.
-    mixed: Bits,
+    pub(super) mixed: Bits,
     /// Pairs with a workload of several classes, to be looked at by workload.
-    asked: BTreeSet<(u32, u32)>,
-    cells: Cells,
+    pub(super) asked: BTreeSet<(u32, u32)>,
+    pub(super) speaking: Speaking<'a>,
+    pub(super) cells: Cells,
 }
 
 impl Engine {
@@ -210,10 +149,11 @@ impl Engine {
             before,
             after: &after,
             conns: &mut conns,
-            column: Column::default(),
+            live: before.live.and(&after.live),
             moved: &self.dirty.moved,
             mixed,
             asked: BTreeSet::new(),
+            speaking: Speaking::of(self),
             cells: Cells { apart, ..Cells::default() },
         };
         // Columns that judging asks about by themselves.
@@ -223,7 +163,7 @@ impl Engine {
         }
         let (mut governed, mut judged): (Vec<u32>, Vec<u32>) = Default::default();
         let rows = BOTH.map(|direction| {
-            let mut memo = FxHashMap::default();
+            let mut memo = Memo::default();
             let mut changed: BTreeMap<u32, Rc<RowChange>> = BTreeMap::new();
             let ruled = self.dirty.ruled.get(side(direction));
             for (class, columns) in self.marked(direction) {
@@ -253,7 +193,7 @@ impl Engine {
             changed
         });
         comparison.crossings(&rows);
-        comparison.moved(&self.dirty.moved, &self.multiple);
+        comparison.moved(&self.dirty.moved, &self.multiple, &self.real);
         comparison.asked();
         comparison.outside(&rows, &self.dirty.moved, &self.multiple);
         let cells = comparison.cells;
@@ -262,8 +202,21 @@ impl Engine {
     }
 }
 
-/// Rows compared already, by profiles and marks.
-type Memo = FxHashMap<(u32, u32, Vec<*const Columns>), Rc<RowChange>>;
+/// Rows at some columns, before and after.
+struct Compare {
+    classes: [Narrow; 2],
+    atoms: [Narrow; 2],
+}
+
+/// What was compared already.
+#[derive(Default)]
+struct Memo {
+    /// By number of what is compared, and numbers of the rows there.
+    changes: FxHashMap<(usize, [u32; 4]), Rc<RowChange>>,
+    /// By marks and whether the default may differ, too.
+    marks: FxHashMap<(Vec<*const Columns>, bool), usize>,
+    compares: Vec<Compare>,
+}
 
 impl Comparison<'_> {
     fn row(
@@ -273,208 +226,50 @@ impl Comparison<'_> {
         marks: &[Arc<Columns>],
         memo: &mut Memo,
     ) -> Rc<RowChange> {
-        let profile = |view: &Connectivity| {
-            view.classes.get(class as usize).map_or(super::NO_PROFILE, |class| class.profile(direction))
+        let found = |view: &Connectivity| {
+            let id = view.classes.get(class as usize)?.profile(direction);
+            Some((id, view.profiles.get(id as usize)?.as_ref()?.isolated))
         };
-        let ids = (profile(self.before), profile(self.after));
-        let key = (ids.0, ids.1, marks.iter().map(Arc::as_ptr).collect());
-        if let Some(known) = memo.get(&key) {
-            return Rc::clone(known);
-        }
-        let found =
-            |view: &Connectivity, id: u32| view.profiles.get(id as usize).and_then(Option::as_ref).cloned();
-        let (Some(old), Some(new)) = (found(self.before, ids.0), found(self.after, ids.1)) else {
+        let (Some((old, old_isolated)), Some((new, isolated))) = (found(self.before), found(self.after))
+        else {
             return Rc::default();
         };
         // What no rule speaks of changes only with the default.
-        let all = old.isolated != new.isolated;
-        let live = self.before.live.and(&self.after.live);
-        let atoms = self.after.atoms(direction).live();
-        let narrowed = |live: &Bits, of: fn(&Columns) -> &Bits| {
-            let mut columns = Bits::default();
-            if all {
-                return live.clone();
-            }
-            marks.iter().for_each(|mark| columns.add(of(mark)));
-            columns.keep(live);
-            columns
-        };
-        let classes = narrowed(&live, |columns| &columns.classes);
-        let atoms = narrowed(atoms, |columns| &columns.atoms);
-        let mut compare = |space: Space, columns: &Bits| {
-            compare_rows(
-                self.before.evaluate(&old, space, columns, self.conns),
-                self.after.evaluate(&new, space, columns, self.conns),
-                columns,
-            )
-        };
-        let change = Rc::new(RowChange {
-            classes: compare(Space::Classes, &classes),
-            atoms: compare(Space::Outside, &atoms),
-        });
-        memo.insert(key, Rc::clone(&change));
-        change
-    }
-
-    /// A changed cell of one side, seen through the other side.
-    fn crossings(&mut self, [ingress, egress]: &[BTreeMap<u32, Rc<RowChange>>; 2]) {
-        for (direction, rows) in [(Direction::Ingress, ingress), (Direction::Egress, egress)] {
-            let opposite =
-                if direction == Direction::Ingress { Direction::Egress } else { Direction::Ingress };
-            if rows.is_empty() {
-                continue;
-            }
-            let mut facing: Vec<Option<&RowChange>> = vec![None; self.after.classes.len()];
-            for (class, change) in if direction == Direction::Ingress { egress } else { ingress } {
-                if let Some(slot) = facing.get_mut(*class as usize) {
-                    *slot = Some(change.as_ref());
+        let all = old_isolated != isolated;
+        let marked: Vec<*const Columns> = marks.iter().map(Arc::as_ptr).collect();
+        let Memo { changes, marks: known, compares } = memo;
+        let at = *known.entry((marked, all)).or_insert_with(|| {
+            let narrowed = |space: Space, live: &Bits, of: fn(&Columns) -> &Bits| {
+                let mut columns = Bits::default();
+                if all {
+                    columns.add(live);
+                } else {
+                    marks.iter().for_each(|mark| columns.add(of(mark)));
+                    columns.keep(live);
                 }
-            }
-            let mut across = Across { columns: Bits::default(), rows: Vec::new() };
-            rows.keys().for_each(|class| across.columns.set(*class as usize));
-            for (&subject, change) in rows {
-                self.column.turn();
-                let mut parts: Parts = Vec::new();
-                for (b, a, columns) in &change.classes {
-                    for other in columns.iter() {
-                        let changed = facing.get(other).copied().flatten().and_then(|change| {
-                            change.classes.iter().find(|(.., bits)| bits.has(subject as usize))
-                        });
-                        let (before, after) = match changed {
-                            // Where both sides changed, the destination's row tells.
-                            Some(_) if direction == Direction::Egress => continue,
-                            Some((before, after, _)) => (*before, *after),
-                            None => {
-                                let Some(class) = self.before.classes.get(other) else { continue };
-                                let profile = class.profile(opposite);
-                                let (view, column) = (self.before, subject as usize);
-                                let same = self
-                                    .column
-                                    .known(view, profile, || across.at(view, profile, column, self.conns));
-                                (same, same)
-                            }
-                        };
-                        let before = self.conns.intersect(*b, before);
-                        let after = self.conns.intersect(*a, after);
-                        if before != after {
-                            put(&mut parts, before, after, other);
-                        }
-                    }
-                }
-                self.ask(subject, direction, &parts);
-                let subject = Subject::Class(subject);
-                self.cells.blocks.extend(parts.into_iter().map(|(before, after, others)| Block {
-                    subject,
-                    direction,
-                    before,
-                    after,
-                    others,
-                }));
-            }
-        }
-    }
-
-    /// Notes the pairs of changed cells that have a workload of several classes.
-    fn ask(&mut self, subject: u32, direction: Direction, parts: &Parts) {
-        let whole = self.mixed.has(subject as usize);
-        for (.., others) in parts {
-            let others: Vec<usize> = if whole {
-                others.iter().collect()
-            } else if others.meets(&self.mixed) {
-                others.and(&self.mixed).iter().collect()
-            } else {
-                continue;
+                [Narrow::new(space, columns.clone()), Narrow::new(space, columns)]
             };
-            let members = |class: usize| self.after.classes.get(class).map(|class| class.members.as_slice());
-            for other in others {
-                for &one in members(subject as usize).unwrap_or_default() {
-                    for &two in members(other).unwrap_or_default() {
-                        // Pairs of what moved are told elsewhere.
-                        let apart = |id: &u32| self.cells.apart.contains(id);
-                        let moved = self.moved.contains(&one) || self.moved.contains(&two);
-                        if one != two && !moved && (apart(&one) || apart(&two)) {
-                            let pair = if direction == Direction::Ingress { (two, one) } else { (one, two) };
-                            self.asked.insert(pair);
-                        }
-                    }
-                }
-            }
-        }
-    }
-
-    /// Workloads that came, went or changed class, with every other one.
-    fn moved(&mut self, moved: &BTreeSet<u32>, multiple: &BTreeSet<u32>) {
-        let plain: Vec<(usize, u32, u32, u32, u32)> = if moved.is_empty() {
-            Vec::new()
-        } else {
-            self.after
-                .classes
-                .iter()
-                .enumerate()
-                .filter(|(_, class)| class.members.iter().any(|member| !self.cells.apart.contains(member)))
-                .filter_map(|(index, class)| {
-                    let old = self.before.classes.get(index)?;
-                    Some((index, old.ingress, class.ingress, old.egress, class.egress))
-                })
-                .collect()
+            compares.push(Compare {
+                classes: narrowed(Space::Classes, &self.live, |columns| &columns.classes),
+                atoms: narrowed(Space::Outside, self.after.atoms(direction).live(), |columns| &columns.atoms),
+            });
+            compares.len() - 1
+        });
+        let Some(compare) = compares.get_mut(at) else { return Rc::default() };
+        let mut numbers = |[before, after]: &mut [Narrow; 2]| {
+            [before.number(self.before, old, self.conns), after.number(self.after, new, self.conns)]
         };
-        for &workload in moved {
-            for &other in moved.iter().chain(multiple).filter(|other| **other != workload) {
-                self.asked.extend([(workload, other), (other, workload)]);
-            }
-            let (before, after) = (self.before, self.after);
-            let mut results: Vec<[(ConnId, ConnId); 2]> = vec![Default::default(); plain.len()];
-            for (old, view) in [(true, before), (false, after)] {
-                for &class in classes_of(view, workload) {
-                    for (at, direction) in BOTH.into_iter().enumerate() {
-                        let Some(profile) = view.profile_of(class, direction).cloned() else { continue };
-                        let mut dense = vec![ConnId::NONE; view.classes.len()];
-                        for (conn, columns) in view.evaluate(&profile, Space::Classes, &view.live, self.conns)
-                        {
-                            for column in columns.iter() {
-                                if let Some(cell) = dense.get_mut(column) {
-                                    *cell = conn;
-                                }
-                            }
-                        }
-                        let column = &mut self.column;
-                        column.turn();
-                        for ((index, old_in, new_in, old_out, new_out), result) in
-                            plain.iter().zip(&mut results)
-                        {
-                            let own = dense.get(*index).copied().unwrap_or_default();
-                            if own == ConnId::NONE {
-                                continue;
-                            }
-                            let id = match (direction, old) {
-                                (Direction::Ingress, true) => *old_out,
-                                (Direction::Ingress, false) => *new_out,
-                                (Direction::Egress, true) => *old_in,
-                                (Direction::Egress, false) => *new_in,
-                            };
-                            let theirs = column.at(view, id, class as usize, self.conns);
-                            let open = self.conns.intersect(own, theirs);
-                            let Some(slot) = result.get_mut(at) else { continue };
-                            let slot = if old { &mut slot.0 } else { &mut slot.1 };
-                            *slot = self.conns.union(*slot, open);
-                        }
-                    }
-                }
-            }
-            let mut parts: [Parts; 2] = Default::default();
-            for ((index, ..), result) in plain.iter().zip(&results) {
-                for ((b, a), parts) in result.iter().zip(&mut parts) {
-                    if b != a {
-                        put(parts, *b, *a, *index);
-                    }
-                }
-            }
-            for (direction, parts) in BOTH.into_iter().zip(parts) {
-                let subject = Subject::Workload(workload);
-                let block = |(before, after, others)| Block { subject, direction, before, after, others };
-                self.cells.blocks.extend(parts.into_iter().map(block));
-            }
-        }
+        let (classes, atoms) = (numbers(&mut compare.classes), numbers(&mut compare.atoms));
+        let parts = |[before, after]: &[Narrow; 2], [old, new]: [u32; 2]| {
+            compare_rows(before.row(old), after.row(new))
+        };
+        let change = changes.entry((at, [classes[0], classes[1], atoms[0], atoms[1]])).or_insert_with(|| {
+            Rc::new(RowChange {
+                classes: parts(&compare.classes, classes),
+                atoms: parts(&compare.atoms, atoms),
+            })
+        });
+        Rc::clone(change)
     }
 
     fn asked(&mut self) {

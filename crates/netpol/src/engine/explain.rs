@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use smallvec::SmallVec;
+
 use super::compile::resolve;
 use super::{Class, CompiledRule, Connectivity, Direction, Peer, Space};
 use crate::conn::ConnSet;
@@ -68,22 +70,53 @@ impl Connectivity {
         }
     }
 
-    fn side(&self, subject: Peer, other: Peer, direction: Direction) -> Option<Side> {
-        let Peer::Workload(_) = subject else { return None };
-        let (space, columns): (Space, Vec<usize>) = match other {
+    /// The decisions of both sides alone, each once.
+    pub(crate) fn decisions(&self, source: Peer, destination: Peer) -> Vec<Decision> {
+        let mut decisions = self.decided(source, destination, Direction::Egress);
+        decisions.append(&mut self.decided(destination, source, Direction::Ingress));
+        decisions.dedup();
+        decisions
+    }
+
+    fn columns_at(&self, other: Peer, direction: Direction) -> (Space, SmallVec<[usize; 2]>) {
+        match other {
             Peer::Workload(_) => {
                 (Space::Classes, self.classes_of(other).iter().map(|class| *class as usize).collect())
             }
             Peer::Range(_) => (Space::Outside, self.column(other, direction).into_iter().collect()),
-        };
-        let mut side = Side { isolated: false, conn: ConnSet::none(), decisions: Vec::new() };
+        }
+    }
+
+    fn side(&self, subject: Peer, other: Peer, direction: Direction) -> Option<Side> {
+        let Peer::Workload(_) = subject else { return None };
+        let (space, columns) = self.columns_at(other, direction);
+        let decisions = self.decided(subject, other, direction);
+        let mut side = Side { isolated: false, conn: ConnSet::none(), decisions };
         for class in self.classes_of(subject).iter().filter_map(|class| self.class(*class)) {
             let row = class.profile(direction);
             for column in &columns {
                 side.conn = side.conn.union(&self.at(row, space, *column));
             }
+            side.isolated |= self.selecting(class, direction).any(|policy| policy.tier.is_none());
+        }
+        Some(side)
+    }
+
+    /// Rules that match the other, in order of evaluation; none where the subject is outside the cluster.
+    fn decided(&self, subject: Peer, other: Peer, direction: Direction) -> Vec<Decision> {
+        let mut decisions: Vec<Decision> = Vec::new();
+        let Peer::Workload(_) = subject else { return decisions };
+        let (space, columns) = self.columns_at(other, direction);
+        let classes = self.classes_of(subject);
+        // One rule decides of one class and one column once.
+        let several = classes.len() > 1 || columns.len() > 1;
+        let mut decide = |decision: Decision| {
+            if !(several && decisions.contains(&decision)) {
+                decisions.push(decision);
+            }
+        };
+        for class in classes.iter().filter_map(|class| self.class(*class)) {
             for policy in self.selecting(class, direction) {
-                side.isolated |= policy.tier.is_none();
                 let mut matched = false;
                 for (index, rule) in policy.rules(direction).unwrap_or_default().iter().enumerate() {
                     for column in &columns {
@@ -104,9 +137,7 @@ impl Connectivity {
                             action: action(rule),
                             conn: self.rule_conn(rule, ports),
                         };
-                        if !side.decisions.contains(&decision) {
-                            side.decisions.push(decision);
-                        }
+                        decide(decision);
                     }
                 }
                 if policy.tier.is_none() && !matched {
@@ -118,13 +149,11 @@ impl Connectivity {
                         action: "isolate",
                         conn: ConnSet::none(),
                     };
-                    if !side.decisions.contains(&decision) {
-                        side.decisions.push(decision);
-                    }
+                    decide(decision);
                 }
             }
         }
-        Some(side)
+        decisions
     }
 
     fn rule_conn(&self, rule: &CompiledRule, destination: Option<&Class>) -> ConnSet {

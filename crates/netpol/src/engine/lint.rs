@@ -33,9 +33,8 @@ impl Engine {
         let mut warn = |code: &'static str, message: String| {
             warnings.push(Warning { code, object: policy.key.clone(), message });
         };
-        let mut real = self.subject(info.subject);
-        real.keep(&self.real);
-        if real.is_empty() {
+        let real = |class: u32| self.real.has(class as usize);
+        if !self.selectors.find(info.subject, &self.classes, real) {
             warn("policy_selects_nothing", "selects no workload".into());
             return warnings;
         }
@@ -58,7 +57,7 @@ impl Engine {
                     continue;
                 }
                 let destinations = if direction == Direction::Ingress {
-                    real.clone()
+                    self.subject(info.subject).and(&self.real)
                 } else {
                     peers.classes.and(&self.real)
                 };

@@ -11,10 +11,12 @@ mod cells;
 mod change;
 mod classes;
 mod compile;
+mod crossings;
 mod endpoints;
 mod explain;
 mod lint;
 mod matrix;
+mod narrow;
 mod profile;
 mod query;
 mod resident;
@@ -29,7 +31,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
-pub(crate) use cells::{Cells, Subject};
+pub(crate) use cells::{Block, Cells, PairChange, Subject};
 pub(crate) use change::{Changed, Touch};
 pub(crate) use endpoints::{ASSUMED_CONTROLLER, KNOWN_CONTROLLERS};
 pub use endpoints::{Endpoint, Endpoints};
@@ -82,6 +84,14 @@ impl Direction {
         match self {
             Self::Ingress => "ingress",
             Self::Egress => "egress",
+        }
+    }
+
+    /// The other one.
+    pub(crate) fn opposite(self) -> Self {
+        match self {
+            Self::Ingress => Self::Egress,
+            Self::Egress => Self::Ingress,
         }
     }
 }
@@ -253,6 +263,11 @@ impl Connectivity {
     pub fn sizes(&self) -> (usize, usize, usize) {
         let rows = self.profiles.iter().flatten().count();
         (self.live.count(), rows, self.conns.len())
+    }
+
+    /// True where both have the very same list of warnings.
+    pub(crate) fn shares_warnings(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.warnings, &other.warnings)
     }
 
     fn atoms(&self, direction: Direction) -> &AtomTable {

@@ -122,15 +122,15 @@ impl Algebra for ByValue<'_> {
 }
 
 /// Columns by key, disjoint; few keys, so a list.
-pub(super) struct Cells<K>(Vec<(K, Bits)>);
+pub(super) struct Partition<K>(Vec<(K, Bits)>);
 
-impl<K: Copy + PartialEq> Cells<K> {
-    fn new(key: K, columns: Bits) -> Self {
+impl<K: Copy + PartialEq> Partition<K> {
+    pub(super) fn new(key: K, columns: Bits) -> Self {
         Self(vec![(key, columns)])
     }
 
     /// Moves the columns of `peers` to the key that `change` gives.
-    fn shift(&mut self, peers: &Bits, mut change: impl FnMut(K) -> K) {
+    pub(super) fn shift(&mut self, peers: &Bits, mut change: impl FnMut(K) -> K) {
         let mut moved: Vec<(K, Bits)> = Vec::new();
         for (key, columns) in &mut self.0 {
             if !columns.meets(peers) {
@@ -149,6 +149,10 @@ impl<K: Copy + PartialEq> Cells<K> {
         for (key, columns) in moved {
             self.put(key, columns);
         }
+    }
+
+    pub(super) fn into_parts(self) -> Vec<(K, Bits)> {
+        self.0
     }
 
     fn put(&mut self, key: K, columns: Bits) {
@@ -172,9 +176,9 @@ fn fold(
     tier: Tier,
     columns: &Bits,
     conns: &mut ConnTable,
-) -> Cells<Decided> {
+) -> Partition<Decided> {
     let none = (ConnId::NONE, ConnId::NONE, ConnId::NONE);
-    let mut cells = Cells::new(none, columns.clone());
+    let mut cells = Partition::new(none, columns.clone());
     for (_, action, parts) in entries.iter().filter(|(of, ..)| *of == tier) {
         for (peers, conn) in parts {
             cells.shift(peers, |(allowed, denied, passed)| {
@@ -219,21 +223,21 @@ impl Connectivity {
             .map(|admin| (admin.tier, admin.action, self.parts(&admin.entry, space, columns, conns)))
             .collect();
         // What is left after the administrator's tier goes to this one: allowed by it.
-        let mut middle: Cells<ConnId>;
+        let mut middle: Partition<ConnId>;
         if profile.isolated {
-            middle = Cells::new(ConnId::NONE, columns.clone());
+            middle = Partition::new(ConnId::NONE, columns.clone());
             for entry in profile.allowed.iter().filter(|entry| meets(entry)) {
                 for (peers, conn) in self.parts(entry, space, columns, conns) {
                     middle.shift(&peers, |known| conns.union(known, conn));
                 }
             }
         } else {
-            middle = Cells(Vec::new());
+            middle = Partition(Vec::new());
             for ((_, denied, _), bits) in fold(&admin, Tier::Baseline, columns, conns).0 {
                 middle.put(conns.subtract(ConnId::ALL, denied), bits);
             }
         }
-        let mut row: Cells<ConnId> = Cells(Vec::new());
+        let mut row: Partition<ConnId> = Partition(Vec::new());
         if admin.iter().any(|(tier, ..)| *tier == Tier::Admin) {
             for ((allowed, denied, _), bits) in fold(&admin, Tier::Admin, columns, conns).0 {
                 let decided = conns.union(allowed, denied);

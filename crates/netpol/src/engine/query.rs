@@ -249,6 +249,24 @@ impl Connectivity {
         keys
     }
 
+    /// True where the very same policies, as they were or changed, are known to select a workload of both states. May
+    /// say no although they do.
+    pub(crate) fn selected_alike(
+        &self,
+        workload: usize,
+        other: &Self,
+        there: usize,
+        direction: Direction,
+    ) -> bool {
+        let ([here], [there]) = (self.classes_at(workload), other.classes_at(there)) else { return false };
+        let (Some(ours), Some(theirs)) = (self.class(*here), other.class(*there)) else { return false };
+        let same = |id: &u32| match (self.policies.get(*id as usize), other.policies.get(*id as usize)) {
+            (Some(Some(ours)), Some(Some(theirs))) => Arc::ptr_eq(ours, theirs) || ours.key == theirs.key,
+            _ => false,
+        };
+        ours.policies(direction) == theirs.policies(direction) && ours.policies(direction).iter().all(same)
+    }
+
     /// How many policies select the workload in the direction.
     pub(crate) fn selected_count(&self, workload: usize, direction: Direction) -> usize {
         match self.classes_of(Peer::Workload(workload)) {

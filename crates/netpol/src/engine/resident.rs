@@ -53,6 +53,8 @@ pub(super) struct Dirty {
     pub(super) ruled: [BTreeSet<u32>; 2],
     /// Classes that other policies select, or in another order.
     pub(super) relinked: FxHashSet<u32>,
+    /// Keys of classes that went.
+    pub(super) gone: FxHashMap<u32, Arc<ClassKey>>,
     /// Workloads that came, went, or changed class.
     pub(super) moved: BTreeSet<u32>,
     /// Workloads whose description changed, classes or not.
@@ -91,6 +93,10 @@ pub(crate) struct Engine {
     pub(super) free_policies: Vec<u32>,
     /// Policies by class, in order of evaluation, for ingress and egress.
     pub(super) lists: Vec<[Vec<u32>; 2]>,
+    /// The other way round: classes by policy.
+    pub(super) governs: Vec<[Bits; 2]>,
+    /// Classes that some NetworkPolicy selects.
+    pub(super) isolated: [Bits; 2],
     pub(super) admin: BTreeSet<u32>,
     pub(super) cuts: [Cuts; 2],
     /// Number of IPv6 blocks in use.
@@ -163,6 +169,8 @@ impl Engine {
             infos: Vec::new(),
             free_policies: Vec::new(),
             lists: Vec::new(),
+            governs: Vec::new(),
+            isolated: Default::default(),
             admin: BTreeSet::new(),
             cuts: Default::default(),
             six: 0,
@@ -344,8 +352,14 @@ impl Engine {
             namespace.classes.retain(|known| *known != class);
         }
         if let Some(lists) = self.lists.get_mut(class as usize) {
-            *lists = Default::default();
+            for (list, at) in std::mem::take(lists).into_iter().zip(0..) {
+                for policy in list {
+                    self.note_governed(policy, class, at, false);
+                }
+            }
         }
+        self.isolated.iter_mut().for_each(|isolated| isolated.clear(class as usize));
+        self.dirty.gone.insert(class, Arc::clone(&key));
         let gone = self.view.classes.get_mut(class as usize).map(std::mem::take);
         if let Some(gone) = gone {
             BOTH.into_iter().for_each(|direction| self.release_profile(gone.profile(direction)));
@@ -381,6 +395,19 @@ impl Engine {
             self.lists.get_mut(class as usize).and_then(|lists| lists.get_mut(side(direction)))
         {
             list.insert(at, policy);
+            self.note_governed(policy, class, side(direction), true);
+        }
+    }
+
+    fn note_governed(&mut self, policy: u32, class: u32, at: usize, governs: bool) {
+        if self.governs.len() <= policy as usize {
+            self.governs.resize_with(policy as usize + 1, Default::default);
+        }
+        let slot = self.governs.get_mut(policy as usize).and_then(|sides| sides.get_mut(at));
+        match (slot, governs) {
+            (Some(classes), true) => classes.set(class as usize),
+            (Some(classes), false) => classes.clear(class as usize),
+            (None, _) => {}
         }
     }
 
@@ -389,6 +416,7 @@ impl Engine {
             self.lists.get_mut(class as usize).and_then(|lists| lists.get_mut(side(direction)))
         {
             list.retain(|known| *known != policy);
+            self.note_governed(policy, class, side(direction), false);
         }
     }
 

@@ -283,35 +283,47 @@ impl Selectors {
 
     /// Adds the classes of some pods to a set.
     pub(super) fn select(&self, of: Pods, classes: &Classes, into: &mut Bits) {
-        let Some(selector) = self.pods.get(of.pods as usize) else { return };
-        let mut consider = |class: u32| {
-            if classes.key(class).is_some_and(|key| {
-                selector.matches(&key.labels)
+        self.find(of, classes, |class| {
+            into.set(class as usize);
+            false
+        });
+    }
+
+    /// Goes through the classes of some pods until `each` gives true; gives whether it did.
+    pub(super) fn find(&self, of: Pods, classes: &Classes, mut each: impl FnMut(u32) -> bool) -> bool {
+        let Some(selector) = self.pods.get(of.pods as usize) else { return false };
+        let mut consider = |class: &u32, matches: bool| {
+            classes.key(*class).is_some_and(|key| {
+                (matches || selector.matches(&key.labels))
                     && !(of.no_host && key.host_network)
                     && self.holds(of.scope, key.namespace)
-            }) {
-                into.set(class as usize);
-            }
+            }) && each(*class)
         };
         let in_namespace = |id: usize| self.namespaces.get(id).map(|namespace| namespace.classes.as_slice());
+        let everyone = selector.requirements.is_empty();
         match of.scope {
             Scope::Own(id) => {
-                in_namespace(id as usize).into_iter().flatten().for_each(|class| consider(*class))
+                in_namespace(id as usize).into_iter().flatten().any(|class| consider(class, everyone))
             }
             Scope::Selected(namespaces) => {
-                let Some(namespaces) = self.of_namespaces.get(namespaces as usize) else { return };
-                match selector.anchor() {
-                    Some((key, values)) => {
-                        for value in values {
-                            classes.labelled(key, value).iter().for_each(|class| consider(*class));
-                        }
-                    }
-                    None => {
-                        for id in namespaces.matches.iter() {
-                            in_namespace(id).into_iter().flatten().for_each(|class| consider(*class));
-                        }
+                let Some(namespaces) = self.of_namespaces.get(namespaces as usize) else { return false };
+                let mut inside = namespaces.matches.iter().filter_map(in_namespace);
+                if let Some((key, values)) = selector.anchor() {
+                    // Whichever are fewer: classes with the label, or those of the namespaces.
+                    let most: usize = values.iter().map(|value| classes.labelled(key, value).len()).sum();
+                    let mut found = 0;
+                    let many = inside.any(|classes| {
+                        found += classes.len();
+                        found > most
+                    });
+                    if many {
+                        let alone = selector.requirements.len() == 1;
+                        let mut labelled = values.iter().flat_map(|value| classes.labelled(key, value));
+                        return labelled.any(|class| consider(class, alone));
                     }
                 }
+                let mut inside = namespaces.matches.iter().filter_map(in_namespace).flatten();
+                inside.any(|class| consider(class, everyone))
             }
         }
     }

@@ -95,6 +95,9 @@ impl Engine {
                 continue;
             }
             let profile = self.resolve_profile(class, direction);
+            if let Some(isolated) = self.isolated.get_mut(at) {
+                if profile.isolated { isolated.set(class as usize) } else { isolated.clear(class as usize) }
+            }
             let id = self.intern_profile(profile);
             let Some(known) = self.view.classes.get(class as usize) else { continue };
             let old = known.profile(direction);

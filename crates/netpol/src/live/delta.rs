@@ -57,42 +57,30 @@ pub struct Delta {
 type Pair = (u32, u32, ConnId, ConnId);
 
 /// Every pair of workloads of some cells.
-pub(super) fn pairs(cells: &Cells, after: &Connectivity, each: impl FnMut(Pair)) {
-    pairs_of(cells, after, |_, _| true, each);
-}
-
-/// As [`pairs`], of cells whose sets before and after are to be kept.
-pub(super) fn pairs_of(
-    cells: &Cells,
-    after: &Connectivity,
-    keep: impl Fn(ConnId, ConnId) -> bool,
-    mut each: impl FnMut(Pair),
-) {
+fn pairs(cells: &Cells, after: &Connectivity, mut each: impl FnMut(Pair)) {
     let mut apart = Bits::default();
     cells.apart.iter().for_each(|id| apart.set(*id as usize));
-    for block in cells.blocks.iter().filter(|block| keep(block.before, block.after)) {
-        let own;
-        let subjects: &[u32] = match block.subject {
-            Subject::Class(class) => after.members(class as usize),
-            Subject::Workload(workload) => {
-                own = [workload];
-                &own
-            }
-        };
-        let told_apart = matches!(block.subject, Subject::Class(_));
-        for subject in subjects.iter().filter(|id| !told_apart || !apart.has(**id as usize)) {
-            for other in block.others.iter().flat_map(|class| after.members(class)) {
-                if other == subject || apart.has(*other as usize) {
+    for block in &cells.blocks {
+        let mut cross = |subject: u32| {
+            for &other in block.others.iter().flat_map(|class| after.members(class)) {
+                if other == subject || apart.has(other as usize) {
                     continue;
                 }
                 match block.direction {
-                    Direction::Ingress => each((*other, *subject, block.before, block.after)),
-                    Direction::Egress => each((*subject, *other, block.before, block.after)),
+                    Direction::Ingress => each((other, subject, block.before, block.after)),
+                    Direction::Egress => each((subject, other, block.before, block.after)),
                 }
+            }
+        };
+        match &block.subject {
+            Subject::Workload(workload) => cross(*workload),
+            Subject::Classes(classes) => {
+                let members = classes.iter().flat_map(|class| after.members(class));
+                members.filter(|id| !apart.has(**id as usize)).for_each(|id| cross(*id));
             }
         }
     }
-    for pair in cells.pairs.iter().filter(|pair| keep(pair.before, pair.after)) {
+    for pair in &cells.pairs {
         each((pair.source, pair.destination, pair.before, pair.after));
     }
 }

@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::delta::{pairs, pairs_of};
 use crate::bits::Bits;
 use crate::conn::{ConnId, ConnSet};
 use crate::engine::{
-    Cells, Changed, Connectivity, Direction, Engine, Options, Peer, Subject, Touch, Warning,
+    Block, Cells, Changed, Connectivity, Direction, Engine, Options, PairChange, Peer, Subject, Touch,
+    Warning,
 };
 use crate::entries::{ByNamespace, Source, Ways, by_namespace, controllers, ingress_of, is_controller};
 use crate::exposure::{Callers, Judge, Outside, WorkloadExposure, is_doubt};
@@ -193,12 +193,15 @@ impl Judgements {
                 self.ways.affected(&touch.key, object, state, after, &self.neighbours, &mut again);
             }
         }
-        let recounted = self.count(&changed.cells, changed);
-        self.callers(&changed.cells, changed, &mut again);
-        let doubts = doubts(after);
-        if doubts != self.doubts {
-            self.doubts = doubts;
-            again.extend(after.order());
+        let ends = Ends::of(&changed.cells, after);
+        let recounted = self.count(&ends, &changed.cells);
+        self.callers(&ends, &changed.cells, after, &mut again);
+        if !changed.before.shares_warnings(after) {
+            let doubts = doubts(after);
+            if doubts != self.doubts {
+                self.doubts = doubts;
+                again.extend(after.order());
+            }
         }
         let controllers = self.current_controllers(after);
         if controllers != self.controllers {
@@ -244,23 +247,42 @@ impl Judgements {
     }
 
     /// Counts again how many workloads each reaches. Gives those whose number differs.
-    fn count(&mut self, cells: &Cells, changed: &Changed) -> BTreeSet<u32> {
+    fn count(&mut self, ends: &[Ends<'_>], cells: &Cells) -> BTreeSet<u32> {
         let mut delta: Vec<i64> = Vec::new();
-        let step = |before: ConnId, after: ConnId| match (before == ConnId::NONE, after == ConnId::NONE) {
-            (true, false) => 1,
-            (false, true) => -1,
-            _ => 0,
-        };
-        let counts = |before, after| step(before, after) != 0;
-        pairs_of(cells, &changed.after, counts, |(source, _, before, after)| {
+        let mut add = |source: u32, step: i64| {
             let index = source as usize;
             if delta.len() <= index {
                 delta.resize(index + 1, 0);
             }
             if let Some(known) = delta.get_mut(index) {
-                *known += step(before, after);
+                *known += step;
             }
-        });
+        };
+        let step = |before: ConnId, after: ConnId| match (before == ConnId::NONE, after == ConnId::NONE) {
+            (true, false) => 1,
+            (false, true) => -1,
+            _ => 0,
+        };
+        for ends in ends {
+            let step = step(ends.before, ends.after);
+            if step == 0 {
+                continue;
+            }
+            // A workload is no other to itself.
+            let mut both = Bits::default();
+            if let (Some(sources), Some(destinations)) = (ends.source_classes, ends.destination_classes)
+                && sources.meets(destinations)
+            {
+                ends.destinations.iter().for_each(|id| both.set(*id as usize));
+            }
+            let others = ends.destinations.len() as i64;
+            for &source in &ends.sources {
+                add(source, step * (others - i64::from(both.has(source as usize))));
+            }
+        }
+        for pair in &cells.pairs {
+            add(pair.source, step(pair.before, pair.after));
+        }
         let mut recounted = BTreeSet::new();
         for (index, change) in delta.into_iter().enumerate().filter(|(_, change)| *change != 0) {
             let known = self.reaches.get(index).copied().unwrap_or_default();
@@ -272,60 +294,171 @@ impl Judgements {
     }
 
     /// Workloads whose callers may differ, of those whose own policies are the same.
-    fn callers(&self, cells: &Cells, changed: &Changed, again: &mut BTreeSet<u32>) {
-        let after = &changed.after;
+    fn callers(&self, ends: &[Ends<'_>], cells: &Cells, after: &Connectivity, again: &mut BTreeSet<u32>) {
         // Peers whose word every workload's exposure may depend on.
         let mut special = Bits::default();
         for assumed in &self.assumed {
             after.classes_at(*assumed as usize).iter().for_each(|class| special.set(*class as usize));
         }
         for block in cells.blocks.iter().filter(|block| block.direction == Direction::Egress) {
-            if let Subject::Class(class) = block.subject
-                && special.has(class as usize)
+            if let Subject::Classes(classes) = &block.subject
+                && classes.meets(&special)
             {
                 again.extend(block.others.iter().flat_map(|class| after.members(class)));
             }
         }
         let mut found = Bits::default();
         again.iter().for_each(|id| found.set(*id as usize));
-        let (mut in_view, mut apart) = (Bits::default(), Bits::default());
-        self.in_view.iter().for_each(|id| in_view.set(*id as usize));
-        cells.apart.iter().for_each(|id| apart.set(*id as usize));
-        let mut add = |destination: u32, found: &mut Bits| {
-            found.set(destination as usize);
-            again.insert(destination);
+        let apart = &cells.apart;
+        let pair = |pair: &PairChange| Ends {
+            sources: vec![pair.source],
+            destinations: vec![pair.destination],
+            source_classes: None,
+            destination_classes: None,
+            before: pair.before,
+            after: pair.after,
         };
-        pairs(cells, after, |(source, destination, _, conn)| {
-            if found.has(destination as usize) {
-                return;
+        let pairs: Vec<Ends<'_>> = cells.pairs.iter().map(pair).collect();
+        for ends in ends.iter().chain(&pairs) {
+            let mut sources = None;
+            for &destination in &ends.destinations {
+                if found.has(destination as usize) {
+                    continue;
+                }
+                let Some(watch) = self.watches.get(destination as usize) else { continue };
+                let sources = sources.get_or_insert_with(|| Sources::of(ends, after, &self.in_view, apart));
+                if sources.controller
+                    || apart.contains(&destination)
+                    || watch.selected && sources.matter(destination, watch.callers, ends, self, after, apart)
+                {
+                    found.set(destination as usize);
+                    again.insert(destination);
+                }
             }
-            let Some(watch) = self.watches.get(destination as usize) else { return };
-            if in_view.has(source as usize) || apart.has(destination as usize) {
-                add(destination, &mut found);
-                return;
-            }
-            if !watch.selected {
-                return;
-            }
-            let Callers { far, near } = watch.callers;
-            if far == Some(source) || near == Some(source) {
-                add(destination, &mut found);
-                return;
-            }
-            if conn == ConnId::NONE {
-                return;
-            }
-            let endpoints = after.endpoints();
-            let (from, to) = (&endpoints[source as usize], &endpoints[destination as usize]);
-            let before = |known: u32| from.printed < endpoints[known as usize].printed;
-            let matters = if from.namespace == to.namespace {
-                far.is_none() && near.is_none_or(before)
-            } else {
-                far.is_none_or(before)
+        }
+    }
+}
+
+/// The workloads of a block.
+struct Ends<'a> {
+    sources: Vec<u32>,
+    destinations: Vec<u32>,
+    /// Their classes; none for workloads that are told one by one.
+    source_classes: Option<&'a Bits>,
+    destination_classes: Option<&'a Bits>,
+    before: ConnId,
+    after: ConnId,
+}
+
+impl<'a> Ends<'a> {
+    /// Of every block.
+    fn of(cells: &'a Cells, after: &Connectivity) -> Vec<Self> {
+        let mut apart = Bits::default();
+        cells.apart.iter().for_each(|id| apart.set(*id as usize));
+        let members = |classes: &Bits| -> Vec<u32> {
+            let members = classes.iter().flat_map(|class| after.members(class)).copied();
+            members.filter(|id| !apart.has(*id as usize)).collect()
+        };
+        let of = |block: &'a Block| {
+            let (subjects, classes) = match &block.subject {
+                Subject::Workload(workload) => (vec![*workload], None),
+                Subject::Classes(classes) => (members(classes), Some(classes)),
             };
-            if matters {
-                add(destination, &mut found);
+            let (ours, theirs) = ((subjects, classes), (members(&block.others), Some(&block.others)));
+            let ((sources, source_classes), (destinations, destination_classes)) = match block.direction {
+                Direction::Ingress => (theirs, ours),
+                Direction::Egress => (ours, theirs),
+            };
+            let (before, after) = (block.before, block.after);
+            Self { sources, destinations, source_classes, destination_classes, before, after }
+        };
+        cells.blocks.iter().map(of).collect()
+    }
+
+    /// True for one of the sources.
+    fn has_source(&self, id: u32, after: &Connectivity, apart: &BTreeSet<u32>) -> bool {
+        match self.source_classes {
+            Some(classes) => {
+                let own = after.classes_at(id as usize);
+                own.iter().any(|class| classes.has(*class as usize)) && !apart.contains(&id)
             }
-        });
+            None => self.sources.contains(&id),
+        }
+    }
+}
+
+/// What of the sources of a block decides whether callers of its destinations differ.
+struct Sources {
+    /// An ingress controller is one of them.
+    controller: bool,
+    /// The first by name, and the first of another namespace than that one.
+    first: [Option<u32>; 2],
+}
+
+/// Sources up to which each is compared by name; of more, the first is soon found in order of name.
+const FEW: usize = 32;
+
+impl Sources {
+    fn of(ends: &Ends<'_>, after: &Connectivity, in_view: &BTreeSet<u32>, apart: &BTreeSet<u32>) -> Self {
+        let controller = in_view.iter().any(|id| ends.has_source(*id, after, apart));
+        let mut first: [Option<u32>; 2] = [None, None];
+        if ends.after != ConnId::NONE {
+            let named = |id: u32| after.endpoints().get(id as usize);
+            let mut consider = |id: u32| {
+                let Some(endpoint) = named(id) else { return false };
+                match first[0].and_then(named) {
+                    None => first[0] = Some(id),
+                    Some(known) if known.namespace != endpoint.namespace => {
+                        first[1] = Some(id);
+                        return true;
+                    }
+                    Some(_) => {}
+                }
+                false
+            };
+            if ends.sources.len() > FEW {
+                let mut ordered = after.order().iter().filter(|id| ends.has_source(**id, after, apart));
+                ordered.any(|id| consider(*id));
+            } else {
+                let mut sources = ends.sources.clone();
+                sources.sort_by_key(|id| named(*id).map(|endpoint| &endpoint.printed));
+                sources.into_iter().any(consider);
+            }
+        }
+        Self { controller, first }
+    }
+
+    /// True when the first callers of a destination may be others now.
+    fn matter(
+        &self,
+        destination: u32,
+        Callers { far, near }: Callers,
+        ends: &Ends<'_>,
+        judged: &Judgements,
+        after: &Connectivity,
+        apart: &BTreeSet<u32>,
+    ) -> bool {
+        if [far, near].into_iter().flatten().any(|known| ends.has_source(known, after, apart)) {
+            return true;
+        }
+        if ends.after == ConnId::NONE {
+            return false;
+        }
+        let named = |id: u32| after.endpoints().get(id as usize);
+        let Some(to) = named(destination) else { return false };
+        let before = |id: u32, known: Option<u32>| match (named(id), known.and_then(named)) {
+            (Some(one), Some(other)) => one.printed < other.printed,
+            (one, _) => one.is_some(),
+        };
+        let from = self.first.into_iter().flatten();
+        let afar = from.into_iter().find(|id| named(*id).is_some_and(|from| from.namespace != to.namespace));
+        if afar.is_some_and(|id| before(id, far)) {
+            return true;
+        }
+        let close = judged.neighbours.get(&to.namespace).into_iter().flatten();
+        far.is_none()
+            && close
+                .into_iter()
+                .any(|id| *id != destination && before(*id, near) && ends.has_source(*id, after, apart))
     }
 }

@@ -12,8 +12,8 @@ use crate::diff::{ConnDiff, DiffPeer, diff_snapshots_at_most};
 use crate::effects::{Effect, effects_between};
 use crate::engine::{Direction, Peer};
 
-/// Pairs of workloads of a settled difference that are looked at, and rows with the outside.
-pub const MAX_TOLD: usize = 5_000;
+/// Pairs of workloads of a settled difference that are named, and rows with the outside.
+pub const MAX_TOLD: usize = 1_000;
 /// Openings in between that are remembered.
 const MAX_OPENED: usize = 1_000;
 

@@ -176,6 +176,17 @@ impl Object {
 
     /// True when the two differ in more than uid, resourceVersion and source.
     pub fn differs_from(&self, other: &Self) -> bool {
+        if self == other {
+            return false;
+        }
+        // Copies are made only where those three may be all that differs.
+        let (ours, theirs) = (self.meta(), other.meta());
+        if ours.uid == theirs.uid
+            && ours.resource_version == theirs.resource_version
+            && ours.source == theirs.source
+        {
+            return true;
+        }
         let strip = |object: &Self| {
             let mut object = object.clone();
             let meta = object.meta_mut();

@@ -8,7 +8,7 @@ use plimsoll_netpol::objects::{Format, Object, ObjectKey, Workload, parse_docume
 use plimsoll_netpol::state::ClusterState;
 use serde_json::{Value, json};
 
-use crate::oracle::{End, Judge};
+use crate::judge::{End, Judge};
 
 pub(crate) const SPACES: [&str; 3] = ["x", "y", "z"];
 pub(crate) const PODS: [&str; 3] = ["a", "b", "c"];

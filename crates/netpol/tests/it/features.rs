@@ -8,7 +8,7 @@ use plimsoll_netpol::state::ClusterState;
 use serde_json::{Value, json};
 
 use crate::e2e::{base, pods, policy};
-use crate::oracle::{End, Judge};
+use crate::judge::{End, Judge};
 
 fn peers() -> Vec<Value> {
     let expression = |key: &str, operator: &str, values: &[&str]| {

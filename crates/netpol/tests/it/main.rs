@@ -10,6 +10,7 @@ mod features;
 mod findings;
 mod formats;
 mod hostile;
+mod judge;
 mod live;
 mod mutated;
 mod odd;

@@ -1,0 +1,205 @@
+//! Rows at a few columns. Of the rules of a profile few speak of a few columns, and profiles that differ elsewhere have
+//! the same row there: each distinct one is evaluated once.
+
+use std::sync::Arc;
+
+use rustc_hash::FxHashMap;
+
+use super::classes::Classes;
+use super::profile::{AdminEntry, PeerSet, Profile, Space};
+use super::resident::{Engine, side};
+use super::selectors::Selectors;
+use super::sets::Sets;
+use super::{Connectivity, Direction, NO_PROFILE};
+use crate::bits::Bits;
+use crate::conn::{ConnId, ConnTable};
+use crate::ip::Atoms;
+use crate::objects::Tier;
+
+/// A partition of the columns that have anything, by set, ascending.
+type Parts = Arc<[(ConnId, Bits)]>;
+
+/// The rows of one view at some columns, found when asked for.
+pub(super) struct Narrow {
+    columns: Bits,
+    space: Space,
+    /// By set of peers: whether it speaks of the columns.
+    met: Vec<Option<bool>>,
+    /// By profile: the number of its row.
+    of: Vec<Option<u32>>,
+    /// What is left of profiles, and the number of the row.
+    left: FxHashMap<Profile, u32>,
+    ids: FxHashMap<Parts, u32>,
+    rows: Vec<Parts>,
+    everything: Option<u32>,
+}
+
+impl Narrow {
+    pub(super) fn new(space: Space, columns: Bits) -> Self {
+        let empty: Parts = Arc::new([]);
+        Self {
+            columns,
+            space,
+            met: Vec::new(),
+            of: Vec::new(),
+            left: FxHashMap::default(),
+            ids: [(Arc::clone(&empty), 0)].into_iter().collect(),
+            rows: vec![empty],
+            everything: None,
+        }
+    }
+
+    /// The number of the row of a profile: equal for equal rows. `view` is the same each time.
+    pub(super) fn number(&mut self, view: &Connectivity, profile: u32, conns: &mut ConnTable) -> u32 {
+        if profile == NO_PROFILE {
+            return 0;
+        }
+        let index = profile as usize;
+        if self.of.len() <= index {
+            self.of.resize(view.profiles.len().max(index + 1), None);
+        }
+        if let Some(Some(known)) = self.of.get(index) {
+            return *known;
+        }
+        let number = match view.profiles.get(index) {
+            Some(Some(profile)) => self.evaluate(view, profile, conns),
+            _ => 0,
+        };
+        if let Some(slot) = self.of.get_mut(index) {
+            *slot = Some(number);
+        }
+        number
+    }
+
+    /// The row of a number.
+    pub(super) fn row(&self, number: u32) -> &[(ConnId, Bits)] {
+        self.rows.get(number as usize).map(AsRef::as_ref).unwrap_or_default()
+    }
+
+    /// The number of the row of a profile no rule of which speaks of the columns.
+    pub(super) fn silent(&mut self, isolated: bool) -> u32 {
+        if isolated || self.columns.is_empty() {
+            return 0;
+        }
+        let Self { columns, everything, .. } = self;
+        if let Some(known) = everything {
+            return *known;
+        }
+        let row: Parts = Arc::new([(ConnId::ALL, columns.clone())]);
+        let number = self.intern(row);
+        self.everything = Some(number);
+        number
+    }
+
+    fn intern(&mut self, row: Parts) -> u32 {
+        let next = self.rows.len() as u32;
+        let number = *self.ids.entry(Arc::clone(&row)).or_insert(next);
+        if number == next {
+            self.rows.push(row);
+        }
+        number
+    }
+
+    fn evaluate(&mut self, view: &Connectivity, profile: &Profile, conns: &mut ConnTable) -> u32 {
+        let Self { columns, space, met, .. } = &mut *self;
+        let mut meets = |set: PeerSet| {
+            let index = set as usize;
+            if met.len() <= index {
+                met.resize(view.sets.len().max(index + 1), None);
+            }
+            let Some(known) = met.get_mut(index) else { return false };
+            *known
+                .get_or_insert_with(|| view.sets.get(index).is_some_and(|set| set.of(*space).meets(columns)))
+        };
+        // The baseline has no say where NetworkPolicies have.
+        let says = |admin: &&AdminEntry| !(profile.isolated && admin.tier == Tier::Baseline);
+        let left = Profile {
+            direction: profile.direction,
+            isolated: profile.isolated,
+            allowed: profile.allowed.iter().filter(|entry| meets(entry.peers)).copied().collect(),
+            admin: profile
+                .admin
+                .iter()
+                .filter(says)
+                .filter(|admin| meets(admin.entry.peers))
+                .copied()
+                .collect(),
+        };
+        if left.allowed.is_empty() && left.admin.is_empty() {
+            return self.silent(profile.isolated);
+        }
+        if let Some(&known) = self.left.get(&left) {
+            return known;
+        }
+        let row: Parts = view.evaluate(&left, self.space, &self.columns, conns).into();
+        let number = self.intern(row);
+        self.left.insert(left, number);
+        number
+    }
+}
+
+/// Columns up to which it is worth while to look up who speaks of them.
+const FEW: usize = 24;
+
+/// Which classes have rules that speak of some columns, by the indexes of the engine after a change. What differs from
+/// them before is marked.
+pub(super) struct Speaking<'a> {
+    sets: &'a Sets,
+    selectors: &'a Selectors,
+    classes: &'a Classes,
+    gone: &'a FxHashMap<u32, Arc<super::classes::ClassKey>>,
+    pod_atoms: &'a Atoms,
+    governs: &'a [[Bits; 2]],
+    isolated: &'a [Bits; 2],
+    marked: [Bits; 2],
+}
+
+impl<'a> Speaking<'a> {
+    pub(super) fn of(engine: &'a Engine) -> Self {
+        let marked = [Direction::Ingress, Direction::Egress].map(|direction| {
+            let mut bits = Bits::default();
+            engine.marked(direction).for_each(|(class, _)| bits.set(class as usize));
+            bits
+        });
+        Self {
+            sets: &engine.sets,
+            selectors: &engine.selectors,
+            classes: &engine.classes,
+            gone: &engine.dirty.gone,
+            pod_atoms: &engine.pod_atoms,
+            governs: &engine.governs,
+            isolated: &engine.isolated,
+            marked,
+        }
+    }
+
+    /// Of the classes `among`, those whose rules of a direction may speak of the columns or may have changed; and of the
+    /// others, about whose rules nothing is to be asked, those that are isolated and those that are not. None where the
+    /// columns are many.
+    pub(super) fn split(&self, columns: &Bits, direction: Direction, among: &Bits) -> Option<[Bits; 3]> {
+        if columns.count() > FEW {
+            return None;
+        }
+        let mut policies: Vec<u32> = Vec::new();
+        for column in columns.iter() {
+            let class = column as u32;
+            let key = self.classes.key(class).or_else(|| self.gone.get(&class))?;
+            let sets = self.sets.of_class(key, self.selectors, self.pod_atoms);
+            policies.extend(sets.iter().flat_map(|set| self.sets.users(*set)));
+        }
+        policies.sort_unstable();
+        policies.dedup();
+        let at = side(direction);
+        let mut speaking = self.marked.get(at).cloned().unwrap_or_default();
+        for policy in policies {
+            let governed = self.governs.get(policy as usize).and_then(|sides| sides.get(at));
+            governed.into_iter().for_each(|classes| speaking.add(classes));
+        }
+        speaking.keep(among);
+        let mut open = among.clone();
+        open.remove(&speaking);
+        let isolated = self.isolated.get(at).map(|isolated| open.and(isolated)).unwrap_or_default();
+        open.remove(&isolated);
+        Some([speaking, isolated, open])
+    }
+}
