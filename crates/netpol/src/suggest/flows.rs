@@ -92,26 +92,11 @@ pub(super) struct Flows {
     pub(super) truncated: bool,
 }
 
+/// What may stand around a flow.
 #[derive(Deserialize)]
 struct Line {
     flow: Option<RawFlow>,
     lost_events: Option<Lost>,
-    #[serde(default)]
-    verdict: Option<Verdict>,
-    #[serde(default, rename = "IP")]
-    ip: Option<RawIp>,
-    #[serde(default)]
-    l4: Option<RawL4>,
-    #[serde(default)]
-    source: Option<RawEnd>,
-    #[serde(default)]
-    destination: Option<RawEnd>,
-    #[serde(default)]
-    is_reply: Option<bool>,
-    #[serde(default)]
-    source_service: Option<Named>,
-    #[serde(default)]
-    destination_service: Option<Named>,
 }
 
 #[derive(Deserialize, Default)]
@@ -293,8 +278,14 @@ impl Flows {
             if text.is_empty() {
                 continue;
             }
-            match serde_json::from_slice::<Line>(text) {
-                Ok(parsed) => any |= flows.take(parsed, line)?,
+            let parsed = serde_json::from_slice::<Line>(text).and_then(|around| match around {
+                Line { flow: None, lost_events: None } => Ok((Some(serde_json::from_slice(text)?), None)),
+                Line { flow, lost_events } => Ok((flow, lost_events)),
+            });
+            match parsed {
+                Ok((_, Some(lost))) => flows.lost += lost.num_events_lost.map_or(1, |count| count.0),
+                Ok((Some(flow), None)) => any |= flows.take(flow, line)?,
+                Ok((None, None)) => {}
                 Err(error) if !whole && any && error.is_eof() => flows.truncated = true,
                 Err(error) => return Err(FlowError::Invalid { line, message: error.to_string() }),
             }
@@ -302,24 +293,7 @@ impl Flows {
         if any { Ok(flows) } else { Err(FlowError::Nothing) }
     }
 
-    fn take(&mut self, line: Line, number: usize) -> Result<bool, FlowError> {
-        if let Some(lost) = line.lost_events {
-            self.lost += lost.num_events_lost.map_or(1, |count| count.0);
-            return Ok(false);
-        }
-        let flow = match line.flow {
-            Some(flow) => flow,
-            None => RawFlow {
-                verdict: line.verdict,
-                ip: line.ip,
-                l4: line.l4,
-                source: line.source,
-                destination: line.destination,
-                is_reply: line.is_reply,
-                source_service: line.source_service,
-                destination_service: line.destination_service,
-            },
-        };
+    fn take(&mut self, flow: RawFlow, number: usize) -> Result<bool, FlowError> {
         // Events of nodes and agents have no verdict.
         let Some(verdict) = flow.verdict else { return Ok(false) };
         let Some((protocol, ports)) = flow.l4.and_then(|l4| {

@@ -140,6 +140,45 @@ fn sarif() {
     assert_eq!(empty["runs"][0]["results"], serde_json::json!([]), "a log without results closes old alerts");
 }
 
+/// Against the schema of SARIF 2.1.0 where it is at hand: `PLIMSOLL_SARIF_SCHEMA` names its file (npm's
+/// `@microsoft/jest-sarif` has one), Python with `jsonschema` does the checking.
+#[test]
+fn sarif_is_valid_by_its_schema() {
+    use std::io::Write as _;
+    const CHECK: &str = "
+import json, sys, jsonschema
+schema = json.load(open(sys.argv[1]))
+jsonschema.validators.validator_for(schema)(schema).validate(json.load(sys.stdin))
+";
+    let python = std::env::var("PLIMSOLL_PYTHON").unwrap_or_else(|_| "python3".to_owned());
+    let Ok(schema) = std::env::var("PLIMSOLL_SARIF_SCHEMA") else {
+        eprintln!("skipped: PLIMSOLL_SARIF_SCHEMA names no schema");
+        return;
+    };
+    let odd = "---\napiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {name: idle, namespace: shop}\nspec:\n  podSelector: \
+               {matchLabels: {app: nobody}}\n---\n";
+    let logs = [
+        diff("sarif4", &(pods(4) + CLOSED), &pods(4), DiffFormat::Sarif, false).text,
+        diff("sarif5", &(pods(4) + CLOSED), &(pods(6) + odd), DiffFormat::Sarif, false).text,
+        diff("sarif6", &(pods(4) + CLOSED), &pods(4), DiffFormat::Sarif, true).text,
+        diff("sarif7", &pods(1), &pods(1), DiffFormat::Sarif, false).text,
+    ];
+    let valid = |log: &str| {
+        let mut child = std::process::Command::new(&python)
+            .args(["-c", CHECK, &schema])
+            .stdin(std::process::Stdio::piped())
+            .stderr(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
+        child.stdin.take().unwrap().write_all(log.as_bytes()).unwrap();
+        child.wait().unwrap().success()
+    };
+    for log in &logs {
+        assert!(valid(log), "{log}");
+    }
+    assert!(!valid(&logs[0].replace("\"startLine\": ", "\"startLine\": -")), "the schema is looked at");
+}
+
 #[test]
 fn comments() {
     let report = diff("md", &(pods(4) + CLOSED), &pods(4), DiffFormat::Comment, false);
