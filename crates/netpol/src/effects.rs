@@ -20,7 +20,7 @@ use crate::format::ENTIRE_CLUSTER;
 use crate::ip::IpRange;
 use crate::live::LiveSnapshot;
 use crate::objects::ObjectKey;
-use crate::remarks;
+use crate::remarks::{self, Policed};
 use crate::standing::Condition;
 
 /// How soon somebody should look.
@@ -252,9 +252,10 @@ fn told<'a>(
     let mut objects: Objects<'a> = BTreeMap::new();
     let mut changed: BTreeSet<ObjectKey> = BTreeSet::new();
     let mut seen: FxHashSet<*const ObjectKey> = FxHashSet::default();
+    let mut policed = None;
     for subject in subjects {
         exposed(&subject, &mut found);
-        isolation(&subject, before, after, &mut found);
+        isolation(&subject, before, after, &mut policed, &mut found);
         changed_policies(&subject, before, after, &mut seen, &mut changed);
         let known = subject.after.or(subject.before);
         objects.extend(known.map(|(_, exposure)| (subject.name, exposure.objects.as_slice())));
@@ -263,6 +264,13 @@ fn told<'a>(
     connections(diff, &objects, &mut found);
     idle_rules(&changed, before, after, &mut found);
     hygiene(&before.connectivity, &after.connectivity, &mut found);
+    // That policies no longer isolate a workload says that others may reach it.
+    let freed: BTreeSet<String> = found
+        .iter()
+        .filter(|effect| effect.code == "NETPOL003" && effect.detail == Direction::Ingress.as_str())
+        .map(|effect| effect.subject.clone())
+        .collect();
+    found.retain(|effect| effect.code != "NETPOL002" || !freed.contains(&effect.subject));
     found.sort();
     found.dedup();
     found
@@ -305,7 +313,18 @@ fn idle_rules(changed: &BTreeSet<ObjectKey>, before: &Snapshot, after: &Snapshot
     let shadowed = before.connectivity.shadowed(Some(changed));
     let old: BTreeSet<&RuleRef> = shadowed.iter().map(|shadowed| &shadowed.rule).collect();
     let now = after.connectivity.shadowed(Some(changed)).into_iter();
-    found.extend(now.filter(|shadowed| !old.contains(&shadowed.rule)).map(remarks::shadowed));
+    for shadowed in now.filter(|shadowed| !old.contains(&shadowed.rule)) {
+        // It stands while nobody touches the rule or those that decide its traffic.
+        let mut keys = vec![shadowed.rule.policy.clone()];
+        for by in &shadowed.by {
+            if !keys.contains(&by.policy) {
+                keys.push(by.policy.clone());
+            }
+        }
+        let digest = |key: ObjectKey| after.state.get(&key).map(|object| (key.clone(), object.digest()));
+        let objects = keys.into_iter().filter_map(digest).collect();
+        found.push(remarks::shadowed(shadowed).while_holds(Condition::AsWritten { objects }));
+    }
 }
 
 /// NETPOL001: reachable from the internet, on more ports, or possibly. NETPOL002: reachable from every namespace or
@@ -362,7 +381,13 @@ fn exposed(subject: &Subject<'_>, found: &mut Vec<Effect>) {
 
 /// NETPOL003: isolation lost. NETPOL006: a new workload that no policy selects. NETPOL010: selected otherwise although
 /// no policy changed.
-fn isolation(subject: &Subject<'_>, before: &Snapshot, after: &Snapshot, found: &mut Vec<Effect>) {
+fn isolation(
+    subject: &Subject<'_>,
+    before: &Snapshot,
+    after: &Snapshot,
+    policed: &mut Option<Policed>,
+    found: &mut Vec<Effect>,
+) {
     let (old, new) = (&before.connectivity, &after.connectivity);
     let (name, Some((index, exposure))) = (subject.name, &subject.after) else { return };
     for direction in [Direction::Ingress, Direction::Egress] {
@@ -375,9 +400,20 @@ fn isolation(subject: &Subject<'_>, before: &Snapshot, after: &Snapshot, found: 
         };
         let Some((then, _)) = &subject.before else {
             if now.is_empty() {
-                let message = format!("new workload {name} is selected by no policy for {word}");
+                let policed = policed.get_or_insert_with(|| Policed::of(new));
+                let here = policed.has(&exposure.namespace, direction);
+                let (urgency, why) = match (direction, here) {
+                    (Direction::Ingress, true) => {
+                        (Urgency::Medium, ", though its namespace has such policies")
+                    }
+                    (Direction::Ingress, false) => (Urgency::Low, ", like every workload of its namespace"),
+                    (Direction::Egress, true) => (Urgency::Low, ", though its namespace has such policies"),
+                    // Nobody there meant to hold egress.
+                    (Direction::Egress, false) => continue,
+                };
+                let message = format!("new workload {name} is selected by no policy for {word}{why}");
                 let condition = Condition::Unselected(direction);
-                found.push(effect(Urgency::Medium, "NETPOL006", word, message).while_holds(condition));
+                found.push(effect(urgency, "NETPOL006", word, message).while_holds(condition));
             }
             continue;
         };
@@ -412,7 +448,7 @@ fn isolation(subject: &Subject<'_>, before: &Snapshot, after: &Snapshot, found: 
                 "labels changed, and {name} is now selected for {word} by {list}, which may break connections"
             );
             let detail = format!("{word} gained {list}");
-            found.push(effect(Urgency::Medium, "NETPOL010", &detail, message).decided(names(&come)));
+            found.push(effect(Urgency::Low, "NETPOL010", &detail, message).decided(names(&come)));
         }
     }
 }
@@ -492,6 +528,10 @@ fn connections(diff: &ConnDiff, known: &Objects<'_>, found: &mut Vec<Effect>) {
         let (urgency, message) = match row.kind {
             ChangeKind::Added => (Urgency::Info, format!("{change}: {} added", row.after)),
             ChangeKind::Changed => (Urgency::Info, format!("{change}: {} became {}", row.before, row.after)),
+            // Of a workload that is gone, or a new one by the same name, nobody waits for connections.
+            ChangeKind::Removed if row.source_differs || row.destination_differs => {
+                (Urgency::Info, format!("{change}: {} removed", row.before))
+            }
             ChangeKind::Removed => {
                 (Urgency::Medium, format!("{change}: {} removed, which may break it", row.before))
             }

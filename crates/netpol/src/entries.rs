@@ -60,6 +60,8 @@ pub(crate) struct Ways {
     services: BTreeMap<String, BTreeMap<String, Arc<Object>>>,
     /// Ingresses and routes by namespace and name of the service that they name.
     routes: BTreeMap<(String, String), BTreeSet<ObjectKey>>,
+    /// Routes that may lead to more Services than they were found to name, by namespace.
+    unclear: BTreeMap<String, BTreeSet<ObjectKey>>,
     /// ReferenceGrants by namespace.
     grants: BTreeMap<String, BTreeSet<ObjectKey>>,
 }
@@ -119,6 +121,18 @@ impl Ways {
         for service in new.into_iter().flat_map(|new| backends(new)) {
             self.routes.entry(service).or_default().insert(key.clone());
         }
+        let unclear = |object: Option<&Arc<Object>>| matches!(object.map(Arc::as_ref), Some(Object::Route(route)) if route.unclear.is_some());
+        if unclear(old)
+            && let Some(keys) = self.unclear.get_mut(&key.namespace)
+        {
+            keys.remove(key);
+            if keys.is_empty() {
+                self.unclear.remove(&key.namespace);
+            }
+        }
+        if unclear(new) {
+            self.unclear.entry(key.namespace.clone()).or_default().insert(key.clone());
+        }
         if key.kind == "gateway.networking.k8s.io/ReferenceGrant" {
             let grants = self.grants.entry(key.namespace.clone()).or_default();
             if new.is_some() {
@@ -176,6 +190,9 @@ impl Ways {
         neighbours: &ByNamespace,
         into: &mut BTreeSet<u32>,
     ) {
+        if matches!(object, Object::Route(route) if route.unclear.is_some()) {
+            into.extend(neighbours.get(&key.namespace).into_iter().flatten());
+        }
         let mut behind = |namespace: &str, service: &Service| {
             let selected = |index: &&u32| {
                 connectivity.endpoints().get(**index as usize).is_some_and(|found| selects(service, found))
@@ -253,7 +270,24 @@ impl Ways {
     ) -> Vec<Entry> {
         let mut found = Vec::new();
         let mut objects: BTreeSet<&ObjectKey> = BTreeSet::new();
+        let mut unclear = self.unclear.get(&endpoint.namespace).cloned().unwrap_or_default();
+        if np_guard {
+            unclear.clear();
+        }
         for service in self.selecting(endpoint) {
+            for key in &unclear {
+                let Some(Object::Route(route)) = state.get(key) else { continue };
+                let short = route.kind.rsplit('/').next().unwrap_or("route").to_lowercase();
+                found.push(Entry {
+                    workload,
+                    via: format!("{short} {}/{}", key.namespace, key.name),
+                    source: Source::Controller,
+                    ports: behind_backend(service, &BackendPort::Any, endpoint, (false, false)),
+                    internet: true,
+                    certain: false,
+                    caveat: route.unclear.clone(),
+                });
+            }
             let name = (service.meta.namespace.clone(), service.meta.name.clone());
             objects.extend(self.routes.get(&name).into_iter().flatten());
         }
@@ -293,10 +327,10 @@ impl Ways {
                     if np_guard && !openshift {
                         continue;
                     }
-                    let Attachment { attached, internal, caveat } = if openshift {
-                        Attachment { attached: true, internal: false, caveat: None }
-                    } else {
+                    let Attachment { attached, internal, caveat } = if route.is_gateway_api() {
                         attachment(route, state)
+                    } else {
+                        Attachment { attached: true, internal: false, caveat: None }
                     };
                     if !attached {
                         continue;
@@ -307,6 +341,7 @@ impl Ways {
                         let mut caveat = caveat.clone();
                         // A grant may be where this view does not reach: unclear, not closed.
                         let certain = namespace == meta.namespace
+                            || !route.is_gateway_api()
                             || self.granted(state, route, namespace, &backend.service);
                         if !certain {
                             caveat = Some(format!(
@@ -314,7 +349,8 @@ impl Ways {
                                 backend.service
                             ));
                         }
-                        let (internet, tcp_only) = (!internal, short != "udproute");
+                        let (internet, tcp_only) =
+                            (!internal, !short.ends_with("udp") && short != "udproute");
                         let way = Way { via: &via, caveat, certain, internet, tcp_only };
                         add(way, namespace, &backend.service, &backend.port);
                     }

@@ -35,7 +35,7 @@ const NOT_ENFORCING: [&str; 3] = ["kube-flannel-ds", "kube-flannel", "kube-multu
 pub fn remarks(state: &ClusterState, connectivity: &Connectivity) -> Vec<Effect> {
     let mut found: Vec<Effect> = connectivity.warnings().iter().map(of_warning).collect();
     found.extend(of_workloads(state, connectivity));
-    unprotected(connectivity, &mut found);
+    unprotected(state, connectivity, &mut found);
     found.extend(connectivity.shadowed(None).into_iter().map(shadowed));
     found.sort();
     found.dedup();
@@ -83,19 +83,77 @@ pub(crate) fn shadowed(shadowed: Shadowed) -> Effect {
         .about([rule.policy.clone()])
 }
 
-/// NETPOL006: workloads that no policy selects in a direction.
-fn unprotected(connectivity: &Connectivity, found: &mut Vec<Effect>) {
+/// Namespaces some workload of which policies select, by direction: there a workload that none selects was forgotten,
+/// elsewhere nobody meant to hold anything.
+pub(crate) struct Policed([BTreeSet<String>; 2]);
+
+impl Policed {
+    pub(crate) fn of(connectivity: &Connectivity) -> Self {
+        Self([Direction::Ingress, Direction::Egress].map(|direction| {
+            let mut found: BTreeSet<String> = BTreeSet::new();
+            let endpoints = connectivity.endpoints().iter().enumerate();
+            for (index, endpoint) in endpoints.filter(|(_, endpoint)| !endpoint.assumed) {
+                if !found.contains(&endpoint.namespace) && connectivity.is_selected(index, direction) {
+                    found.insert(endpoint.namespace.clone());
+                }
+            }
+            found
+        }))
+    }
+
+    pub(crate) fn has(&self, namespace: &str, direction: Direction) -> bool {
+        let [ingress, egress] = &self.0;
+        (if direction == Direction::Ingress { ingress } else { egress }).contains(namespace)
+    }
+}
+
+/// NETPOL006: workloads that no policy selects in a direction. Where that is so for the whole namespace it is one
+/// finding, and no more than low.
+fn unprotected(state: &ClusterState, connectivity: &Connectivity, found: &mut Vec<Effect>) {
+    const BOTH: [Direction; 2] = [Direction::Ingress, Direction::Egress];
+    let words = |of: [bool; 2]| match of {
+        [true, true] => Some("ingress or egress"),
+        [true, false] => Some("ingress"),
+        [false, true] => Some("egress"),
+        [false, false] => None,
+    };
+    let policed = Policed::of(connectivity);
+    let mut free: BTreeMap<&str, Vec<(String, &[ObjectKey])>> = BTreeMap::new();
     for (index, endpoint) in connectivity.endpoints().iter().enumerate() {
-        let open = |direction| !endpoint.assumed && !connectivity.is_selected(index, direction);
-        let (urgency, what) = match (open(Direction::Ingress), open(Direction::Egress)) {
-            (true, true) => (Urgency::Medium, "ingress or egress"),
-            (true, false) => (Urgency::Medium, "ingress"),
-            (false, true) => (Urgency::Low, "egress"),
-            (false, false) => continue,
-        };
-        let message = format!("{endpoint} is selected by no policy for {what}: everything is allowed");
+        if endpoint.assumed {
+            continue;
+        }
+        free.entry(&endpoint.namespace).or_default().push((endpoint.to_string(), &endpoint.objects));
+        let forgotten = BOTH.map(|direction| {
+            policed.has(&endpoint.namespace, direction) && !connectivity.is_selected(index, direction)
+        });
+        let Some(what) = words(forgotten) else { continue };
+        let [ingress, _] = forgotten;
+        let urgency = if ingress { Urgency::Medium } else { Urgency::Low };
+        let message = format!(
+            "{endpoint} is selected by no policy for {what}, though its namespace has such policies: everything is \
+             allowed"
+        );
         let effect = Effect::new("NETPOL006", urgency, endpoint, what, message);
         found.push(effect.about(endpoint.objects.clone()));
+    }
+    for (namespace, workloads) in free {
+        let Some(what) = words(BOTH.map(|direction| !policed.has(namespace, direction))) else { continue };
+        let key =
+            ObjectKey { kind: "Namespace".into(), namespace: String::new(), name: namespace.to_owned() };
+        let shown: Vec<&str> = workloads.iter().take(3).map(|(name, _)| name.as_str()).collect();
+        let rest = match workloads.len().saturating_sub(3) {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        let message = format!(
+            "no policy selects a workload of namespace {namespace} for {what}: everything is allowed to or from {}{rest}",
+            shown.join(", ")
+        );
+        let places = workloads.iter().flat_map(|(_, objects)| objects.iter().take(1)).take(3).cloned();
+        let known = state.get(&key).map(|_| key.clone());
+        let effect = Effect::new("NETPOL006", Urgency::Low, &key, what, message);
+        found.push(effect.about(known.into_iter().chain(places)));
     }
 }
 

@@ -63,7 +63,7 @@ pub const RULES: [Rule; 14] = [
         code: "NETPOL006",
         name: "workload-unprotected",
         urgency: Urgency::Medium,
-        summary: "No policy selects a workload in a direction, so everything is allowed.",
+        summary: "No policy selects a workload, or any of its namespace, in a direction, so everything is allowed.",
         advice: "Add a policy that selects it, or a default-deny policy to its namespace.",
     },
     Rule {

@@ -30,6 +30,8 @@ pub enum Condition {
     Outward { ranges: Vec<IpRange>, more: ConnSet },
     /// A warning of this code is given for the object.
     Odd { code: String, object: ObjectKey },
+    /// The objects are as they were, each with its digest; the first is the one that it is told of.
+    AsWritten { objects: Vec<(ObjectKey, String)> },
 }
 
 /// A consequence of a change that stands.
@@ -59,7 +61,7 @@ impl Condition {
             | Self::Unselected(direction)
             | Self::Deselected { direction, .. } => direction.as_str(),
             Self::Outward { .. } => Direction::Egress.as_str(),
-            Self::Odd { .. } => "policy",
+            Self::Odd { .. } | Self::AsWritten { .. } => "policy",
         }
     }
 }
@@ -76,6 +78,15 @@ impl Standing {
             condition: effect.condition.clone()?,
             peers: effect.peers.clone(),
         })
+    }
+
+    /// The policy that it is told of; none where that is a workload.
+    pub fn policy(&self) -> Option<&ObjectKey> {
+        match &self.condition {
+            Condition::Odd { object, .. } => Some(object),
+            Condition::AsWritten { objects } => objects.first().map(|(key, _)| key),
+            _ => None,
+        }
     }
 
     /// Which side of its subject it is about: `ingress`, `egress`, or `policy`.
@@ -127,6 +138,12 @@ impl Standing {
             let found = connectivity.warnings().iter();
             return found.into_iter().any(|warning| warning.code == code && warning.object == *object);
         }
+        if let Condition::AsWritten { objects } = &self.condition {
+            let same = |(key, digest): &(ObjectKey, String)| {
+                now.state().get(key).is_some_and(|object| object.digest() == *digest)
+            };
+            return objects.iter().all(same);
+        }
         let Some(workload) = connectivity.workload_named(&self.subject) else { return false };
         match &self.condition {
             Condition::Reachable(level) => {
@@ -147,7 +164,7 @@ impl Standing {
                     !conn.intersect(more).is_empty()
                 })
             }),
-            Condition::Odd { .. } => false,
+            Condition::Odd { .. } | Condition::AsWritten { .. } => false,
         }
     }
 }

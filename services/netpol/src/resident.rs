@@ -12,7 +12,7 @@ use plimsoll_netpol::effects::{Effect, named, of_printed};
 use plimsoll_netpol::engine::{Decision, Options};
 use plimsoll_netpol::live::{Change, Live, LiveSnapshot, Settled, Transient, Window};
 use plimsoll_netpol::objects::ObjectKey;
-use plimsoll_netpol::standing::{Condition, Standing};
+use plimsoll_netpol::standing::Standing;
 use plimsoll_proto::v1;
 
 use crate::state::{Cluster, Policy};
@@ -210,9 +210,9 @@ impl Resident {
     fn notes(&self) -> BTreeMap<String, (WorkloadName, Vec<NetworkNote>)> {
         let mut notes: BTreeMap<String, (WorkloadName, Vec<NetworkNote>)> = BTreeMap::new();
         for one in &self.cluster.standing {
-            let name = match &one.condition {
-                Condition::Odd { object, .. } => Some(named(&self.cluster.name, object)),
-                _ => of_printed(&self.cluster.name, &one.subject),
+            let name = match one.policy() {
+                Some(object) => Some(named(&self.cluster.name, object)),
+                None => of_printed(&self.cluster.name, &one.subject),
             };
             let Some(name) = name else { continue };
             let note = NetworkNote {

@@ -174,18 +174,28 @@ impl Engine {
         }
     }
 
-    /// A policy of another engine makes every answer incomplete.
+    /// A policy of another engine makes every answer incomplete, a way in that is not read some.
     pub(super) fn note_other(&mut self, key: &ObjectKey, object: Option<&Object>) {
-        let policy = matches!(object, Some(Object::Other(other)) if other.policy);
-        if policy {
-            self.other_warnings.entry(key.clone()).or_insert_with(|| Warning {
-                code: "policy_not_analysed",
-                object: key.clone(),
-                message: "policies of this kind are not analysed; the answer is incomplete".into(),
-            });
-            self.dirty.warnings = true;
-        } else if self.other_warnings.remove(key).is_some() {
-            self.dirty.warnings = true;
+        let told = match object {
+            Some(Object::Other(other)) if other.policy => Some((
+                "policy_not_analysed",
+                "policies of this kind are not analysed; the answer is incomplete".to_owned(),
+            )),
+            Some(Object::Route(route)) if !self.view.options.np_guard => {
+                let why = route.unclear.as_ref();
+                why.map(|why| {
+                    ("entry_not_analysed", format!("may lead to workloads of its namespace: {why}"))
+                })
+            }
+            _ => None,
+        };
+        match told {
+            Some((code, message)) => {
+                let warning = Warning { code, object: key.clone(), message };
+                let known = self.other_warnings.insert(key.clone(), warning.clone());
+                self.dirty.warnings |= known.as_ref() != Some(&warning);
+            }
+            None => self.dirty.warnings |= self.other_warnings.remove(key).is_some(),
         }
     }
 }

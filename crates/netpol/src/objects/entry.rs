@@ -108,7 +108,8 @@ pub struct RouteParent {
     pub port: Option<u16>,
 }
 
-/// OpenShift Route, HTTPRoute, GRPCRoute, TLSRoute, TCPRoute or UDPRoute.
+/// OpenShift Route; HTTPRoute, GRPCRoute, TLSRoute, TCPRoute or UDPRoute; Istio's VirtualService, Traefik's IngressRoutes,
+/// Contour's HTTPProxy, and kinds of other controllers that are not read.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Route {
     pub meta: Meta,
@@ -118,6 +119,16 @@ pub struct Route {
     pub parents: Vec<RouteParent>,
     pub backends: Vec<RouteBackend>,
     pub hosts: Vec<String>,
+    /// Why it may lead to other Services of its namespace, too: not everything of it is read.
+    #[serde(default)]
+    pub unclear: Option<String>,
+}
+
+impl Route {
+    /// True for a route of the Gateway API, which is served where a Gateway admits it.
+    pub fn is_gateway_api(&self) -> bool {
+        self.kind.starts_with("gateway.networking.k8s.io/")
+    }
 }
 
 /// Namespaces whose routes a listener admits.
@@ -316,7 +327,14 @@ pub(super) fn openshift_route(meta: Meta, root: &Node<'_>) -> Read<Route> {
             }
         }
     }
-    Ok(Route { meta, kind: "route.openshift.io/Route".into(), parents: Vec::new(), backends, hosts })
+    Ok(Route {
+        meta,
+        kind: "route.openshift.io/Route".into(),
+        parents: Vec::new(),
+        backends,
+        hosts,
+        unclear: None,
+    })
 }
 
 pub(super) fn gateway_route(meta: Meta, kind: &str, root: &Node<'_>) -> Read<Route> {
@@ -348,7 +366,14 @@ pub(super) fn gateway_route(meta: Meta, kind: &str, root: &Node<'_>) -> Read<Rou
             mirrored(&rule, &mut backends)?;
         }
     }
-    Ok(Route { meta, kind: format!("gateway.networking.k8s.io/{kind}"), parents, backends, hosts })
+    Ok(Route {
+        meta,
+        kind: format!("gateway.networking.k8s.io/{kind}"),
+        parents,
+        backends,
+        hosts,
+        unclear: None,
+    })
 }
 
 fn route_backend(entry: &Node<'_>) -> Read<Option<RouteBackend>> {

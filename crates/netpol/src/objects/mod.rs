@@ -5,6 +5,7 @@
 
 mod admin;
 mod entry;
+mod foreign;
 mod node;
 mod parse;
 mod policy;
@@ -13,12 +14,14 @@ mod workload;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 
 pub use admin::{Action, AdminFlavor, AdminPeer, AdminPolicy, AdminPort, AdminRule, Subject, Tier};
 pub use entry::{
     BackendPort, Gateway, GatewayListener, Ingress, IngressBackend, Namespaces, ReferenceGrant, Route,
     RouteBackend, RouteParent, Service, ServicePort, ServiceType, TargetPort,
 };
+use parse::loose_meta;
 pub(crate) use parse::parse_documents_each;
 pub use parse::{Format, ParseError, ParseOptions, parse_documents, parse_documents_with};
 pub use policy::{IpBlock, NetworkPolicy, PolicyPeer, PolicyPort, PolicyRule, PortRef};
@@ -102,7 +105,7 @@ pub enum Object {
     ClusterNetworkPolicy(AdminPolicy),
     Service(Service),
     Ingress(Ingress),
-    /// OpenShift Route, HTTPRoute, GRPCRoute, TLSRoute, TCPRoute or UDPRoute.
+    /// OpenShift Route, a route of the Gateway API, or a way in of a controller's own kind.
     Route(Route),
     Gateway(Gateway),
     Other(Other),
@@ -172,6 +175,15 @@ impl Object {
     pub fn key(&self) -> ObjectKey {
         let meta = self.meta();
         ObjectKey { kind: self.kind().to_owned(), namespace: meta.namespace.clone(), name: meta.name.clone() }
+    }
+
+    /// The same for objects that do not differ ([`Object::differs_from`]), 32 hexadecimal digits.
+    pub(crate) fn digest(&self) -> String {
+        let mut object = self.clone();
+        let meta = object.meta_mut();
+        (meta.uid, meta.resource_version, meta.source) = (None, None, None);
+        let bytes = Sha256::digest(serde_json::to_vec(&object).unwrap_or_default());
+        bytes.iter().take(16).map(|byte| format!("{byte:02x}")).collect()
     }
 
     /// True when the two differ in more than uid, resourceVersion and source.

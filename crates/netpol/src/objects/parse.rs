@@ -5,7 +5,7 @@ use thiserror::Error;
 
 use super::node::{Node, Read, Refused};
 use super::workload::WorkloadKind;
-use super::{AdminFlavor, Meta, Namespace, Object, Other, OwnerRef, admin, entry, policy, workload};
+use super::{AdminFlavor, Meta, Namespace, Object, Other, OwnerRef, admin, entry, foreign, policy, workload};
 
 /// Most bytes of one input.
 pub(super) const MAX_BYTES: usize = 64 << 20;
@@ -320,6 +320,9 @@ fn read(root: &Node<'_>, version: &str, kind: &str, options: ParseOptions) -> Re
         ("gateway.networking.k8s.io", "Gateway") => Object::Gateway(entry::gateway(meta(root, true)?, root)?),
         _ => {
             mistaken(root, group, kind)?;
+            if let Some(route) = foreign::route(group, kind, root) {
+                return Ok(Object::Route(route));
+            }
             let name = if group.is_empty() { kind.to_owned() } else { format!("{group}/{kind}") };
             let policy = FOREIGN_POLICIES.contains(&(group, kind));
             Object::Other(Other { kind: name, meta: loose_meta(root), policy })
@@ -329,7 +332,7 @@ fn read(root: &Node<'_>, version: &str, kind: &str, options: ParseOptions) -> Re
 }
 
 /// Metadata of an object that is not analysed: taken where it can be, never refused.
-fn loose_meta(root: &Node<'_>) -> Meta {
+pub(super) fn loose_meta(root: &Node<'_>) -> Meta {
     let metadata = root.get("metadata");
     let field = |name: &str| metadata.as_ref().and_then(|node| node.text_at(name).ok().flatten());
     Meta {

@@ -279,3 +279,50 @@ fn a_grant_that_comes_and_goes_is_followed() {
     live.change(Change::Delete(key));
     assert_eq!(level(&live), Controlled);
 }
+
+/// Ways in of controllers' own kinds: those that are read open what they name, those that are not open nothing for
+/// certain, and nothing is called isolated for them.
+#[test]
+fn ways_in_of_other_kinds() {
+    const CLOSED: &str = "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {name: closed, namespace: shop}\nspec: {podSelector: {}, \
+                          policyTypes: [Ingress]}\n---\n";
+    const SHOP: &str = "apiVersion: v1\nkind: Pod\nmetadata: {name: web, namespace: shop, labels: {app: web}}\nspec: {containers: [{name: c, image: i}]}\n\
+                        ---\napiVersion: v1\nkind: Service\nmetadata: {name: web, namespace: shop}\nspec: {selector: {app: web}, ports: [{port: 80}]}\n---\n\
+                        apiVersion: v1\nkind: Pod\nmetadata: {name: lone, namespace: shop}\nspec: {containers: [{name: c, image: i}]}\n---\n";
+    let levels = |entry: &str, policy: &str| {
+        let state = ClusterState::from(
+            parse_documents(format!("{SHOP}{policy}{entry}").as_bytes(), Format::Yaml).unwrap(),
+        );
+        let options = Options::default();
+        let connectivity = Connectivity::build(&state, &options);
+        let found = exposures(&state, &connectivity, &options);
+        let of = |name: &str| found.iter().find(|known| known.name == name).unwrap();
+        let (web, lone) = (of("web"), of("lone"));
+        let told = connectivity.warnings().iter().any(|warning| warning.code == "entry_not_analysed");
+        ((web.level, web.at_most), (lone.level, lone.at_most), told, web.caveats.join("; "))
+    };
+    let (open, controlled, isolated) =
+        (ExposureLevel::Open, ExposureLevel::Controlled, ExposureLevel::Isolated);
+    let small = ExposureLevel::Small;
+    for read in [
+        "{apiVersion: traefik.io/v1alpha1, kind: IngressRoute, metadata: {name: r, namespace: shop}, spec: {routes: [{services: [{name: web, \
+         port: 80}]}]}}",
+        "{apiVersion: projectcontour.io/v1, kind: HTTPProxy, metadata: {name: r, namespace: shop}, spec: {routes: [{services: [{name: web, \
+         port: 80}]}]}}",
+        "{apiVersion: networking.istio.io/v1beta1, kind: VirtualService, metadata: {name: r, namespace: edge}, spec: {hosts: [a.test], \
+         gateways: [public], http: [{route: [{destination: {host: web.shop.svc.cluster.local}}]}]}}",
+    ] {
+        let (web, lone, told, _) = levels(read, "");
+        assert_eq!((web, lone, told), ((open, open), (controlled, controlled), false), "{read}");
+        let (web, _, _, why) = levels(read, CLOSED);
+        assert_eq!((web.0, web.1), (isolated, open), "who the controller is cannot be known: {why}");
+    }
+    let unread = "{apiVersion: getambassador.io/v3alpha1, kind: Mapping, metadata: {name: m, namespace: shop}, spec: {service: web}}";
+    let (web, lone, told, why) = levels(unread, CLOSED);
+    assert_eq!((web, lone.1, told), ((isolated, open), isolated.max(lone.0), true), "{why}");
+    assert!(why.contains("mapping shop/m"), "{why}");
+    let mesh = "{apiVersion: networking.istio.io/v1, kind: VirtualService, metadata: {name: r, namespace: shop}, spec: {hosts: [web], http: \
+                [{route: [{destination: {host: web}}]}]}}";
+    let (web, _, told, _) = levels(mesh, CLOSED);
+    assert!(web.1 <= small && !told, "the mesh's own");
+}

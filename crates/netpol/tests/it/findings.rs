@@ -95,8 +95,13 @@ fn remarks_by_table() {
         "{podSelector: {}, ingress: [{from: [{ipBlock: {cidr: 10.0.0.0/8, except: [10.0.0.0/30]}}]}]}",
     );
     let cases = [
-        (pod("a", ""), "NETPOL006", "selected by no policy for ingress or egress"),
-        (pod("a", "") + &policy("p", "{podSelector: {}}"), "NETPOL006", "for egress"),
+        (pod("a", ""), "NETPOL006", "of namespace shop for ingress or egress"),
+        (pod("a", "") + &policy("p", "{podSelector: {}}"), "NETPOL006", "of namespace shop for egress"),
+        (
+            pod("a", "") + &pod("b", "") + &policy("p", "{podSelector: {matchLabels: {app: b}}}"),
+            "NETPOL006",
+            "shop/a[Pod] is selected by no policy for ingress, though",
+        ),
         (
             pod("a", "") + &policy("p", "{podSelector: {matchLabels: {app: z}}}"),
             "NETPOL007",
@@ -127,6 +132,21 @@ fn remarks_by_table() {
     }
     let good = pod("a", "") + &policy("p", CLOSED);
     assert!(found(&good).is_empty(), "{:#?}", found(&good));
+}
+
+/// A namespace without policies is one finding, not one a workload; a forgotten workload is worse.
+#[test]
+fn unprotected_workloads_are_told_once() {
+    let of = |yaml: &str| -> Vec<(String, Urgency)> {
+        let all = found(yaml).into_iter().filter(|effect| effect.code == "NETPOL006");
+        all.map(|effect| (effect.subject, effect.urgency)).collect()
+    };
+    let pods: String = (0..9).map(|index| pod(&format!("p{index}"), "")).collect();
+    assert_eq!(of(&pods), [("Namespace shop".to_owned(), Urgency::Low)]);
+    let one = pods + &policy("p", "{podSelector: {matchLabels: {app: p0}}}");
+    let found = of(&one);
+    assert_eq!(found.len(), 9, "eight were forgotten, and egress is nobody's: {found:?}");
+    assert_eq!(found.iter().filter(|(_, urgency)| *urgency == Urgency::Medium).count(), 8);
 }
 
 #[test]

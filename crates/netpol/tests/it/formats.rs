@@ -207,12 +207,16 @@ fn remarks_and_explanations_as_json() {
     let first = &found[0];
     assert_eq!(
         (first["code"].as_str(), first["urgency"].as_str()),
-        (Some("NETPOL006"), Some("medium")),
+        (Some("NETPOL006"), Some("low")),
         "{found}"
     );
     assert!(first["places"][0]["line"].is_u64() && first["fingerprint"].as_str().unwrap().len() == 32);
     let words = lint(&folder.0, LintFormat::Txt, &Options::default(), &Accept::default()).unwrap().text;
-    assert!(words.starts_with("NETPOL006 medium n1/p001[Pod] ") && words.contains("all.yaml:"), "{words}");
+    assert!(
+        words.starts_with("NETPOL006 low no policy selects a workload of namespace n")
+            && words.contains("all.yaml:"),
+        "{words}"
+    );
     let why = explain(&folder.0, "p001", "n0/p000", true, &Options::default()).unwrap();
     let why: Value = serde_json::from_str(&why.text).unwrap();
     assert_eq!(why["conn"], "No Connections");

@@ -146,12 +146,37 @@ fn what_a_change_opens_stands_until_it_is_closed() {
     owner.send("apply", &deployment("other", "other", "i:1", 1));
     owner.settle();
     assert_eq!(owner.reader.codes(WEB), ["NETPOL001", "NETPOL003"]);
-    assert_eq!(owner.reader.codes("shop/Deployment/other"), ["NETPOL006", "NETPOL006"]);
+    assert_eq!(owner.reader.codes("shop/Deployment/other"), ["NETPOL006"], "nobody holds egress there");
     owner.restart();
     owner.send("apply", CLOSED);
     owner.settle();
     assert!(owner.reader.codes(WEB).is_empty());
-    assert_eq!(owner.reader.codes("shop/Deployment/other"), ["NETPOL006"], "egress is as free as before");
+    assert!(owner.reader.codes("shop/Deployment/other").is_empty());
+    owner.check();
+}
+
+#[test]
+fn a_shadowed_rule_stands_until_somebody_touches_it() {
+    let policy = |name: &str, ports: &str| {
+        format!(
+            "{{apiVersion: networking.k8s.io/v1, kind: NetworkPolicy, metadata: {{name: {name}, namespace: shop}}, spec: {{podSelector: \
+             {{}}, ingress: [{{ports: [{ports}]}}]}}}}\n---\n"
+        )
+    };
+    let mut owner = shop();
+    owner.send("apply", &policy("wide", "{port: 80, endPort: 90}"));
+    owner.settle();
+    owner.send("apply", &policy("narrow", "{port: 85}"));
+    owner.settle();
+    const NARROW: &str = "shop/NetworkPolicy/narrow";
+    assert_eq!(owner.reader.codes(NARROW), ["NETPOL009"]);
+    owner.restart();
+    owner.send("apply", &deployment("other", "other", "i:1", 1));
+    owner.settle();
+    assert_eq!(owner.reader.codes(NARROW), ["NETPOL009"]);
+    owner.send("apply", &policy("wide", "{port: 80}"));
+    owner.settle();
+    assert!(owner.reader.codes(NARROW).is_empty());
     owner.check();
 }
 
