@@ -140,9 +140,9 @@ impl Reader {
         Ok(Affected { vulnerability, affected, unaffected, truncated })
     }
 
-    /// Findings that statements suppress, of vulnerabilities or of a package's name.
-    async fn suppressed(&self, ids: Option<&str>, name: Option<&str>) -> Result<Suppressed, StoreError> {
-        let rows: Vec<(String, String, String)> = match (ids, name) {
+    /// Findings that statements suppress, of vulnerabilities or of packages' names; either a list in JSON.
+    async fn suppressed(&self, ids: Option<&str>, names: Option<&str>) -> Result<Suppressed, StoreError> {
+        let rows: Vec<(String, String, String)> = match (ids, names) {
             (Some(ids), _) => {
                 sqlx::query_as(
                     "SELECT h.key, f.vulnerability, f.body FROM json_each(?) j CROSS JOIN findings f ON f.vulnerability = j.value AND f.state = 2 JOIN holders h ON h.id = f.holder LIMIT ?",
@@ -152,11 +152,11 @@ impl Reader {
                 .fetch_all(&self.pool)
                 .await?
             }
-            (None, name) => {
+            (None, names) => {
                 sqlx::query_as(
-                    "SELECT h.key, f.vulnerability, f.body FROM findings f JOIN holders h ON h.id = f.holder WHERE f.name = ? AND f.state = 2 LIMIT ?",
+                    "SELECT h.key, f.vulnerability, f.body FROM json_each(?) n CROSS JOIN findings f ON f.name = n.value AND f.state = 2 JOIN holders h ON h.id = f.holder LIMIT ?",
                 )
-                .bind(name)
+                .bind(names)
                 .bind(MAX_ROWS + 1)
                 .fetch_all(&self.pool)
                 .await?
@@ -175,13 +175,23 @@ impl Reader {
 
     async fn by_package(&self, query: &str) -> Result<Affected, StoreError> {
         let (ecosystem, name, version) = package_of(query);
-        let rows = sqlx::query(
-            "SELECT f.id, f.holder, f.vulnerability, f.state, f.opened_at, f.due, f.revision, f.db_seq, f.body, h.key, v.body AS known, c.image, c.basis, w.body AS workload, r.registry || '/' || r.repository AS place
-             FROM findings f CROSS JOIN holders h ON h.id = f.holder LEFT JOIN vulnerabilities v ON v.id = f.vulnerability LEFT JOIN containers c ON c.holder = h.id LEFT JOIN workloads w ON w.id = c.workload LEFT JOIN repositories r ON r.id = COALESCE(h.repo, c.repo)
-             WHERE f.name = ?1 AND f.state = 0 AND (?2 IS NULL OR f.package LIKE ?2 || '%')
-             ORDER BY f.class, f.assumed, f.negative_rank, f.opened_at, f.id LIMIT ?3",
+        // Images write names of these as their authors did.
+        let mut names: Vec<String> = sqlx::query_scalar(
+            "SELECT DISTINCT name FROM components INDEXED BY components_folded WHERE ecosystem IN ('nuget', 'swift') AND lower(name) = lower(?1) AND (?2 IS NULL OR ecosystem = ?2) AND name <> ?1",
         )
         .bind(&name)
+        .bind(ecosystem.as_deref())
+        .fetch_all(&self.pool)
+        .await?;
+        names.push(name);
+        let names = list(&names)?;
+        let rows = sqlx::query(
+            "SELECT f.id, f.holder, f.vulnerability, f.state, f.opened_at, f.due, f.revision, f.db_seq, f.body, h.key, v.body AS known, c.image, c.basis, w.body AS workload, r.registry || '/' || r.repository AS place
+             FROM json_each(?1) n CROSS JOIN findings f ON f.name = n.value AND f.state = 0 CROSS JOIN holders h ON h.id = f.holder LEFT JOIN vulnerabilities v ON v.id = f.vulnerability LEFT JOIN containers c ON c.holder = h.id LEFT JOIN workloads w ON w.id = c.workload LEFT JOIN repositories r ON r.id = COALESCE(h.repo, c.repo)
+             WHERE (?2 IS NULL OR f.package LIKE ?2 || '%')
+             ORDER BY f.class, f.assumed, f.negative_rank, f.opened_at, f.id LIMIT ?3",
+        )
+        .bind(&names)
         .bind(ecosystem.as_deref())
         .bind(MAX_ROWS + 1)
         .fetch_all(&self.pool)
@@ -194,20 +204,20 @@ impl Reader {
             affected.retain(|a| a.finding.versions.contains(version));
         }
         let holding: Vec<(String, i64, Option<String>, String)> = sqlx::query_as(
-            "SELECT DISTINCT c.key, c.db_seq, c.matches, h.key FROM components c CROSS JOIN image_components ic ON ic.component = c.id CROSS JOIN held d ON d.image = ic.image CROSS JOIN holders h ON h.id = d.holder WHERE c.ecosystem IN (SELECT value FROM json_each(?1)) AND c.name = ?2 ORDER BY h.key, c.key LIMIT ?3",
+            "SELECT DISTINCT c.key, c.db_seq, c.matches, h.key FROM json_each(?2) n CROSS JOIN json_each(?1) e CROSS JOIN components c ON c.ecosystem = e.value AND c.name = n.value CROSS JOIN image_components ic ON ic.component = c.id CROSS JOIN held d ON d.image = ic.image CROSS JOIN holders h ON h.id = d.holder ORDER BY h.key, c.key LIMIT ?3",
         )
         .bind(match &ecosystem {
             Some(one) => list(&[one])?,
             None => list(Ecosystem::ALL)?,
         })
-        .bind(&name)
+        .bind(&names)
         .bind(MAX_ROWS + 1)
         .fetch_all(&self.pool)
         .await?;
         let most = usize::try_from(MAX_ROWS).unwrap_or(usize::MAX);
         let truncated = affected.len() > most || holding.len() > most;
         affected.truncate(most);
-        let suppressed = self.suppressed(None, Some(&name)).await?;
+        let suppressed = self.suppressed(None, Some(&names)).await?;
         let unaffected = unaffected_of(holding.into_iter().take(most), &[], version.as_deref(), &suppressed)?;
         Ok(Affected { vulnerability: None, affected, unaffected, truncated })
     }
@@ -349,9 +359,18 @@ fn package_of(query: &str) -> (Option<String>, String, Option<String>) {
     let name = match ecosystem {
         "deb" | "apk" | "rpm" | "alpm" => path.rsplit('/').next().unwrap_or("").to_owned(),
         "maven" => path.replacen('/', ":", 1),
+        // As package URLs of these are normalised.
+        "bitnami" | "composer" | "github" | "hex" | "pub" => path.to_lowercase(),
+        "pypi" => python_name(&path),
         _ => path,
     };
     (Some(ecosystem.to_owned()), name, version)
+}
+
+/// The normalised name of a Python package (PEP 503).
+fn python_name(name: &str) -> String {
+    let parts: Vec<&str> = name.split(['-', '_', '.']).filter(|part| !part.is_empty()).collect();
+    parts.join("-").to_lowercase()
 }
 
 fn unescape(text: &str) -> String {
@@ -366,6 +385,8 @@ mod tests {
     fn purls() {
         for (query, ecosystem, name, version) in [
             ("openssl", None, "openssl", None),
+            ("pkg:pypi/Zope.Interface_x@1", Some("pypi"), "zope-interface-x", Some("1")),
+            ("pkg:composer/Symfony/HTTP-Kernel", Some("composer"), "symfony/http-kernel", None),
             ("pkg:deb/debian/openssl@3.0.11-1?arch=amd64", Some("deb"), "openssl", Some("3.0.11-1")),
             ("pkg:npm/%40babel/core@7.0.0", Some("npm"), "@babel/core", Some("7.0.0")),
             ("pkg:npm/@babel/core", Some("npm"), "@babel/core", None),

@@ -119,6 +119,16 @@ async fn names_are_found_as_the_db_folds_them() {
     let known: Vec<_> = named.iter().map(|(ecosystem, _, name)| (*ecosystem, name.clone())).collect();
     let answer = reader.affected("CVE-9", &known).await.unwrap();
     assert_eq!(answer.unaffected.len(), 2, "{:?}", answer.unaffected);
+    for (asked, holders) in [
+        ("pkg:nuget/newtonsoft.json", 1),
+        ("pkg:nuget/Newtonsoft.Json@1.0.0", 1),
+        ("newtonsoft.json", 1),
+        ("pkg:swift/newtonsoft.json", 0),
+        ("pkg:npm/jsonstream", 0),
+        ("pkg:npm/JSONStream", 1),
+    ] {
+        assert_eq!(reader.affected(asked, &[]).await.unwrap().unaffected.len(), holders, "{asked}");
+    }
 }
 
 #[tokio::test]
