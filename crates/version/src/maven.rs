@@ -15,21 +15,11 @@
 //! does not meet this.
 //!
 //! `ComparableVersion` builds nested lists, but a list is only ever nested at the end of its parent, so one version
-//! is a flat row of items in which a marker opens the next list.
+//! is a flat row of places in which a marker opens the next list.
 
 use std::cmp::Ordering;
 
 use crate::scan::{Span, cmp_digits, cmp_ignore_case, is_zero, split_digits, split_run};
-
-/// One item of a version while it is read.
-#[derive(Clone, Copy, Debug)]
-enum Item {
-    /// The list at the end of this one begins.
-    Down,
-    /// A qualifier: its rank, and its text, which counts only among [`OTHER`] ones.
-    Word(u8, Span),
-    Number(Span),
-}
 
 /// What stands at one place of a version, as it compares with what stands there in another: the row is the order.
 /// "Before" and "after" are sides of the release, which is what nothing stands for: the side of a list or of zeros is
@@ -49,12 +39,31 @@ enum Class {
     Number,
 }
 
-/// One place: its class, and for a qualifier the rank and text, for a number the digits.
+/// One place: its class, and for a qualifier the rank and text, for a number the digits. Texts of qualifiers count only
+/// among [`OTHER`] ones.
 #[derive(Clone, Copy, Debug)]
 struct Place {
     class: Class,
     rank: u8,
     text: Span,
+}
+
+impl Place {
+    /// The list at the end of this one begins.
+    const DOWN: Place = Place { class: Class::ListAfter, rank: RELEASE, text: Span::EMPTY };
+
+    fn number(text: Span) -> Self {
+        Self { class: Class::Number, rank: RELEASE, text }
+    }
+
+    fn word(rank: u8, text: Span) -> Self {
+        let class = match rank.cmp(&RELEASE) {
+            Ordering::Less => Class::WordBefore,
+            Ordering::Equal => Class::Release,
+            Ordering::Greater => Class::WordAfter,
+        };
+        Self { class, rank, text }
+    }
 }
 
 /// What every version ends with, as often as need be.
@@ -68,34 +77,34 @@ const OTHER: u8 = 7;
 pub(crate) struct Parts(Box<[Place]>);
 
 pub(crate) fn parse(text: &str) -> Result<Parts, &'static str> {
-    let mut builder = Builder { text, items: Vec::with_capacity(8), level: 0 };
+    let mut builder = Builder { text, places: Vec::with_capacity(8), level: 0 };
     let mut rest = text;
     while let Some(first) = rest.bytes().next() {
         match first {
             // A separator with nothing before it stands for a zero.
             b'.' => {
-                builder.push(Item::Number(Span::default()));
+                builder.push(Place::number(Span::EMPTY));
                 rest = rest.get(1..).unwrap_or("");
             }
             b'-' => {
-                builder.push(Item::Number(Span::default()));
+                builder.push(Place::number(Span::EMPTY));
                 builder.down();
                 rest = rest.get(1..).unwrap_or("");
             }
             _ if first.is_ascii_digit() => {
                 let (digits, after) = split_digits(rest);
-                builder.push(Item::Number(builder.span(rest, digits)));
+                builder.push(Place::number(builder.span(rest, digits)));
                 rest = builder.separator(after);
             }
             _ => {
                 let (word, after) = split_run(rest, |b| !(b.is_ascii_digit() || b == b'.' || b == b'-'));
                 let digit_follows = after.starts_with(|c: char| c.is_ascii_digit());
                 // A word before a digit, or at the very end, opens a list of its own.
-                if (digit_follows || after.is_empty()) && builder.items.len() > builder.level {
+                if (digit_follows || after.is_empty()) && builder.places.len() > builder.level {
                     builder.down();
                 }
                 let rank = qualifier(word, digit_follows);
-                builder.push(Item::Word(rank, builder.span(rest, word)));
+                builder.push(Place::word(rank, builder.span(rest, word)));
                 rest = if digit_follows {
                     builder.down();
                     after
@@ -106,63 +115,52 @@ pub(crate) fn parse(text: &str) -> Result<Parts, &'static str> {
         }
     }
     builder.trim();
-    while matches!(builder.items.last(), Some(Item::Down)) {
-        builder.items.pop();
+    while builder.places.last().is_some_and(|place| place.class == Class::ListAfter) {
+        builder.places.pop();
     }
-    Ok(Parts(places(&builder.items, text)))
+    classify(&mut builder.places, text);
+    Ok(Parts(builder.places.into_boxed_slice()))
 }
 
-/// The items as places, found from the end: what a list or a zero is depends on what follows.
-fn places(items: &[Item], text: &str) -> Box<[Place]> {
-    let mut places = Vec::with_capacity(items.len());
+/// Finds the classes of lists and zeros, which depend on what follows.
+fn classify(places: &mut [Place], text: &str) {
     // The side of what follows, and whether it begins with a number that is not zero, or with zeros before one.
     let (mut side, mut number) = (Ordering::Equal, false);
-    for item in items.iter().rev() {
-        let (class, rank, span) = match *item {
-            Item::Down => {
+    for place in places.iter_mut().rev() {
+        match place.class {
+            Class::ListBefore | Class::ListAfter => {
                 number = false;
-                let class = if side == Ordering::Less { Class::ListBefore } else { Class::ListAfter };
-                (class, RELEASE, Span::EMPTY)
+                place.class = if side == Ordering::Less { Class::ListBefore } else { Class::ListAfter };
             }
-            Item::Word(rank, span) => {
+            Class::WordBefore | Class::Release | Class::WordAfter => {
                 number = false;
-                side = rank.cmp(&RELEASE).then(side);
-                let class = match rank.cmp(&RELEASE) {
-                    Ordering::Less => Class::WordBefore,
-                    Ordering::Equal => Class::Release,
-                    Ordering::Greater => Class::WordAfter,
-                };
-                (class, rank, span)
+                side = place.rank.cmp(&RELEASE).then(side);
             }
-            Item::Number(span) => {
-                if !is_zero(span.of(text)) {
+            Class::ZeroBefore | Class::ZeroAfter | Class::Number => {
+                if !is_zero(place.text.of(text)) {
                     (side, number) = (Ordering::Greater, true);
                 }
-                let class = match (number, side) {
+                place.class = match (number, side) {
                     (true, _) => Class::Number,
                     (false, Ordering::Less) => Class::ZeroBefore,
                     (false, _) => Class::ZeroAfter,
                 };
-                (class, RELEASE, span)
             }
-        };
-        places.push(Place { class, rank, text: span });
+        }
     }
-    places.reverse();
-    places.into_boxed_slice()
 }
 
-/// The row of items while it grows.
+/// The places while they are found.
 struct Builder<'a> {
     text: &'a str,
-    items: Vec<Item>,
-    /// Where the items of the innermost list begin.
+    places: Vec<Place>,
+    /// Where the places of the innermost list begin.
     level: usize,
 }
 
 impl Builder<'_> {
-    fn push(&mut self, item: Item) {
-        self.items.push(item);
+    fn push(&mut self, place: Place) {
+        self.places.push(place);
     }
 
     /// The span of `part`, with which `rest` begins; `rest` is the end of the text.
@@ -170,26 +168,25 @@ impl Builder<'_> {
         Span::at(self.text.len() - rest.len(), part)
     }
 
-    /// Drops the items at the end of the innermost list that equal nothing.
+    /// Drops the places at the end of the innermost list that equal nothing.
     fn trim(&mut self) {
-        while self.items.len() > self.level {
-            let null = match self.items.last() {
-                Some(Item::Number(digits)) => is_zero(digits.of(self.text)),
-                Some(Item::Word(rank, _)) => *rank == RELEASE,
-                _ => false,
-            };
+        while self.places.len() > self.level {
+            let null = self.places.last().is_some_and(|place| match place.class {
+                Class::Number => is_zero(place.text.of(self.text)),
+                class => class == Class::Release,
+            });
             if !null {
                 break;
             }
-            self.items.pop();
+            self.places.pop();
         }
     }
 
-    /// Closes the innermost list for items of its own and opens one at its end.
+    /// Closes the innermost list for places of its own and opens one at its end.
     fn down(&mut self) {
         self.trim();
-        self.items.push(Item::Down);
-        self.level = self.items.len();
+        self.places.push(Place::DOWN);
+        self.level = self.places.len();
     }
 
     /// Handles what follows an item: `.` goes on in the same list, `-` or a change between digits and
