@@ -71,13 +71,21 @@ bench-scale *args:
 crash *args:
     cargo run --release -p plimsoll-loadtest -- crash {{ args }}
 
-# every fuzz target for so many seconds (needs a nightly toolchain and cargo-fuzz); what it finds is in fuzz/artifacts
+# every fuzz target for so many seconds (needs a nightly toolchain); what it finds is in fuzz/artifacts
 fuzz seconds="60":
-    cd fuzz; for target in $(ls seeds); do \
-        mkdir -p "corpus/$target"; \
-        cargo +nightly fuzz run --fuzz-dir . --sanitizer none "$target" "corpus/$target" "seeds/$target" -- \
-            -rss_limit_mb=512 -timeout=10 -max_len=20000 -max_total_time={{ seconds }}; \
+    cd fuzz; host="$(rustc -vV | sed -n 's/^host: //p')"; \
+    RUSTFLAGS="{{ coverage }}" cargo +nightly build --release --target "$host"; \
+    for target in $(ls seeds); do \
+        mkdir -p "corpus/$target" "artifacts/$target"; \
+        "${CARGO_TARGET_DIR:-target}/$host/release/$target" "corpus/$target" "seeds/$target" \
+            -rss_limit_mb=512 -timeout=10 -max_len=20000 -max_total_time={{ seconds }} \
+            -artifact_prefix="artifacts/$target/" -print_final_stats=1; \
     done
+
+# what libFuzzer looks at: counters of edges, and comparisons; as cargo-fuzz sets it
+coverage := "-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
+-Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
+-Cllvm-args=-sanitizer-coverage-trace-compares --cfg fuzzing"
 
 # licences, bans, advisories and sources of the dependencies (needs cargo-deny)
 deny:
