@@ -138,6 +138,13 @@ impl ComponentKey {
     /// The stable text of this key: fields percent-encoded, joined by `|`, a stream only where there is one. Its order is
     /// no version order.
     pub fn id(&self) -> String {
+        let mut text = String::with_capacity(96);
+        self.write_id(&mut text);
+        text
+    }
+
+    /// Replaces `text` by [`ComponentKey::id`], for those who need many of them for a moment each.
+    pub fn write_id(&self, text: &mut String) {
         let source = self.source.as_ref();
         let release = self.package.release.as_ref();
         let fields = [
@@ -154,20 +161,23 @@ impl ComponentKey {
         let fields = fields
             .split_last()
             .map_or(&fields[..], |(last, rest)| if last.is_empty() { rest } else { &fields });
-        let mut text = String::with_capacity(96);
+        text.clear();
         for (n, field) in fields.iter().enumerate() {
             if n > 0 {
                 text.push('|');
             }
-            for c in field.chars() {
-                match c {
-                    '|' => text.push_str("%7C"),
-                    '%' => text.push_str("%25"),
-                    c => text.push(c),
+            for (n, part) in field.split('%').enumerate() {
+                if n > 0 {
+                    text.push_str("%25");
+                }
+                for (n, part) in part.split('|').enumerate() {
+                    if n > 0 {
+                        text.push_str("%7C");
+                    }
+                    text.push_str(part);
                 }
             }
         }
-        text
     }
 
     /// Reads [`ComponentKey::id`] back.

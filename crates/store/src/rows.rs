@@ -19,7 +19,7 @@ use crate::error::{StoreError, decode, encode, unsigned};
 #[derive(Default)]
 pub(crate) struct Cache {
     pub(crate) repositories: HashMap<(String, String), i64>,
-    pub(crate) components: HashMap<String, CachedComponent>,
+    pub(crate) components: HashMap<Box<str>, CachedComponent>,
     pub(crate) vulnerabilities: HashMap<String, CachedVulnerability>,
     pub(crate) holders: HashMap<Holder, i64>,
     pub(crate) rows: ComponentRows,

@@ -441,15 +441,18 @@ pub(crate) async fn write_outbox(
     connection: &mut SqliteConnection,
     rows: &[(u64, String, RollUp)],
 ) -> Result<(), StoreError> {
-    for (seq, subject, message) in rows {
-        sqlx::query("INSERT INTO outbox (seq, epoch, subject, id, payload) VALUES (?, ?, ?, ?, ?)")
-            .bind(signed(*seq))
-            .bind(signed(message.epoch))
-            .bind(subject)
-            .bind(format!("{}-{}", message.epoch, seq))
-            .bind(encode("outbox", message)?)
-            .execute(&mut *connection)
-            .await?;
-    }
+    let rows = rows
+        .iter()
+        .map(|(seq, subject, message)| {
+            let id = format!("{}-{seq}", message.epoch);
+            Ok((signed(*seq), signed(message.epoch), subject, id, encode("outbox", message)?))
+        })
+        .collect::<Result<Vec<_>, StoreError>>()?;
+    sqlx::query(
+        "INSERT INTO outbox (seq, epoch, subject, id, payload) SELECT value->>0, value->>1, value->>2, value->>3, value->>4 FROM json_each(?)",
+    )
+    .bind(encode("outbox", &rows)?)
+    .execute(&mut *connection)
+    .await?;
     Ok(())
 }

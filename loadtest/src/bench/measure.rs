@@ -22,9 +22,20 @@ const TICKS: f64 = 100.0;
 
 /// Processor time of the children that this process has waited for, in seconds.
 fn children() -> f64 {
-    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    ticks("self", 13)
+}
+
+/// Processor time of user and system that a process has taken so far, in seconds.
+pub(super) fn cpu_of(pid: u32) -> f64 {
+    ticks(&pid.to_string(), 11)
+}
+
+/// The sum of two fields of `/proc/PID/stat` that are counted in ticks, in seconds.
+fn ticks(pid: &str, field: usize) -> f64 {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     let rest = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
-    rest.split_whitespace().skip(13).take(2).filter_map(|word| word.parse::<f64>().ok()).sum::<f64>() / TICKS
+    rest.split_whitespace().skip(field).take(2).filter_map(|word| word.parse::<f64>().ok()).sum::<f64>()
+        / TICKS
 }
 
 /// Peak of resident memory of a process in bytes, while it runs.

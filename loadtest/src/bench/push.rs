@@ -19,7 +19,7 @@ use plimsoll_testkit::registry::{FakeRegistry, Options as RegistryOptions};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
-use super::measure::{at_least, at_most, figure, note, percentile, title};
+use super::measure::{at_least, at_most, cpu_of, figure, note, percentile, title};
 use super::{Mode, PushArguments};
 use crate::LoadError;
 use crate::crash::observe::{ask, streams};
@@ -53,7 +53,7 @@ struct Load {
     layers: Vec<LayerBlob>,
     heard: Heard,
     next: usize,
-    _up: Guarded,
+    up: Guarded,
     _folder: tempfile::TempDir,
 }
 
@@ -80,11 +80,13 @@ async fn measure(program: &Path, mode: Mode, arguments: &PushArguments) -> Resul
     let pushes = load.prepare(count)?;
     load.settled().await?;
     let before = load.writes().await;
+    let spent_before = load.cpu();
     let began = Instant::now();
     load.send(&pushes, None).await?;
     let posted = began.elapsed().as_secs_f64();
     let last = load.await_all(&pushes, each).await?;
     let spent = last.duration_since(began).as_secs_f64();
+    let cpu = load.cpu();
     load.settled().await?;
     let after = load.writes().await;
     let by_stream: Vec<(&String, f64)> = after
@@ -100,6 +102,15 @@ async fn measure(program: &Path, mode: Mode, arguments: &PushArguments) -> Resul
     at_least(&format!("pushes a second, {name}"), count as f64 / spent, budget, "/s");
     at_most(&format!("broker writes a push, {name}"), writes, 10.0, "");
     note("of which", &listed.join(", "));
+    let a_push = |now: f64, before: f64| figure((now - before) * 1e3 / count as f64);
+    note(
+        &format!("processor time a push, {name}"),
+        &format!(
+            "plimsoll {} ms, nats-server {} ms",
+            a_push(cpu.0, spent_before.0),
+            a_push(cpu.1, spent_before.1)
+        ),
+    );
 
     for &rate in &arguments.rates {
         let count = usize::try_from(rate * arguments.seconds).unwrap_or(0).max(1);
@@ -163,7 +174,7 @@ impl Load {
         }
         let heard = Heard::default();
         tokio::spawn(listen(bus, Arc::clone(&heard)));
-        Ok(Self { nats, registry, gateway, layers: layers()?, heard, next: 0, _up: up, _folder: folder })
+        Ok(Self { nats, registry, gateway, layers: layers()?, heard, next: 0, up, _folder: folder })
     }
 
     /// Puts images of the known layers into the registry, each in a repository of its own, and tells nobody.
@@ -267,6 +278,11 @@ impl Load {
             tokio::time::sleep(Duration::from_millis(150)).await;
         }
         Ok(())
+    }
+
+    /// Processor time so far, in seconds: of the roles, and of nats-server.
+    fn cpu(&self) -> (f64, f64) {
+        (cpu_of(self.up.pid()), self.nats.pid().map_or(f64::NAN, cpu_of))
     }
 
     /// Messages that every stream and bucket has taken so far.

@@ -13,7 +13,7 @@ use plimsoll_store::{Emit, Settings, Store};
 use plimsoll_vuln::{BuildOptions, Db, build, diff};
 
 use super::RematchArguments;
-use super::measure::{at_most, figure, mib, note, title};
+use super::measure::{at_most, cpu_of, figure, mib, note, peak_of, title};
 use crate::LoadError;
 
 /// Versions of each package.
@@ -26,6 +26,8 @@ const KNOWN: u64 = 20;
 const CHUNK: u32 = 200;
 const NAMES: usize = 500;
 const BATCH: usize = 256;
+/// Images of one transaction while the fleet is built: what a store that is rebuilt takes at a time.
+const BULK: usize = 1_000;
 const NOW: Timestamp = Timestamp(1_800_000_000_000);
 
 /// Measures.
@@ -54,10 +56,10 @@ pub(super) async fn run(arguments: &RematchArguments) -> Result<(), LoadError> {
     let settings = Settings::standard().map_err(LoadError::other)?;
     store.set_db_seq(1).await.map_err(LoadError::other)?;
     let began = Instant::now();
-    let mut facts = Vec::with_capacity(BATCH);
+    let mut facts = Vec::with_capacity(3 * BULK);
     for image in 0..arguments.images {
         facts.extend(push(image, arguments, packages, &old)?);
-        if facts.len() + 3 > BATCH || image + 1 == arguments.images {
+        if facts.len() >= 3 * BULK || image + 1 == arguments.images {
             let outcome = store.commit(&facts, &settings, NOW).await.map_err(LoadError::other)?;
             if let Some((seq, _, _)) = outcome.roll_ups.last() {
                 store.outbox_published(1, *seq).await.map_err(LoadError::other)?;
@@ -68,7 +70,16 @@ pub(super) async fn run(arguments: &RematchArguments) -> Result<(), LoadError> {
     let size = std::fs::metadata(store.path()).map_or(0, |file| file.len());
     let built = began.elapsed().as_secs_f64();
     let rate = arguments.images as f64 / built;
-    note("the fleet", &format!("{} s, {} images/s, {} MiB", figure(built), figure(rate), figure(mib(size))));
+    note(
+        "the fleet",
+        &format!(
+            "{} s, {} s of processor time, {} images/s, {} MiB",
+            figure(built),
+            figure(cpu_of(std::process::id())),
+            figure(rate),
+            figure(mib(size))
+        ),
+    );
 
     store.set_db_seq(2).await.map_err(LoadError::other)?;
     let reader = store.reader();
@@ -149,6 +160,7 @@ pub(super) async fn run(arguments: &RematchArguments) -> Result<(), LoadError> {
     let affected = reader.affected(&one, &[]).await.map_err(LoadError::other)?;
     let took = began.elapsed().as_secs_f64() * 1e3;
     note("where are we affected", &format!("{} ms, {} holders", figure(took), affected.affected.len()));
+    note("peak memory", &format!("{} MiB", figure(mib(peak_of("self")))));
     Ok(())
 }
 

@@ -17,7 +17,7 @@ use crate::intake::{DURABLE, EVENTS, FACTS, decode};
 use crate::{copies, relay, store_failed};
 
 /// Facts of one transaction.
-const BATCH: usize = 500;
+const BATCH: usize = 2_000;
 
 /// Rebuilds the store at `path` if the streams say that there was one.
 pub async fn if_lost(role: &Role, settings: &Settings, path: &Path) -> Result<(), ProcessError> {

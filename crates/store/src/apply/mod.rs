@@ -3,6 +3,7 @@
 mod cluster;
 mod components;
 mod failure;
+mod pushes;
 mod registry;
 mod statements;
 
@@ -84,6 +85,9 @@ impl Touch {
     }
 }
 
+/// Repository, container: at least one of them.
+type Place = (Option<i64>, Option<i64>);
+
 /// Why something changed.
 #[derive(Debug, Clone)]
 pub(crate) struct Caused {
@@ -100,6 +104,15 @@ fn group(body: &FactBody) -> u8 {
         FactBody::ImageDeleted(_) => 1,
         FactBody::Resolved(_) | FactBody::Exposure(_) => 2,
         FactBody::Match(_) => 3,
+    }
+}
+
+/// Facts of which several are written together, by what writes them; `None` for those that are written one by one.
+fn bulk(body: &FactBody) -> Option<u8> {
+    match body {
+        FactBody::ImagePushed(_) | FactBody::Manifest(_) | FactBody::Image(_) => Some(0),
+        FactBody::Match(_) => Some(1),
+        _ => None,
     }
 }
 
@@ -155,28 +168,25 @@ impl<'a> Work<'a> {
         let mut fresh: HashSet<String> = fresh.into_iter().collect();
         // What has expired is told with its own cause, not with that of the facts.
         self.expire().await?;
-        let mut last = None;
-        for fact in facts {
-            if !fresh.remove(&fact.id) {
-                continue;
+        let facts: Vec<&Fact> = facts.iter().filter(|fact| fresh.remove(&fact.id)).collect();
+        self.outcome.applied += facts.len();
+        for part in facts.chunk_by(|a, b| group(&a.body) == group(&b.body)) {
+            for same in part.chunk_by(|a, b| bulk(&a.body).is_some() && bulk(&a.body) == bulk(&b.body)) {
+                self.apply(same).await?;
             }
-            let kind = group(&fact.body);
-            if last.replace(kind).is_some_and(|last| last != kind) {
-                self.settle().await?;
-            }
-            self.apply(fact).await?;
-            self.outcome.applied += 1;
+            self.settle().await?;
         }
+        // Without any fact, what has expired is still to be told.
         self.settle().await
     }
 
-    async fn apply(&mut self, fact: &Fact) -> Result<(), StoreError> {
+    /// Applies facts that are written together, or one.
+    async fn apply(&mut self, facts: &[&Fact]) -> Result<(), StoreError> {
+        let Some(fact) = facts.first() else { return Ok(()) };
         match &fact.body {
-            FactBody::ImagePushed(pushed) => self.pushed(fact, pushed).await,
+            FactBody::ImagePushed(_) | FactBody::Manifest(_) | FactBody::Image(_) => self.pushes(facts).await,
+            FactBody::Match(_) => self.matched(facts).await,
             FactBody::ImageDeleted(deleted) => self.deleted(fact, deleted).await,
-            FactBody::Manifest(manifest) => self.manifest(fact, manifest).await,
-            FactBody::Image(image) => self.image(fact, image).await,
-            FactBody::Match(matched) => self.matched(fact, matched).await,
             FactBody::ScanFailed(failed) => self.failed(fact, failed).await,
             FactBody::Resolved(resolved) => self.resolved(fact, resolved).await,
             FactBody::Exposure(exposure) => self.exposure(fact, exposure).await,
@@ -267,25 +277,37 @@ impl<'a> Work<'a> {
 
     /// Touches everything that has this digest, by itself or through an index.
     async fn touch_digest(&mut self, digest: &str, cause: usize) -> Result<(), StoreError> {
-        let repositories: Vec<i64> = sqlx::query_scalar(
-            "WITH RECURSIVE up (digest) AS (SELECT ? UNION SELECT p.parent FROM parents p JOIN up ON p.child = up.digest) SELECT t.repo FROM up JOIN tags t ON t.digest = up.digest UNION SELECT e.repo FROM up JOIN earlier e ON e.digest = up.digest",
-        )
-        .bind(digest)
-        .fetch_all(&mut *self.connection)
-        .await?;
-        for repository in repositories {
-            self.touch_repository(repository, cause);
-        }
-        let containers: Vec<(i64, Option<i64>)> = sqlx::query_as(
-            "WITH RECURSIVE up (digest) AS (SELECT ? UNION SELECT p.parent FROM parents p JOIN up ON p.child = up.digest) SELECT c.holder, c.repo FROM up JOIN containers c ON c.digest = up.digest",
-        )
-        .bind(digest)
-        .fetch_all(&mut *self.connection)
-        .await?;
-        for (holder, repository) in containers {
-            self.touch_container(holder, repository, cause);
+        let behind = self.behind_digests(&[digest]).await?;
+        for (repository, container) in behind.into_values().flatten() {
+            self.touch_place(repository, container, cause);
         }
         Ok(())
+    }
+
+    fn touch_place(&mut self, repository: Option<i64>, container: Option<i64>, cause: usize) {
+        match (container, repository) {
+            (Some(holder), repository) => self.touch_container(holder, repository, cause),
+            (None, Some(repository)) => self.touch_repository(repository, cause),
+            (None, None) => {}
+        }
+    }
+
+    /// By digest, what has it by itself or through an index: repositories, and containers with their repositories.
+    async fn behind_digests(&mut self, digests: &[&str]) -> Result<HashMap<String, Vec<Place>>, StoreError> {
+        let mut behind: HashMap<String, Vec<Place>> = HashMap::new();
+        if digests.is_empty() {
+            return Ok(behind);
+        }
+        let rows: Vec<(String, Option<i64>, Option<i64>)> = sqlx::query_as(
+            "WITH RECURSIVE up (root, digest) AS (SELECT value, value FROM json_each(?) UNION SELECT up.root, p.parent FROM up CROSS JOIN parents p ON p.child = up.digest) SELECT up.root, t.repo, NULL FROM up CROSS JOIN tags t ON t.digest = up.digest UNION SELECT up.root, e.repo, NULL FROM up CROSS JOIN earlier e ON e.digest = up.digest UNION SELECT up.root, c.repo, c.holder FROM up CROSS JOIN containers c ON c.digest = up.digest",
+        )
+        .bind(list(digests)?)
+        .fetch_all(&mut *self.connection)
+        .await?;
+        for (digest, repository, container) in rows {
+            behind.entry(digest).or_default().push((repository, container));
+        }
+        Ok(behind)
     }
 
     /// The id of a repository.

@@ -1,34 +1,25 @@
-//! Pushes, deletions, manifests.
+//! Tags, and deletions.
+
+use std::collections::HashSet;
 
 use plimsoll_model::Fact;
-use plimsoll_model::fact::{ImageDeleted, ImagePushed, ManifestFact, ManifestKind};
+use plimsoll_model::fact::ImageDeleted;
 
-use super::Work;
-use crate::error::{StoreError, encode, signed};
+use super::{Work, list};
+use crate::error::{StoreError, signed};
+
+/// What was said of a tag: repository, tag (or `@digest` for a manifest without one), digest unless it was deleted, sequence.
+pub(super) type Said<'f> = (i64, String, Option<&'f str>, i64);
 
 impl Work<'_> {
-    pub(super) async fn pushed(&mut self, fact: &Fact, pushed: &ImagePushed) -> Result<(), StoreError> {
-        let repository = self.repository(&pushed.registry, &pushed.repository).await?;
-        let tag = pushed.tag.clone().unwrap_or_else(|| format!("@{}", pushed.digest));
-        if self.set_tag(repository, &tag, Some(pushed.digest.as_str()), pushed.seq).await? {
-            let name = format!("{}/{}", pushed.registry, pushed.repository);
-            let what = match &pushed.tag {
-                Some(tag) => format!("{name}:{tag} was pushed"),
-                None => format!("{name}@sha256:{} was pushed", pushed.digest.short()),
-            };
-            let cause = self.cause_of(fact, "push", what);
-            self.touch_repository(repository, cause);
-        }
-        Ok(())
-    }
-
     pub(super) async fn deleted(&mut self, fact: &Fact, deleted: &ImageDeleted) -> Result<(), StoreError> {
         let repository = self.repository(&deleted.registry, &deleted.repository).await?;
         let name = format!("{}/{}", deleted.registry, deleted.repository);
         let mut changed = false;
         let mut what = name.clone();
         if let Some(tag) = &deleted.tag {
-            changed |= self.set_tag(repository, tag, None, deleted.seq).await?;
+            let said = self.set_tags(&[(repository, tag.clone(), None, signed(deleted.seq))]).await?;
+            changed |= said.contains(&true);
             what = format!("{name}:{tag}");
         }
         if let Some(digest) = &deleted.digest {
@@ -50,114 +41,59 @@ impl Work<'_> {
         Ok(())
     }
 
-    /// True when it is news. What was said before is kept until the new content is known: a tag that moves to an
-    /// image nobody has scanned yet fixes nothing.
-    async fn set_tag(
-        &mut self,
-        repository: i64,
-        tag: &str,
-        digest: Option<&str>,
-        seq: u64,
-    ) -> Result<bool, StoreError> {
-        let bare = tag.starts_with('@');
-        if !bare {
-            let moved = sqlx::query(
-                "INSERT INTO earlier (repo, tag, seq, digest) SELECT repo, tag, seq, digest FROM tags WHERE repo = ?1 AND tag = ?2 AND seq < ?3 AND digest IS NOT ?4 ON CONFLICT DO NOTHING",
+    /// What was said of tags, each once: true for what is news. What was said before is kept until the new content is known: a
+    /// tag that moves to an image nobody has scanned yet fixes nothing.
+    pub(super) async fn set_tags(&mut self, said: &[Said<'_>]) -> Result<Vec<bool>, StoreError> {
+        let rows = list(said)?;
+        let named = |said: &&Said<'_>| !said.1.starts_with('@');
+        if said.iter().any(|said| named(&said)) {
+            let moved: Vec<(i64, String)> = sqlx::query_as(
+                "INSERT INTO earlier (repo, tag, seq, digest) SELECT t.repo, t.tag, t.seq, t.digest FROM json_each(?) j CROSS JOIN tags t ON t.repo = j.value->>0 AND t.tag = j.value->>1 WHERE t.bare = 0 AND t.seq < j.value->>3 AND t.digest IS NOT j.value->>2 ON CONFLICT DO NOTHING RETURNING repo, tag",
             )
-            .bind(repository)
-            .bind(tag)
-            .bind(signed(seq))
-            .bind(digest)
-            .execute(&mut *self.connection)
+            .bind(&rows)
+            .fetch_all(&mut *self.connection)
             .await?;
-            if moved.rows_affected() > 0 {
+            if !moved.is_empty() {
                 // What images were built on may be what the tag pointed at.
                 sqlx::query(
-                    "INSERT INTO moved (digest, repo, tag) SELECT digest, repo, tag FROM tags WHERE repo = ? AND tag = ? AND digest IS NOT NULL ON CONFLICT DO NOTHING",
+                    "INSERT INTO moved (digest, repo, tag) SELECT t.digest, t.repo, t.tag FROM json_each(?) j CROSS JOIN tags t ON t.repo = j.value->>0 AND t.tag = j.value->>1 WHERE t.digest IS NOT NULL ON CONFLICT DO NOTHING",
                 )
-                .bind(repository)
-                .bind(tag)
+                .bind(list(&moved)?)
                 .execute(&mut *self.connection)
                 .await?;
             }
         }
-        let done = sqlx::query(
-            "INSERT INTO tags (repo, tag, bare, digest, seq) VALUES (?, ?, ?, ?, ?) ON CONFLICT (repo, tag) DO UPDATE SET digest = excluded.digest, seq = excluded.seq WHERE excluded.seq > tags.seq",
+        let changed: Vec<(i64, String)> = sqlx::query_as(
+            "INSERT INTO tags (repo, tag, bare, digest, seq) SELECT value->>0, value->>1, substr(value->>1, 1, 1) = '@', value->>2, value->>3 FROM json_each(?) WHERE true ON CONFLICT (repo, tag) DO UPDATE SET digest = excluded.digest, seq = excluded.seq WHERE excluded.seq > tags.seq RETURNING repo, tag",
         )
-        .bind(repository)
-        .bind(tag)
-        .bind(i64::from(bare))
-        .bind(digest)
-        .bind(signed(seq))
-        .execute(&mut *self.connection)
+        .bind(&rows)
+        .fetch_all(&mut *self.connection)
         .await?;
-        if done.rows_affected() > 0 || bare {
-            return Ok(done.rows_affected() > 0);
-        }
-        // It comes late, and is what the tag stands for if nothing newer is known.
-        let late = sqlx::query(
-            "INSERT INTO earlier (repo, tag, seq, digest) SELECT repo, tag, ?3, ?4 FROM tags WHERE repo = ?1 AND tag = ?2 AND seq > ?3 AND digest IS NOT ?4 ON CONFLICT DO NOTHING",
-        )
-        .bind(repository)
-        .bind(tag)
-        .bind(signed(seq))
-        .bind(digest)
-        .execute(&mut *self.connection)
-        .await?;
-        if late.rows_affected() > 0 && digest.is_some() {
-            sqlx::query("INSERT INTO moved (digest, repo, tag) VALUES (?, ?, ?) ON CONFLICT DO NOTHING")
-                .bind(digest)
-                .bind(repository)
-                .bind(tag)
+        let mut news: HashSet<(i64, String)> = changed.into_iter().collect();
+        let is_new =
+            |news: &HashSet<(i64, String)>, said: &Said<'_>| news.contains(&(said.0, said.1.clone()));
+        // The others come late, and are what the tag stands for if nothing newer is known.
+        let late: Vec<&Said<'_>> = said.iter().filter(named).filter(|said| !is_new(&news, said)).collect();
+        if !late.is_empty() {
+            let kept: Vec<(i64, String)> = sqlx::query_as(
+                "INSERT INTO earlier (repo, tag, seq, digest) SELECT t.repo, t.tag, j.value->>3, j.value->>2 FROM json_each(?) j CROSS JOIN tags t ON t.repo = j.value->>0 AND t.tag = j.value->>1 WHERE t.seq > j.value->>3 AND t.digest IS NOT j.value->>2 ON CONFLICT DO NOTHING RETURNING repo, tag",
+            )
+            .bind(list(&late)?)
+            .fetch_all(&mut *self.connection)
+            .await?;
+            if !kept.is_empty() {
+                let kept: HashSet<&(i64, String)> = kept.iter().collect();
+                let moved: Vec<&&Said<'_>> =
+                    late.iter().filter(|said| kept.contains(&(said.0, said.1.clone()))).collect();
+                sqlx::query(
+                    "INSERT INTO moved (digest, repo, tag) SELECT value->>2, value->>0, value->>1 FROM json_each(?) WHERE value->>2 IS NOT NULL ON CONFLICT DO NOTHING",
+                )
+                .bind(list(&moved)?)
                 .execute(&mut *self.connection)
                 .await?;
-        }
-        Ok(late.rows_affected() > 0)
-    }
-
-    pub(super) async fn manifest(&mut self, fact: &Fact, manifest: &ManifestFact) -> Result<(), StoreError> {
-        let repository = self.repository(&manifest.registry, &manifest.repository).await?;
-        let digest = manifest.digest.as_str();
-        let seen = sqlx::query("INSERT INTO sightings (digest, repo) VALUES (?, ?) ON CONFLICT DO NOTHING")
-            .bind(digest)
-            .bind(repository)
-            .execute(&mut *self.connection)
-            .await?;
-        let read = sqlx::query("INSERT INTO manifests (digest, kind) VALUES (?, ?) ON CONFLICT DO NOTHING")
-            .bind(digest)
-            .bind(encode("manifests", &manifest.kind)?)
-            .execute(&mut *self.connection)
-            .await?;
-        if read.rows_affected() > 0
-            && let ManifestKind::Index { children } = &manifest.kind
-        {
-            for (_, child) in children {
-                sqlx::query("INSERT INTO parents (child, parent) VALUES (?, ?) ON CONFLICT DO NOTHING")
-                    .bind(child.as_str())
-                    .bind(digest)
-                    .execute(&mut *self.connection)
-                    .await?;
             }
+            news.extend(kept);
         }
-        if seen.rows_affected() + read.rows_affected() == 0 {
-            return Ok(());
-        }
-        self.manifest_was_read(repository, digest).await?;
-        let what = format!(
-            "the manifest {}/{}@sha256:{} was read",
-            manifest.registry,
-            manifest.repository,
-            manifest.digest.short()
-        );
-        let cause = self.cause_of(fact, "push", what);
-        if self.statements.needs_digests()
-            && let ManifestKind::Index { children } = &manifest.kind
-        {
-            // Statements may name what is held by another digest through this index.
-            for (_, child) in children {
-                self.touch_digest(child.as_str(), cause).await?;
-            }
-        }
-        self.touch_digest(digest, cause).await
+        Ok(said.iter().map(|said| is_new(&news, said)).collect())
     }
 }

@@ -40,11 +40,7 @@ struct Stored {
 
 impl Work<'_> {
     /// Finds the holders of components that changed, if they are few; otherwise leaves both for [`Work::backlog`].
-    pub(super) async fn spread(
-        &mut self,
-        components: BTreeMap<i64, usize>,
-        causes: &[Caused],
-    ) -> Result<(), StoreError> {
+    pub(super) async fn spread(&mut self, components: BTreeMap<i64, usize>) -> Result<(), StoreError> {
         if components.is_empty() {
             return Ok(());
         }
@@ -73,7 +69,7 @@ impl Work<'_> {
             let number = match stored.get(&cause) {
                 Some(number) => *number,
                 None => {
-                    let Some(caused) = causes.get(cause) else { continue };
+                    let Some(caused) = self.pending.causes.get(cause).cloned() else { continue };
                     let number = self.store_cause(caused).await?;
                     stored.insert(cause, number);
                     number
@@ -117,8 +113,8 @@ impl Work<'_> {
         Ok(())
     }
 
-    async fn store_cause(&mut self, caused: &Caused) -> Result<i64, StoreError> {
-        let Caused { cause, trace, at } = caused.clone();
+    async fn store_cause(&mut self, caused: Caused) -> Result<i64, StoreError> {
+        let Caused { cause, trace, at } = caused;
         let Cause { kind, id, sentence } = cause;
         let body = encode("backlog_causes", &Stored { kind, id, sentence, trace, at: at.0 })?;
         // A cause of several transactions is one row.

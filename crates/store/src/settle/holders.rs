@@ -8,7 +8,7 @@ use plimsoll_model::{Digest, Holder, PackageKey, Platform, Timestamp};
 use plimsoll_risk::Deployment;
 
 use crate::apply::{Scope, Touch, Work, list};
-use crate::error::{StoreError, decode};
+use crate::error::{StoreError, decode, encode};
 use crate::rows::from_row;
 use crate::view::{CurrentDigests, Snapshot, current_digests, parse};
 
@@ -158,18 +158,21 @@ impl Work<'_> {
         .bind(list(&ids)?)
         .fetch_all(&mut *self.connection)
         .await?;
-        let known: Vec<(i64, String)> = sqlx::query_as(
-            "SELECT h.repo, h.key FROM json_each(?) j CROSS JOIN holders h ON h.repo = j.value",
+        let known: Vec<(i64, i64, String)> = sqlx::query_as(
+            "SELECT h.repo, h.id, h.key FROM json_each(?) j CROSS JOIN holders h ON h.repo = j.value",
         )
         .bind(list(&ids)?)
         .fetch_all(&mut *self.connection)
         .await?;
         let mut holders: BTreeMap<i64, BTreeSet<Platform>> = BTreeMap::new();
-        for (repository, key) in known {
-            if let Holder::Repository { platform, .. } = decode("holders", &key)? {
-                holders.entry(repository).or_default().insert(platform);
+        for (repository, id, key) in known {
+            let holder: Holder = decode("holders", &key)?;
+            if let Holder::Repository { platform, .. } = &holder {
+                holders.entry(repository).or_default().insert(platform.clone());
             }
+            self.cache.holders.insert(holder, id);
         }
+        let from = states.len();
         for (repository, registry, name) in names {
             let mut by_platform: BTreeMap<Platform, (BTreeSet<Digest>, BTreeSet<Digest>)> = BTreeMap::new();
             for digest in current.get(&repository).into_iter().flat_map(|c| &c.digests) {
@@ -203,7 +206,8 @@ impl Work<'_> {
                 let holder =
                     Holder::Repository { registry: registry.clone(), repository: name.clone(), platform };
                 states.push(HolderState {
-                    id: self.holder(&holder).await?,
+                    // Given below, for all of them.
+                    id: 0,
                     holder,
                     repository: Some(repository),
                     cause: touch.cause,
@@ -216,6 +220,38 @@ impl Work<'_> {
                     place: Some(format!("{registry}/{name}")),
                     unresolved: None,
                 });
+            }
+        }
+        let new = states.get_mut(from..).unwrap_or_default();
+        self.insert_holders(new).await?;
+        for state in new {
+            state.id = self.holder(&state.holder).await?;
+        }
+        Ok(())
+    }
+
+    /// Puts those holders of repositories into store and cache that are not known yet.
+    async fn insert_holders(&mut self, states: &[HolderState]) -> Result<(), StoreError> {
+        let mut new: BTreeMap<String, &Holder> = BTreeMap::new();
+        let mut rows = Vec::new();
+        for state in states.iter().filter(|state| !self.cache.holders.contains_key(&state.holder)) {
+            let Holder::Repository { registry, repository, .. } = &state.holder else { continue };
+            let key = encode("holders", &state.holder)?;
+            rows.push((key.clone(), state.repository, registry, repository));
+            new.insert(key, &state.holder);
+        }
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let added: Vec<(i64, String)> = sqlx::query_as(
+            "INSERT INTO holders (key, repo, registry, repository) SELECT value->>0, value->>1, value->>2, value->>3 FROM json_each(?) WHERE true ON CONFLICT DO NOTHING RETURNING id, key",
+        )
+        .bind(list(&rows)?)
+        .fetch_all(&mut *self.connection)
+        .await?;
+        for (id, key) in added {
+            if let Some(holder) = new.get(&key) {
+                self.cache.holders.insert((*holder).clone(), id);
             }
         }
         Ok(())

@@ -46,8 +46,7 @@ impl Work<'_> {
     /// Judges everything that was touched and tells what changed.
     pub(crate) async fn settle(&mut self) -> Result<(), StoreError> {
         let components = std::mem::take(&mut self.pending.components);
-        let causes = self.pending.causes.clone();
-        self.spread(components, &causes).await?;
+        self.spread(components).await?;
         let Pending { causes, repositories, containers, pods, .. } = std::mem::take(&mut self.pending);
         if repositories.is_empty() && containers.is_empty() && pods.is_empty() {
             return Ok(());
