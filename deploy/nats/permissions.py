@@ -77,7 +77,7 @@ ROLES = {
     + [f"jobs.manifest.{lane}" for lane in LANES]
     + tail("FINDINGS"),
     "unpack": COMMON
-    + ["events.image.pushed", "facts.manifest", "facts.layer", "facts.image", "facts.resolved"]
+    + ["events.image.pushed", "facts.manifest", "facts.ready", "facts.layer", "facts.image", "facts.resolved"]
     + ["$KV.scans.>", "$KV.layers.>", "$KV.claims.>"]
     + [f"jobs.sbom.{lane}" for lane in LANES]
     + stage("manifest", "hot", "bulk")
@@ -90,7 +90,8 @@ ROLES = {
     "sbom": COMMON
     + ["facts.image"]
     + [f"jobs.{to}.{lane}" for to in ("scan", "manifest") for lane in LANES]
-    + stage("sbom", "hot", "bulk"),
+    + stage("sbom", "hot", "bulk")
+    + log("FACTS", "sbom", "hot"),
     "scan": COMMON + ["facts.image", "facts.match"] + stage("scan", "hot", "bulk"),
     "netpol": COMMON
     + PURGE_ARTIFACTS

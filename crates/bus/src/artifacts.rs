@@ -4,6 +4,7 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::jetstream::object_store::{GetErrorKind, InfoErrorKind, ObjectMetadata, ObjectStore};
@@ -50,7 +51,9 @@ impl Artifacts {
     pub async fn put_named(&self, name: &str, bytes: &[u8]) -> Result<(), BusError> {
         let packed = zstd::bulk::compress(bytes, 1).map_err(BusError::other)?;
         if packed.len() <= SMALL {
-            self.small.create(name, &packed).await?;
+            if self.small.create(name, &packed).await?.is_some() {
+                self.bus.recent().put(name, bytes.len(), Arc::new(Bytes::copy_from_slice(bytes)));
+            }
             return Ok(());
         }
         let store = self.objects().await?;
@@ -62,8 +65,11 @@ impl Artifacts {
         Ok(())
     }
 
-    /// The bytes of an artifact, or `None` when it is not there.
+    /// The bytes of an artifact, or `None` when it is not there. One that this process stored a moment ago need not be asked for.
     pub async fn get(&self, name: &str) -> Result<Option<Bytes>, BusError> {
+        if let Some(known) = self.bus.recent().get(name) {
+            return Ok(Some(known.as_ref().clone()));
+        }
         if let Some(record) = self.small.get(name).await? {
             return unpack(name, &record.value).map(Some);
         }
@@ -138,6 +144,7 @@ impl Artifacts {
 
     /// Deletes an artifact; one that is not there is deleted already.
     pub async fn delete(&self, name: &str) -> Result<(), BusError> {
+        self.bus.recent().forget(name);
         if self.small.get(name).await?.is_some() {
             return self.small.erase(name).await;
         }
@@ -190,7 +197,10 @@ impl Artifacts {
     }
 
     async fn objects(&self) -> Result<ObjectStore, BusError> {
-        self.bus.context().get_object_store("artifacts").await.map_err(BusError::other)
+        // Asked for once: it takes a request, and what it answers is a name.
+        let made =
+            self.bus.objects().get_or_try_init(|| self.bus.context().get_object_store("artifacts")).await;
+        made.cloned().map_err(BusError::other)
     }
 }
 

@@ -4,14 +4,16 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_nats::header::{HeaderMap, HeaderName, HeaderValue};
+use async_nats::header::{HeaderMap, HeaderName, HeaderValue, NATS_EXPECTED_LAST_SEQUENCE};
 use async_nats::jetstream::context::{CreateStreamError, PublishError};
+use async_nats::jetstream::object_store::ObjectStore;
 use async_nats::jetstream::{self, Context};
 use async_nats::{Client, ConnectOptions, Event};
 use bytes::Bytes;
 use plimsoll_telemetry::{Health, Metrics, trace};
 
 use crate::artifacts::Artifacts;
+use crate::recent::Recent;
 use crate::records::Records;
 use crate::topology::{self, Durability};
 
@@ -187,6 +189,16 @@ pub struct Outgoing {
     pub payload: Vec<u8>,
 }
 
+/// A message for [`Bus::publish_next`].
+#[derive(Debug)]
+pub struct Next<'a> {
+    pub message: &'a Outgoing,
+    /// Message id.
+    pub id: &'a str,
+    pub headers: &'a [(&'a str, &'a str)],
+    pub traceparent: &'a str,
+}
+
 /// The connection; clones share it.
 #[derive(Clone)]
 pub struct Bus {
@@ -201,7 +213,12 @@ struct Inner {
     metrics: Metrics,
     health: Health,
     connected: tokio::sync::watch::Receiver<u64>,
+    recent: Recent<Bytes>,
+    objects: tokio::sync::OnceCell<ObjectStore>,
 }
+
+/// Bytes of artifacts that are kept after they were stored, for the next stage in this process.
+const RECENT: usize = 16 << 20;
 
 impl Bus {
     /// Connects, and creates the streams and buckets that are missing; gives up after half a minute.
@@ -275,12 +292,22 @@ impl Bus {
         let owner = format!("{}-{}", settings.name, client.new_inbox().rsplit('.').next().unwrap_or("0"));
         patiently("streams", || topology::ensure(&context, &settings)).await?;
         health.ready("broker");
-        Ok(Self { inner: Arc::new(Inner { client, context, settings, owner, metrics, health, connected }) })
+        let (recent, objects) = (Recent::new(RECENT), tokio::sync::OnceCell::new());
+        let inner = Inner { client, context, settings, owner, metrics, health, connected, recent, objects };
+        Ok(Self { inner: Arc::new(inner) })
     }
 
     /// JetStream's context.
     pub(crate) fn context(&self) -> &Context {
         &self.inner.context
+    }
+
+    pub(crate) fn recent(&self) -> &Recent<Bytes> {
+        &self.inner.recent
+    }
+
+    pub(crate) fn objects(&self) -> &tokio::sync::OnceCell<ObjectStore> {
+        &self.inner.objects
     }
 
     pub(crate) fn client(&self) -> &Client {
@@ -361,6 +388,57 @@ impl Bus {
         traceparent: &str,
     ) -> Result<u64, BusError> {
         self.publish_as(message, id, headers, traceparent, usize::MAX).await
+    }
+
+    /// Publishes whole messages as the next ones of their stream, whose last sequence is `last`, without waiting in between:
+    /// the server refuses each that would not stand in its place. Gives how many are stored, from the first on, and what went
+    /// wrong with the next. With [`BusError::Duplicate`] that one is stored, too, somewhere before.
+    ///
+    /// For the one publisher of a stream only.
+    pub async fn publish_next(&self, last: u64, messages: &[Next<'_>]) -> (usize, Option<BusError>) {
+        let mut sent = Vec::with_capacity(messages.len());
+        let mut failed = None;
+        for (expected, next) in (last..).zip(messages) {
+            let published = async {
+                let mut map = HeaderMap::new();
+                put(&mut map, "Nats-Msg-Id", next.id)?;
+                map.insert(NATS_EXPECTED_LAST_SEQUENCE, HeaderValue::from(expected));
+                for (name, value) in next.headers {
+                    put(&mut map, name, value)?;
+                }
+                if !next.traceparent.is_empty() {
+                    put(&mut map, trace::HEADER, next.traceparent)?;
+                }
+                let (subject, payload) = (next.message.subject.clone(), next.message.payload.clone());
+                let published =
+                    self.context().publish_with_headers(subject.clone(), map, payload.into()).await;
+                published.map_err(|source| BusError::Publish { subject, source })
+            };
+            match published.await {
+                Ok(ack) => sent.push(ack),
+                Err(error) => {
+                    failed = Some(error);
+                    break;
+                }
+            }
+        }
+        let mut stored = 0;
+        let mut first = None;
+        for (place, (ack, next)) in sent.into_iter().zip(messages).enumerate() {
+            let subject = || next.message.subject.clone();
+            match ack.await {
+                Ok(ack) if ack.duplicate => {
+                    self.metrics().broker_event("duplicate");
+                    first.get_or_insert(BusError::Duplicate { subject: subject() });
+                }
+                // It stands in its place, so that those before it do, whatever was heard of them.
+                Ok(_) => (stored, first) = (place + 1, None),
+                Err(source) => {
+                    first.get_or_insert(BusError::Publish { subject: subject(), source });
+                }
+            }
+        }
+        (stored, first.or(failed))
     }
 
     async fn publish_as(

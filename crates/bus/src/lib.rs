@@ -7,6 +7,7 @@
 //! | [`connection`] | the connection, publishing with de-duplication, requests |
 //! | [`records`] | key-value records changed by compare-and-set, read from the leader |
 //! | [`artifacts`] | content-addressed bytes of any size |
+//! | [`recent`] | artifacts that were used a short time ago |
 //! | [`claims`] | who does a piece of work |
 //! | [`stage`] | the runtime of a stage: pull, claim, heartbeat, retry, dead letter |
 //! | [`fold`] | the runtime of a fold: a log, a leased owner, a checkpoint |
@@ -27,6 +28,7 @@ pub mod connection;
 pub mod dead;
 pub mod fault;
 pub mod fold;
+pub mod recent;
 pub mod records;
 pub mod service;
 pub mod stage;

@@ -28,6 +28,9 @@ pub const DB_UPDATED: &str = "events.db.updated";
 pub const CLUSTERS_CHANGED: &str = "events.cluster.*";
 
 pub const FACT_MANIFEST: &str = "facts.manifest";
+/// The manifest of an image whose layers are all known, with the sbom job that follows from it: one message where two
+/// would be.
+pub const FACT_READY: &str = "facts.ready";
 pub const FACT_RESOLVED: &str = "facts.resolved";
 pub const FACT_LAYER: &str = "facts.layer";
 pub const FACT_IMAGE: &str = "facts.image";

@@ -166,16 +166,10 @@ impl ComponentKey {
             if n > 0 {
                 text.push('|');
             }
-            for (n, part) in field.split('%').enumerate() {
-                if n > 0 {
-                    text.push_str("%25");
-                }
-                for (n, part) in part.split('|').enumerate() {
-                    if n > 0 {
-                        text.push_str("%7C");
-                    }
-                    text.push_str(part);
-                }
+            if field.bytes().any(|c| matches!(c, b'|' | b'%')) {
+                text.push_str(&field.replace('%', "%25").replace('|', "%7C"));
+            } else {
+                text.push_str(field);
             }
         }
     }

@@ -182,6 +182,7 @@ impl From<ManifestFact> for v1::ManifestFact {
             repository: value.repository,
             digest: value.digest.into(),
             kind: Some(kind),
+            sbom: None,
         }
     }
 }

@@ -283,13 +283,19 @@ pub struct LayerJob {
     #[prost(bool, tag = "5")]
     pub hint: bool,
 }
-/// jobs.sbom.<lane>: merge an image's Extracts
+/// jobs.sbom.<lane>, and in facts.ready: merge an image's Extracts
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct SbomJob {
     #[prost(string, tag = "1")]
     pub digest: ::prost::alloc::string::String,
     #[prost(message, optional, tag = "2")]
     pub source: ::core::option::Option<Source>,
+    /// What its layers' Extracts are named, one for each, where all of them were there when it was planned; else none.
+    #[prost(string, repeated, tag = "3")]
+    pub extracts: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Nobody has planned this image before.
+    #[prost(bool, tag = "4")]
+    pub fresh: bool,
 }
 /// jobs.scan.<lane>: match an image's components, or components alone
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -768,6 +774,9 @@ pub struct ManifestFact {
     pub repository: ::prost::alloc::string::String,
     #[prost(string, tag = "3")]
     pub digest: ::prost::alloc::string::String,
+    /// On facts.ready: what is to be made of it, because every layer is known.
+    #[prost(message, optional, tag = "7")]
+    pub sbom: ::core::option::Option<SbomJob>,
     #[prost(oneof = "manifest_fact::Kind", tags = "4, 5, 6")]
     pub kind: ::core::option::Option<manifest_fact::Kind>,
 }

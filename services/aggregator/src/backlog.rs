@@ -20,10 +20,9 @@ pub async fn run(aggregator: Aggregator) -> Result<(), ProcessError> {
             let now = Timestamp::now();
             match aggregator.store.backlog(&aggregator.settings, now, Emit::Publish).await {
                 Ok(outcome) => {
-                    if !outcome.roll_ups.is_empty() {
-                        aggregator.outbox.notify_one();
-                    }
-                    if !outcome.backlog || stop.is_cancelled() {
+                    let more = outcome.backlog;
+                    aggregator.outbox.add(outcome.roll_ups);
+                    if !more || stop.is_cancelled() {
                         break;
                     }
                     done += 1;

@@ -21,8 +21,9 @@ const BATCH: usize = 256;
 /// Name of the durable consumers.
 pub(crate) const DURABLE: &str = "aggregator";
 /// The facts that the store takes.
-pub(crate) const FACTS: [&str; 5] = [
+pub(crate) const FACTS: [&str; 6] = [
     subjects::FACT_MANIFEST,
+    subjects::FACT_READY,
     subjects::FACT_RESOLVED,
     subjects::FACT_IMAGE,
     subjects::FACT_EXPOSURE,
@@ -97,15 +98,7 @@ async fn pump(aggregator: Aggregator, stream: &'static str, filters: &[&str]) ->
 
 async fn commit(aggregator: &Aggregator, facts: &[Fact]) -> Result<(), plimsoll_store::StoreError> {
     let outcome = aggregator.store.commit(facts, &aggregator.settings, Timestamp::now()).await?;
-    if !outcome.roll_ups.is_empty() {
-        aggregator.outbox.notify_one();
-    }
-    if !outcome.catch_up.is_empty() {
-        aggregator.catch_up.notify_one();
-    }
-    if outcome.backlog {
-        aggregator.backlog.notify_one();
-    }
+    aggregator.committed(outcome);
     Ok(())
 }
 

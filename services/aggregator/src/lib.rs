@@ -36,7 +36,7 @@ use plimsoll_model::finding::Class;
 use plimsoll_model::time::Timestamp;
 use plimsoll_process::{ProcessError, Role};
 use plimsoll_scan_service::installed::Installed;
-use plimsoll_store::{Settings, Store, StoreError};
+use plimsoll_store::{CommitOutcome, Settings, Store, StoreError};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -86,12 +86,26 @@ pub struct Aggregator {
     pub store: Store,
     pub settings: Arc<Settings>,
     pub installed: Installed,
-    /// Woken when the outbox may have grown.
-    pub outbox: Arc<Notify>,
+    /// What the relay is to publish.
+    pub outbox: Arc<relay::Outbox>,
     /// Woken when components may wait for matches.
     pub catch_up: Arc<Notify>,
     /// Woken when holders may wait to be judged.
     pub backlog: Arc<Notify>,
+}
+
+impl Aggregator {
+    /// Wakes those who go on with what a commit led to. True when holders are still to be judged.
+    pub(crate) fn committed(&self, outcome: CommitOutcome) -> bool {
+        self.outbox.add(outcome.roll_ups);
+        if !outcome.catch_up.is_empty() {
+            self.catch_up.notify_one();
+        }
+        if outcome.backlog {
+            self.backlog.notify_one();
+        }
+        outcome.backlog
+    }
 }
 
 /// The settings of a configuration.
@@ -132,7 +146,7 @@ pub async fn run(role: Role) -> Result<(), ProcessError> {
         store,
         settings,
         installed,
-        outbox: Arc::new(Notify::new()),
+        outbox: Arc::default(),
         catch_up: Arc::new(Notify::new()),
         backlog: Arc::new(Notify::new()),
     };
@@ -180,11 +194,7 @@ async fn tend(aggregator: Aggregator) -> Result<(), ProcessError> {
         let due = aggregator.store.reader().statements_expire().await.map_err(store_failed)?;
         if ticks.is_multiple_of(12) || due.is_some_and(|due| due <= Timestamp::now()) {
             let outcome = aggregator.store.reassess(&aggregator.settings, Timestamp::now()).await;
-            if outcome.map_err(store_failed)?.roll_ups.is_empty() {
-                tracing::trace!("nothing aged");
-            } else {
-                aggregator.outbox.notify_one();
-            }
+            aggregator.committed(outcome.map_err(store_failed)?);
         }
         count(&aggregator).await?;
         ticks = ticks.wrapping_add(1);

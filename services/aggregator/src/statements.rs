@@ -58,12 +58,7 @@ async fn follow(aggregator: &Aggregator) -> Result<(), ProcessError> {
         let outcome = aggregator.store.set_statements(&set, settings, now, Emit::Publish).await;
         let outcome = outcome.map_err(store_failed)?;
         tracing::info!(seq = current.seq, statements = count, "statements hold");
-        if !outcome.roll_ups.is_empty() {
-            aggregator.outbox.notify_one();
-        }
-        if outcome.backlog {
-            aggregator.backlog.notify_one();
-        }
+        aggregator.committed(outcome);
     }
     if pointer(bus, APPLIED).await?.is_none_or(|applied| applied.seq < current.seq) {
         let records = bus.records("control");

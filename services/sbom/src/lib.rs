@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use plimsoll_bus::claims::WorkKey;
+use plimsoll_bus::recent::Recent;
 use plimsoll_bus::subjects::{self, Lane, layer_record, token};
 use plimsoll_bus::{Cx, Emit, Failure, Guard, Limits, Outgoing, Records, Source, Stage, fault, stage};
 use plimsoll_cpu::Pool;
@@ -22,6 +23,8 @@ use prost::Message;
 /// Annotations of an image about what it is built on (OCI image specification, "Pre-Defined Annotation Keys").
 const BASE_DIGEST: &str = "org.opencontainers.image.base.digest";
 const BASE_NAME: &str = "org.opencontainers.image.base.name";
+/// Bytes, as stored, of the Extracts that are kept at hand: base layers come again and again.
+const RECENT: usize = 24 << 20;
 /// Children of an index among which a base image is looked for.
 const MAX_CHILDREN: usize = 50;
 
@@ -32,6 +35,7 @@ pub async fn run(role: Role) -> Result<(), ProcessError> {
         layers: role.bus.records("layers"),
         pool: role.pool.clone(),
         profile: role.config.limits.layer_profile.clone(),
+        recent: Recent::new(RECENT),
     };
     let running = stage::start(role.bus.clone(), stage, role.stop.clone(), GRACE).await?;
     role.bus.health().ready("sbom");
@@ -44,6 +48,7 @@ struct SbomStage {
     layers: Records,
     pool: Pool,
     profile: String,
+    recent: Recent<Extract>,
 }
 
 /// What this role may publish.
@@ -85,11 +90,21 @@ impl Stage for SbomStage {
     type Out = Out;
 
     fn sources(&self) -> Vec<Source> {
-        vec![Source::jobs(Self::NAME, Lane::Hot), Source::jobs(Self::NAME, Lane::Bulk)]
+        vec![
+            Source::log(subjects::FACTS, Self::NAME, &[subjects::FACT_READY], Lane::Hot),
+            Source::jobs(Self::NAME, Lane::Hot),
+            Source::jobs(Self::NAME, Lane::Bulk),
+        ]
     }
 
-    fn decode(&self, _subject: &str, payload: &[u8]) -> Result<v1::SbomJob, String> {
-        v1::SbomJob::decode(payload).map_err(|e| e.to_string())
+    fn decode(&self, subject: &str, payload: &[u8]) -> Result<v1::SbomJob, String> {
+        if subject != subjects::FACT_READY {
+            return v1::SbomJob::decode(payload).map_err(|e| e.to_string());
+        }
+        match v1::Fact::decode(payload).map_err(|e| e.to_string())?.body {
+            Some(v1::fact::Body::Manifest(v1::ManifestFact { sbom: Some(job), .. })) => Ok(job),
+            _ => Err("not the fact of a manifest with its job".into()),
+        }
     }
 
     fn key(&self, job: &v1::SbomJob) -> WorkKey {
@@ -109,15 +124,13 @@ impl Stage for SbomStage {
         if record.state != "image" {
             return Err(Failure::Superseded);
         }
-        let mut layers = Vec::with_capacity(record.layers.len());
-        for layer in &record.layers {
-            layers.push(self.layer(&layer.digest).await?);
-        }
+        let layers = self.layers(cx, job, &record).await?;
         if !layers.is_empty() && layers.iter().all(|layer| matches!(layer, Layer::Failed { .. })) {
             return failed(cx, &digest, &record, &layers);
         }
         let name = artifact(&digest, &layers);
-        if !cx.artifacts().exists(&name).await? {
+        let new = job.fresh && cx.attempt() == 1;
+        if new || !cx.artifacts().exists(&name).await? {
             let extracts = match self.extracts(cx, &record, &layers).await? {
                 Ok(extracts) => extracts,
                 Err(lost) => {
@@ -201,6 +214,23 @@ fn failed(cx: &Cx, digest: &Digest, record: &v1::ScanRecord, layers: &[Layer]) -
 }
 
 impl SbomStage {
+    /// What the layers came to: as the planner saw them, if all were there; for a job that comes again, as they are now.
+    async fn layers(
+        &self,
+        cx: &Cx,
+        job: &v1::SbomJob,
+        record: &v1::ScanRecord,
+    ) -> Result<Vec<Layer>, Failure> {
+        if cx.attempt() == 1 && job.extracts.len() == record.layers.len() {
+            return Ok(job.extracts.iter().cloned().map(Layer::Ready).collect());
+        }
+        let mut layers = Vec::with_capacity(record.layers.len());
+        for layer in &record.layers {
+            layers.push(self.layer(&layer.digest).await?);
+        }
+        Ok(layers)
+    }
+
     async fn layer(&self, digest: &str) -> Result<Layer, Failure> {
         let key = layer_record(&self.profile, digest);
         let record: v1::LayerRecord = match self.layers.get(&key).await? {
@@ -220,17 +250,24 @@ impl SbomStage {
         cx: &Cx,
         record: &v1::ScanRecord,
         layers: &[Layer],
-    ) -> Result<Result<Vec<Extract>, Vec<String>>, Failure> {
+    ) -> Result<Result<Vec<Arc<Extract>>, Vec<String>>, Failure> {
         let (mut extracts, mut lost) = (Vec::with_capacity(layers.len()), Vec::new());
         for (planned, layer) in record.layers.iter().zip(layers) {
             let Layer::Ready(name) = layer else { continue };
+            if let Some(known) = self.recent.get(name) {
+                extracts.push(known);
+                continue;
+            }
             let Some(bytes) = cx.artifacts().get(name).await? else {
                 lost.push(planned.digest.clone());
                 continue;
             };
+            let size = bytes.len();
             let message =
                 v1::Extract::decode(bytes).map_err(|e| Failure::permanent("artifact_corrupt", e))?;
-            extracts.push(Extract::try_from(message)?);
+            let extract = Arc::new(Extract::try_from(message)?);
+            self.recent.put(name, size, Arc::clone(&extract));
+            extracts.push(extract);
             cx.progress();
         }
         Ok(if lost.is_empty() { Ok(extracts) } else { Err(lost) })
@@ -282,7 +319,7 @@ impl SbomStage {
         cx: &Cx,
         digest: &Digest,
         record: &v1::ScanRecord,
-        extracts: Vec<Extract>,
+        extracts: Vec<Arc<Extract>>,
         layers: &[Layer],
     ) -> Result<Vec<u8>, Failure> {
         let source = record.sources.first().cloned().unwrap_or_default();
@@ -309,7 +346,6 @@ impl SbomStage {
             labels: record.labels.iter().map(|l| (l.name.clone(), l.value.clone())).collect(),
             partial,
         };
-        let extracts: Vec<Arc<Extract>> = extracts.into_iter().map(Arc::new).collect();
         let work = move |_: &_| v1::Sbom::from(plimsoll_sbom::build(meta, &extracts)).encode_to_vec();
         let _gate = cx.gate();
         self.pool.run("sbom.build", work).await.map_err(|e| Failure::transient("cpu", e))

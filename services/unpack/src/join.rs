@@ -66,7 +66,7 @@ impl Stage for JoinStage {
                     .sources
                     .first()
                     .map(|s| v1::Source { registry: s.registry.clone(), repository: s.repository.clone() });
-                out.push(One::Sbom(v1::SbomJob { digest: image, source }));
+                out.push(One::Sbom(v1::SbomJob { digest: image, source, ..Default::default() }));
             }
         }
         Ok(Planned(out))

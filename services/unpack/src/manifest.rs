@@ -1,5 +1,7 @@
 //! The planner: reads a manifest, writes the scan record, and joins each layer's waiters.
 
+use std::collections::BTreeMap;
+
 use async_trait::async_trait;
 use plimsoll_bus::claims::WorkKey;
 use plimsoll_bus::subjects::{self, Lane};
@@ -175,10 +177,22 @@ impl Stage for ManifestStage {
                 Ok(Planned(out))
             }
             Manifest::Image(image) => {
-                let (record, platform) = self.image_record(cx, &source, &image, record).await?;
+                let (record, platform, fresh) = self.image_record(cx, &source, &image, record).await?;
                 let layers = image.layers.iter().map(|l| l.digest.clone()).collect();
-                out.push(told(ManifestKind::Image { platform, layers })?);
-                out.extend(self.join(&record, &source).await?);
+                let One::Fact(subject, fact) = told(ManifestKind::Image { platform, layers })? else {
+                    return Ok(Planned(out));
+                };
+                match self.join(&record).await? {
+                    Joined::Known(extracts) => {
+                        let source = Some(source.clone());
+                        let job = v1::SbomJob { digest: record.digest, source, extracts, fresh };
+                        out.push(One::Ready(fact, job));
+                    }
+                    Joined::Awaited(layers) => {
+                        out.push(One::Fact(subject, fact));
+                        out.extend(layers.into_iter().map(One::Layer));
+                    }
+                }
                 Ok(Planned(out))
             }
         }
@@ -243,18 +257,21 @@ fn children(index: &Index) -> Vec<(Platform, Digest)> {
 }
 
 impl ManifestStage {
-    /// The record of an image: its own, where it is planned already, or one with the configuration read.
+    /// The record of an image: its own, where it is planned already, or one with the configuration read; and whether it is
+    /// the first.
     async fn image_record(
         &self,
         cx: &Cx,
         source: &v1::Source,
         image: &Image,
         record: v1::ScanRecord,
-    ) -> Result<(v1::ScanRecord, Platform), Failure> {
-        if let Some(known) = self.records.scan(&record.digest).await?.filter(|known| known.state == "image") {
+    ) -> Result<(v1::ScanRecord, Platform, bool), Failure> {
+        let known = self.records.scan(&record.digest).await?;
+        let new = known.is_none();
+        if let Some(known) = known.filter(|known| known.state == "image") {
             let platform = known.platform.clone().map(Platform::from).unwrap_or_default();
             let known = self.records.plan(&v1::ScanRecord { sources: record.sources, ..known }).await?;
-            return Ok((known, platform));
+            return Ok((known, platform, false));
         }
         let bytes = {
             let _gate = cx.gate();
@@ -292,44 +309,56 @@ impl ManifestStage {
             config: image.config.digest.to_string(),
             ..record
         };
-        Ok((self.records.plan(&record).await?, config.platform))
+        let (record, fresh) = if new {
+            self.records.plan_new(record).await?
+        } else {
+            (self.records.plan(&record).await?, false)
+        };
+        Ok((record, config.platform, fresh))
     }
 
     /// Makes the image wait for its layers. The scan record is written by now, so whoever finishes a layer from
     /// here on finds the image.
-    async fn join(&self, record: &v1::ScanRecord, source: &v1::Source) -> Result<Vec<One>, Failure> {
-        let mut out = Vec::new();
-        let mut awaited = false;
-        let mut seen = std::collections::BTreeSet::new();
+    async fn join(&self, record: &v1::ScanRecord) -> Result<Joined, Failure> {
+        let mut awaited = Vec::new();
+        // By layer: the name of its Extract; none where it has failed.
+        let mut seen: BTreeMap<&str, Option<String>> = BTreeMap::new();
         for layer in &record.layers {
-            if !seen.insert(&layer.digest) {
+            if seen.contains_key(layer.digest.as_str()) {
                 continue;
             }
-            match self.records.wait_for(&layer.digest, &record.digest, &record.sources).await? {
-                LayerState::Ready | LayerState::Failed { .. } => {}
+            let extract = match self.records.wait_for(&layer.digest, &record.digest, &record.sources).await? {
+                LayerState::Ready(extract) => Some(extract),
+                LayerState::Failed { .. } => None,
                 LayerState::Awaited => {
-                    awaited = true;
-                    let sources = record
-                        .sources
-                        .iter()
-                        .map(|s| v1::Source {
-                            registry: s.registry.clone(),
-                            repository: s.repository.clone(),
-                        })
-                        .collect();
-                    out.push(One::Layer(v1::LayerJob {
+                    let source = |s: &v1::PlannedSource| v1::Source {
+                        registry: s.registry.clone(),
+                        repository: s.repository.clone(),
+                    };
+                    awaited.push(v1::LayerJob {
                         digest: layer.digest.clone(),
                         size: layer.size,
                         media_type: layer.media_type.clone(),
-                        sources,
+                        sources: record.sources.iter().map(source).collect(),
                         hint: false,
-                    }));
+                    });
+                    None
                 }
-            }
+            };
+            seen.insert(&layer.digest, extract);
         }
-        if !awaited {
-            out.push(One::Sbom(v1::SbomJob { digest: record.digest.clone(), source: Some(source.clone()) }));
+        if !awaited.is_empty() {
+            return Ok(Joined::Awaited(awaited));
         }
-        Ok(out)
+        let extracts = record.layers.iter().map(|layer| seen.get(layer.digest.as_str()).cloned().flatten());
+        Ok(Joined::Known(extracts.collect::<Option<_>>().unwrap_or_default()))
     }
+}
+
+/// What becomes of an image's layers.
+enum Joined {
+    /// Ready or failed, each of them; the names of their Extracts, one for each, if none has failed.
+    Known(Vec<String>),
+    /// Those that are to be read.
+    Awaited(Vec<v1::LayerJob>),
 }

@@ -18,6 +18,8 @@ pub enum One {
     Pushed(v1::ImagePushed),
     LayerFact(v1::LayerFact),
     Fact(&'static str, v1::Fact),
+    /// The fact of a manifest whose layers are all known, and what is to be made of it.
+    Ready(v1::Fact, v1::SbomJob),
 }
 
 /// The messages of one piece of work, in order.
@@ -26,9 +28,15 @@ pub struct Planned(pub Vec<One>);
 
 impl Emit for Planned {
     fn messages(&self, lane: Lane) -> Vec<Outgoing> {
+        self.0.iter().flat_map(|one| one.messages(lane)).collect()
+    }
+}
+
+impl One {
+    fn messages(&self, lane: Lane) -> Vec<Outgoing> {
         // What a hint causes is planned work only once somebody waits for it.
         let jobs = |stage: &str| subjects::job(stage, lane);
-        let message = |one: &One| match one {
+        let message = match self {
             One::Manifest(job) => Outgoing { subject: jobs("manifest"), payload: job.encode_to_vec() },
             One::Layer(job) if job.hint => {
                 Outgoing { subject: subjects::job("layer", Lane::Hint), payload: job.encode_to_vec() }
@@ -50,8 +58,20 @@ impl Emit for Planned {
             One::Fact(subject, fact) => {
                 Outgoing { subject: (*subject).to_owned(), payload: fact.encode_to_vec() }
             }
+            // A log has one lane: urgent work is in the fact, other work is queued beside it.
+            One::Ready(fact, job) if lane == Lane::Hot => {
+                let mut fact = fact.clone();
+                if let Some(v1::fact::Body::Manifest(manifest)) = &mut fact.body {
+                    manifest.sbom = Some(job.clone());
+                }
+                Outgoing { subject: subjects::FACT_READY.to_owned(), payload: fact.encode_to_vec() }
+            }
+            One::Ready(fact, job) => {
+                let fact = Self::Fact(subjects::FACT_MANIFEST, fact.clone());
+                return [fact, Self::Sbom(job.clone())].iter().flat_map(|one| one.messages(lane)).collect();
+            }
         };
-        self.0.iter().map(message).collect()
+        vec![message]
     }
 }
 

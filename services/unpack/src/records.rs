@@ -4,6 +4,7 @@ use plimsoll_bus::subjects::{layer_record, token};
 use plimsoll_bus::{Bus, BusError};
 use plimsoll_model::time::Timestamp;
 use plimsoll_proto::v1;
+use prost::Message;
 
 /// How long a failure of a source holds that may pass by itself (credentials, absence).
 const FAILURE_HOLDS: i64 = 10 * 60 * 1000;
@@ -13,8 +14,8 @@ const MAX_WAITERS: usize = 8000;
 /// What the record of a layer says to an image that needs it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LayerState {
-    /// Its Extract is there.
-    Ready,
+    /// Its Extract is there, by the name that is given.
+    Ready(String),
     /// It cannot be had from this image's sources.
     Failed { code: String },
     /// It is being read, or should be.
@@ -63,6 +64,15 @@ impl Records {
             .await
     }
 
+    /// [`Records::plan`] for an image that had no record a moment ago. True when this wrote its first one.
+    pub async fn plan_new(&self, record: v1::ScanRecord) -> Result<(v1::ScanRecord, bool), BusError> {
+        let created = self.scans.create(&token(&record.digest), &record.encode_to_vec()).await?;
+        if created.is_some() {
+            return Ok((record, true));
+        }
+        Ok((self.plan(&record).await?, false))
+    }
+
     /// Marks an image that could not even be planned, unless it is planned from elsewhere.
     pub async fn plan_failed(&self, record: &v1::ScanRecord) -> Result<(), BusError> {
         self.scans
@@ -89,7 +99,7 @@ impl Records {
                     ..Default::default()
                 });
                 if record.state == "ready" {
-                    return (None, LayerState::Ready);
+                    return (None, LayerState::Ready(record.artifact));
                 }
                 let state = seen_by(&record, sources, now);
                 if record.waiters.iter().any(|w| w == image) || record.waiters.len() >= MAX_WAITERS {
@@ -185,7 +195,7 @@ fn passes(code: &str) -> bool {
 /// use has failed.
 fn seen_by(record: &v1::LayerRecord, sources: &[v1::PlannedSource], now: i64) -> LayerState {
     if record.state == "ready" {
-        return LayerState::Ready;
+        return LayerState::Ready(record.artifact.clone());
     }
     let failed = |source: &v1::PlannedSource| {
         record.failed.iter().find(|f| {
@@ -239,7 +249,12 @@ mod tests {
             LayerState::Awaited,
             "c was never tried"
         );
-        let ready = v1::LayerRecord { state: "ready".into(), failed: record.failed, ..Default::default() };
-        assert_eq!(seen_by(&ready, &[source("a")], 50), LayerState::Ready);
+        let ready = v1::LayerRecord {
+            state: "ready".into(),
+            artifact: "extract.1".into(),
+            failed: record.failed,
+            ..Default::default()
+        };
+        assert_eq!(seen_by(&ready, &[source("a")], 50), LayerState::Ready("extract.1".into()));
     }
 }

@@ -161,7 +161,10 @@ impl<S: Stage> Puller<S> {
             return Ok(0);
         }
         self.rounds = self.rounds.wrapping_add(1);
-        let lanes: Vec<(Lane, PullConsumer)> = self.lanes.iter().map(|(s, c)| (s.lane, c.clone())).collect();
+        // Where a pull waits, nothing was there, and what comes goes to it.
+        let idle = |(_, waits): &(&(Source, PullConsumer), &bool)| !**waits;
+        let lanes = self.lanes.iter().zip(&self.waits).filter(idle);
+        let lanes: Vec<(Lane, PullConsumer)> = lanes.map(|((s, c), _)| (s.lane, c.clone())).collect();
         // One slot in eight; with fewer slots, one round in eight.
         let share = if self.total >= 8 { self.total / 8 } else { usize::from(self.rounds.is_multiple_of(8)) };
         let reserved = share.saturating_sub(self.bulk.load(Ordering::Relaxed));
