@@ -5,6 +5,7 @@
 //! | [`feeds`] | reads advisory and intelligence sources in their official formats into [`advisory`] records |
 //! | [`advisory`] | what the feeds say, in one form |
 //! | [`names`] | ecosystems, releases and names as OSV writes them, and the keys under which the Db is asked |
+//! | `probes` | what the Db is asked about a component |
 //! | [`builds`] | what the version of an RPM build says of how it was built |
 //! | [`classified`] | programs without a package, and how feeds call them |
 //! | [`end_of_life`] | releases that their distributions no longer support |
@@ -33,6 +34,7 @@ pub mod end_of_life;
 pub mod feeds;
 pub mod matching;
 pub mod names;
+mod probes;
 pub mod ranges;
 pub mod score;
 

@@ -25,7 +25,8 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use crate::builds::Flavour;
 use crate::db::{Db, DbError, Entry, Hit, KeyRecord, Position};
 use crate::end_of_life;
-use crate::names::{LookupKey, Probe, probes, scheme};
+use crate::names::{LookupKey, scheme};
+use crate::probes::{Probe, probes};
 
 /// The distinct keys of an Sbom that are matched, sorted: all but those of components that a distribution package owns.
 pub fn matchable_keys(sbom: &Sbom) -> Vec<ComponentKey> {
@@ -159,6 +160,7 @@ impl Db {
         let several = questions.len() > 1;
         let mut asked: Vec<Asked<'_>> = Vec::with_capacity(2);
         for Probe { key, version, sole, fixes } in &questions {
+            let version: &str = version;
             if *sole && several && !self.covers(key) {
                 continue;
             }

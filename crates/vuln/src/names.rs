@@ -6,7 +6,8 @@ use std::fmt;
 use plimsoll_model::package::{ComponentKey, Ecosystem, PackageKey, Release};
 use plimsoll_version::Scheme;
 
-use crate::{builds, classified};
+use crate::classified;
+use crate::probes::probes;
 
 /// The key under which the Db keeps what is said of a package: ecosystem, normalised release, normalised name.
 /// Ordered by its text.
@@ -137,23 +138,6 @@ fn coverage(ecosystem: Ecosystem, distribution: &str, version: &str) -> String {
     text
 }
 
-/// One question to the Db: a key, and the version that is compared there.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Probe<'a> {
-    pub(crate) key: LookupKey,
-    pub(crate) version: &'a str,
-    /// Later questions are asked only when the Db does not cover this one's release.
-    pub(crate) sole: bool,
-    /// A fix that the version has silences other records; nothing here makes a match.
-    pub(crate) fixes: bool,
-}
-
-impl<'a> Probe<'a> {
-    fn of(key: LookupKey, version: &'a str) -> Self {
-        Self { key, version, sole: false, fixes: false }
-    }
-}
-
 /// What tells a source package's name from a binary package's; no package has a colon in its name.
 const SOURCE: &str = "src:";
 
@@ -164,114 +148,7 @@ const STREAM: &str = "::";
 const MINOR: &str = ":z";
 
 /// Version of the release under which an extended support channel is kept.
-const PRO: &str = ":pro";
-
-/// The questions about `component`, most specific first.
-pub(crate) fn probes(component: &ComponentKey) -> Vec<Probe<'_>> {
-    let package = &component.package;
-    let release = package.release.as_ref();
-    let own = (package.name.as_str(), component.version.as_str());
-    let (name, version) = match (&component.source, release) {
-        (Some(source), Some(release))
-            if !source.name.is_empty() && names_sources(package.ecosystem, &release.id) =>
-        {
-            let version = if source.version.is_empty() { own.1 } else { source.version.as_str() };
-            (source.name.as_str(), version)
-        }
-        _ => own,
-    };
-    let key = LookupKey::new(package.ecosystem, release, name);
-    let version = bare_version(package.ecosystem, version);
-    if key.distribution == "ubuntu" && (version.contains("+esm") || version.contains("~esm")) {
-        let channel = LookupKey { version: format!("{}{PRO}", key.version), ..key.clone() };
-        let sole = |key| Probe { sole: true, ..Probe::of(key, version) };
-        return vec![sole(channel), sole(key)];
-    }
-    match package.ecosystem {
-        Ecosystem::Rpm => rpm_probes(component, key, version),
-        Ecosystem::Generic => program_probes(key, version),
-        _ => vec![Probe { sole: true, ..Probe::of(key, version) }],
-    }
-}
-
-fn rpm_probes<'a>(component: &'a ComponentKey, key: LookupKey, version: &'a str) -> Vec<Probe<'a>> {
-    let mut asked = Vec::with_capacity(6);
-    let source = component.source.as_ref().filter(|source| !source.name.is_empty()).map(|source| {
-        (source.name.as_str(), if source.version.is_empty() { version } else { source.version.as_str() })
-    });
-    let with_stream = |key: LookupKey, version: &'a str, fixes: bool, asked: &mut Vec<Probe<'a>>| {
-        if !component.stream.is_empty() {
-            asked.push(Probe { fixes, ..Probe::of(key.clone().of_stream(&component.stream), version) });
-        }
-        asked.push(Probe { fixes, ..Probe::of(key, version) });
-    };
-    if key.distribution == "rhel"
-        && let Some(minor) = builds::minor(version)
-    {
-        with_stream(key.clone().of_minor(&minor), version, true, &mut asked);
-    }
-    let (is_rhel, is_sle) = (key.distribution == "rhel", is_sle(&key.distribution));
-    let own = key.name == component.package.name;
-    let by_source =
-        source.map(|(name, version)| (LookupKey { name: name.to_owned(), ..key.clone() }, version));
-    // OSV names SUSE's source packages, OVAL its binary ones.
-    if (is_sle || key.distribution.starts_with("opensuse")) && !own {
-        asked.push(Probe::of(
-            LookupKey { name: component.package.name.clone(), ..key.clone() },
-            &component.version,
-        ));
-    }
-    with_stream(key, version, false, &mut asked);
-    if let (true, Some((source, version))) = (is_rhel, by_source) {
-        with_stream(source.source(), version, false, &mut asked);
-    }
-    asked
-}
-
-/// A program that is found by its content, under all names that feeds have for it.
-fn program_probes(key: LookupKey, version: &str) -> Vec<Probe<'_>> {
-    let (products, bitnami) = classified::names(&key.name);
-    let mut asked: Vec<Probe<'_>> = products
-        .iter()
-        .map(|product| LookupKey { name: classified::cpe_name(product), ..key.clone() })
-        .map(|key| Probe::of(key, version))
-        .collect();
-    if let Some(name) = bitnami {
-        asked.push(Probe::of(LookupKey::new(Ecosystem::Bitnami, None, name), version));
-    }
-    asked.insert(0, Probe::of(key, version));
-    asked
-}
-
-/// Versions as advisories write them: Go modules without `v`, the Go standard library without `go`.
-fn bare_version(ecosystem: Ecosystem, version: &str) -> &str {
-    if ecosystem != Ecosystem::Golang {
-        return version;
-    }
-    version.strip_prefix("go").or_else(|| version.strip_prefix('v')).unwrap_or(version)
-}
-
-/// True where the advisories of a distribution name source packages. AlmaLinux, Rocky Linux and Red Hat name
-/// binary packages.
-fn names_sources(ecosystem: Ecosystem, distribution: &str) -> bool {
-    match ecosystem {
-        Ecosystem::Deb | Ecosystem::Apk => true,
-        Ecosystem::Rpm => {
-            is_sle(distribution)
-                || distribution.starts_with("opensuse")
-                || matches!(
-                    distribution,
-                    "suse" | "mageia" | "openeuler" | "photon" | "azurelinux" | "mariner"
-                )
-        }
-        _ => false,
-    }
-}
-
-/// SUSE Linux Enterprise and what it became: `sles`, `sle-micro`, `sl-micro`.
-fn is_sle(distribution: &str) -> bool {
-    distribution.starts_with("sle") || distribution == "sl-micro"
-}
+pub(crate) const PRO: &str = ":pro";
 
 /// A name as its ecosystem compares names.
 pub fn normal_name(ecosystem: Ecosystem, name: &str) -> Cow<'_, str> {

@@ -127,9 +127,9 @@ const DISTRIBUTIONS: &[Packaged] = &[
         ("libcurl4", "curl"), &[], &["8.0.1-150400.5.26.1"]),
     ("MGASA-0000-0001", "Mageia:9", "curl", "0 <7.88.1-3.1.mga9", ("mageia", "9"), ("libcurl4", "curl"),
         &["7.88.1-3.mga9"], &["7.88.1-3.1.mga9"]),
-    // A derivative that builds Debian's sources.
+    // A derivative that builds Debian's sources and marks its builds.
     ("DSA-5514-1", "Debian:12", "glibc", "0 <2.36-9+deb12u3", ("raspbian", "12"), ("libc6", "glibc"),
-        &["2.36-9+deb12u2"], &["2.36-9+deb12u3"]),
+        &["2.36-9+deb12u2", "2.36-9+rpt2+deb12u2"], &["2.36-9+deb12u3", "2.36-9+rpt2+deb12u3"]),
 ];
 
 #[test]
