@@ -5,9 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use plimsoll_model::exposure::ExposureLevel;
 use plimsoll_model::fact::ManifestKind;
-use plimsoll_model::finding::Finding;
+use plimsoll_model::finding::{Finding, FindingState};
+use plimsoll_model::vex::{Product, Scope, Statement, StatementKind, VexStatus};
 use plimsoll_model::vulnerability::{Kev, Match};
 use plimsoll_model::{ComponentKey, Fact, FactBody, MatchSet, Platform, Timestamp};
+use plimsoll_store::{Emit, Filter, StatementSet};
 use proptest::prelude::*;
 
 use super::support::*;
@@ -299,6 +301,62 @@ proptest! {
             let again = rebuilt.store.reassess_all(&rebuilt.settings, NOW, plimsoll_store::Emit::Publish).await.unwrap();
             assert!(again.roll_ups.iter().all(|(_, _, m)| m.changes.is_empty()), "{:?}", told(&again));
             rebuilt.store.check().await.unwrap();
+        });
+    }
+}
+
+/// A set that accepts some of what random worlds have: network findings by workload, and vulnerabilities.
+fn rules() -> StatementSet {
+    let rule = |vulnerability: &str, workload: &str| Statement {
+        id: format!("{vulnerability} {workload}"),
+        kind: StatementKind::Ignore,
+        vulnerabilities: vec![vulnerability.into()],
+        products: vec![Product::default()],
+        scope: Scope { workload: workload.into(), ..Scope::default() },
+        status: VexStatus::NotAffected,
+        justification: String::new(),
+        reason: "accepted".into(),
+        issuer: "rule".into(),
+        document: "rules".into(),
+        signed_by: String::new(),
+        at: NOW,
+        expires: None,
+    };
+    let statements =
+        vec![rule("NETPOL004", "api"), rule("NETPOL001", "w*"), rule("CVE-1", ""), rule("CVE-2", "job")];
+    StatementSet { seq: 1, statements }
+}
+
+async fn suppressed(bench: &Bench) -> BTreeMap<String, Finding> {
+    let filter = Filter { state: Some(FindingState::Suppressed), ..Filter::default() };
+    let page = bench.store.reader().findings(&filter, None, 1_000).await.unwrap();
+    let by_rules = page.findings.into_iter().filter(|f| !f.suppressions.is_empty());
+    by_rules.map(|f| (f.id.clone(), f)).collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, max_shrink_iters: 30, ..ProptestConfig::default() })]
+
+    /// Rules that were there before the facts, and rules that came after them, leave the same open and the same accepted.
+    #[test]
+    fn rules_may_come_before_or_after(seed in any::<u64>(), count in 4u64..70) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let mut dice = Dice(seed);
+            let facts: Vec<Fact> = (1..=count).map(|n| random_fact(&mut dice, n)).collect();
+            let (before, after) = (Bench::new().await, Bench::new().await);
+            before.store.set_statements(&rules(), &before.settings, NOW, Emit::Publish).await.unwrap();
+            for facts in facts.chunks(7) {
+                before.commit(facts).await;
+            }
+            after.commit(&facts).await;
+            after.store.set_statements(&rules(), &after.settings, NOW, Emit::Publish).await.unwrap();
+            for bench in [&before, &after] {
+                while bench.slice().await.backlog {}
+            }
+            same(&essence(after.open().await), &essence(before.open().await), "open");
+            same(&essence(suppressed(&after).await), &essence(suppressed(&before).await), "accepted");
+            after.store.check().await.unwrap();
         });
     }
 }
