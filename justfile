@@ -50,10 +50,10 @@ bench-db *args:
 bench-match *args:
     cargo run --release -p plimsoll-loadtest -- bench match {{ args }}
 
-# the policy engine: a cold build, and one change with its diff
+# the policy engine: the table of sizes with the brute-force judge beside it, then parsing and building anew at one size
 bench-netpol *args:
-    cargo run --release -p plimsoll-loadtest -- bench netpol {{ args }}
-    cargo run --release -p plimsoll-netpol --example bench
+    cargo run --release -p plimsoll-netpol --example bench -- {{ args }}
+    cargo run --release -p plimsoll-loadtest -- bench netpol 10000x5000
 
 # warm pushes through the whole pipeline
 bench-push *args:

@@ -330,11 +330,12 @@ impl Engine {
         for policy in policies {
             self.dirty.lint.insert(policy);
             let Some(info) = self.info(policy) else { continue };
-            let subject = self.subject(info.subject);
+            let subject = info.subject;
             for direction in BOTH {
                 let columns = Arc::new(self.columns_of(policy, direction));
                 for &class in &classes {
-                    let governs = subject.has(class as usize);
+                    let key = self.classes.key(class);
+                    let governs = key.is_some_and(|key| self.selectors.selects(subject, key));
                     if governs == self.is_linked(policy, class, direction) {
                         continue;
                     }
@@ -347,6 +348,8 @@ impl Engine {
                 }
             }
         }
+        // Sets mostly change alike: rows are marked once for each way.
+        let mut marks: FxHashMap<Bits, [Bits; 2]> = FxHashMap::default();
         for set in sets {
             let ground = Ground {
                 classes: &self.classes,
@@ -359,18 +362,27 @@ impl Engine {
             if changed.is_empty() {
                 continue;
             }
-            let columns = Arc::new(Columns { classes: changed, atoms: Bits::default() });
+            let rows = marks.entry(changed).or_default();
             let users: BTreeSet<u32> = self.sets.users(set).iter().copied().collect();
             for policy in users {
                 self.dirty.lint.insert(policy);
-                let Some(info) = self.info(policy) else { continue };
-                let subject = self.subject(info.subject);
-                for direction in BOTH {
-                    let rules = self.policy(policy).and_then(|policy| policy.rules(direction));
-                    if rules.is_some_and(|rules| rules.iter().any(|rule| rule.peers == set)) {
-                        subject.iter().for_each(|class| self.mark(class as u32, direction, &columns));
+                for (direction, rows) in BOTH.into_iter().zip(rows.iter_mut()) {
+                    let Some(Some(compiled)) = self.view.policies.get(policy as usize) else { continue };
+                    let rules = compiled.rules(direction).unwrap_or_default();
+                    let governed =
+                        self.governs.get(policy as usize).and_then(|sides| sides.get(side(direction)));
+                    if let Some(governed) = governed.filter(|_| rules.iter().any(|rule| rule.peers == set)) {
+                        rows.add(governed);
                     }
                 }
+            }
+        }
+        let mut marks: Vec<(Bits, [Bits; 2])> = marks.into_iter().collect();
+        marks.sort_by_key(|(changed, _)| (changed.iter().next(), changed.count()));
+        for (changed, rows) in marks {
+            let columns = Arc::new(Columns { classes: changed, atoms: Bits::default() });
+            for (direction, rows) in BOTH.into_iter().zip(rows) {
+                rows.iter().for_each(|class| self.mark(class as u32, direction, &columns));
             }
         }
     }

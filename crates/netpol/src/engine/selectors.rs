@@ -281,6 +281,13 @@ impl Selectors {
         found
     }
 
+    /// True when classes of a key are of some pods.
+    pub(super) fn selects(&self, of: Pods, key: &ClassKey) -> bool {
+        self.pods.get(of.pods as usize).is_some_and(|selector| selector.matches(&key.labels))
+            && !(of.no_host && key.host_network)
+            && self.holds(of.scope, key.namespace)
+    }
+
     /// Adds the classes of some pods to a set.
     pub(super) fn select(&self, of: Pods, classes: &Classes, into: &mut Bits) {
         self.find(of, classes, |class| {
