@@ -2,8 +2,8 @@
 
 use std::borrow::Borrow;
 
-use plimsoll_model::extract::{Extract, Partial};
-use plimsoll_model::sbom::{Base, LayerInfo};
+use plimsoll_model::extract::{Anomaly, Extract, Partial};
+use plimsoll_model::sbom::{Base, Component, Distribution, LayerInfo, Secret};
 use plimsoll_model::{Digest, Platform, Sbom};
 
 use crate::catalog::{self, os_release};
@@ -33,46 +33,69 @@ pub struct ImageMeta {
 /// Equal input gives an equal Sbom, whatever the order of labels, partials and anomalies. What the layers' reading
 /// lacked is in [`Sbom::partial`], what was strange in [`Sbom::anomalies`].
 pub fn build<E: Borrow<Extract>>(image: ImageMeta, extracts: &[E]) -> Sbom {
-    let merged = merge::merge(extracts);
-    let distribution = os_release::distribution(&merged);
-    let reported: Vec<Option<Digest>> = extracts
-        .iter()
-        .map(|extract| {
-            let digest = &extract.borrow().layer;
-            image.layers.iter().any(|layer| layer.digest == *digest).then(|| digest.clone())
-        })
-        .collect();
-    let mut catalog = catalog::run(&merged, &reported, distribution.as_ref());
-    introduced::mark(&mut catalog.components, extracts, &reported, &merged, distribution.as_ref());
-    let secrets = secrets::list(extracts, &reported, &merged, distribution.as_ref());
+    let content = Content::of(&image.layers, extracts);
+    content.into_sbom(image)
+}
 
-    let mut anomalies = merged.anomalies;
-    anomalies.extend(catalog.anomalies);
-    let mut partial = image.partial;
-    partial.extend(merged.partial);
-    for extract in extracts {
-        let extract = extract.borrow();
-        anomalies.extend(extract.anomalies.iter().cloned());
-        partial.extend(extract.partial.iter().cloned());
+/// What layers come to, whatever image they are of: images that differ in their configuration only have it in common.
+#[derive(Debug, Clone)]
+pub struct Content {
+    distribution: Option<Distribution>,
+    components: Vec<Component>,
+    anomalies: Vec<Anomaly>,
+    partial: Vec<Partial>,
+    secrets: Vec<Secret>,
+}
+
+impl Content {
+    /// As [`build`]. Of the layers only the digests count.
+    pub fn of<E: Borrow<Extract>>(layers: &[LayerInfo], extracts: &[E]) -> Self {
+        let merged = merge::merge(extracts);
+        let distribution = os_release::distribution(&merged);
+        let reported: Vec<Option<Digest>> = extracts
+            .iter()
+            .map(|extract| {
+                let digest = &extract.borrow().layer;
+                layers.iter().any(|layer| layer.digest == *digest).then(|| digest.clone())
+            })
+            .collect();
+        let mut catalog = catalog::run(&merged, &reported, distribution.as_ref());
+        introduced::mark(&mut catalog.components, extracts, &reported, &merged, distribution.as_ref());
+        let secrets = secrets::list(extracts, &reported, &merged, distribution.as_ref());
+        let mut anomalies = merged.anomalies;
+        anomalies.extend(catalog.anomalies);
+        let mut partial = merged.partial;
+        for extract in extracts {
+            let extract = extract.borrow();
+            anomalies.extend(extract.anomalies.iter().cloned());
+            partial.extend(extract.partial.iter().cloned());
+        }
+        anomalies.sort();
+        anomalies.dedup();
+        Self { distribution, components: catalog.components, anomalies, partial, secrets }
     }
-    anomalies.sort();
-    anomalies.dedup();
-    partial.sort();
-    partial.dedup();
-    let mut labels = image.labels;
-    labels.sort();
-    labels.dedup();
-    Sbom {
-        image: image.image,
-        name: image.name,
-        platform: image.platform,
-        distribution,
-        layers: image.layers,
-        components: catalog.components,
-        anomalies,
-        partial,
-        labels,
-        base: image.base,
-        secrets,
+
+    /// The Sbom of an image with these layers.
+    pub fn into_sbom(self, image: ImageMeta) -> Sbom {
+        let mut partial = image.partial;
+        partial.extend(self.partial);
+        partial.sort();
+        partial.dedup();
+        let mut labels = image.labels;
+        labels.sort();
+        labels.dedup();
+        Sbom {
+            image: image.image,
+            name: image.name,
+            platform: image.platform,
+            distribution: self.distribution,
+            layers: image.layers,
+            components: self.components,
+            anomalies: self.anomalies,
+            partial,
+            labels,
+            base: image.base,
+            secrets: self.secrets,
+        }
     }
 }

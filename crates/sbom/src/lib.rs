@@ -21,7 +21,7 @@ mod introduced;
 mod license;
 mod secrets;
 
-pub use assemble::{ImageMeta, build};
+pub use assemble::{Content, ImageMeta, build};
 pub use diff::{Change, Diff, Distributions, diff};
 pub use identity::{component as component_of_purl, purl as purl_of_component};
 pub use merge::merge;

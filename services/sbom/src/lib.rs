@@ -17,7 +17,7 @@ use plimsoll_model::fact::{Fact, FactBody, ScanFailed};
 use plimsoll_model::sbom::{Base, LayerInfo};
 use plimsoll_process::{GRACE, ProcessError, Role};
 use plimsoll_proto::v1;
-use plimsoll_sbom::ImageMeta;
+use plimsoll_sbom::{Content, ImageMeta};
 use prost::Message;
 
 /// Annotations of an image about what it is built on (OCI image specification, "Pre-Defined Annotation Keys").
@@ -36,6 +36,7 @@ pub async fn run(role: Role) -> Result<(), ProcessError> {
         pool: role.pool.clone(),
         profile: role.config.limits.layer_profile.clone(),
         recent: Recent::new(RECENT),
+        catalogued: Recent::new(RECENT),
     };
     let running = stage::start(role.bus.clone(), stage, role.stop.clone(), GRACE).await?;
     role.bus.health().ready("sbom");
@@ -49,6 +50,8 @@ struct SbomStage {
     pool: Pool,
     profile: String,
     recent: Recent<Extract>,
+    /// By the layers and the names of their Extracts.
+    catalogued: Recent<Content>,
 }
 
 /// What this role may publish.
@@ -131,8 +134,13 @@ impl Stage for SbomStage {
         let name = artifact(&digest, &layers);
         let new = job.fresh && cx.attempt() == 1;
         if new || !cx.artifacts().exists(&name).await? {
-            let extracts = match self.extracts(cx, &record, &layers).await? {
-                Ok(extracts) => extracts,
+            let key = content_key(&record, &layers);
+            let extracts = match self.catalogued.get(&key) {
+                Some(known) => Ok(Read::Before(known)),
+                None => self.extracts(cx, &record, &layers).await?.map(Read::Now),
+            };
+            let read = match extracts {
+                Ok(read) => read,
                 Err(lost) => {
                     return Ok(Out::Replan(v1::ManifestJob {
                         source: job.source.clone(),
@@ -143,7 +151,7 @@ impl Stage for SbomStage {
                     }));
                 }
             };
-            let bytes = self.build(cx, &digest, &record, extracts, &layers).await?;
+            let bytes = self.build(cx, &digest, &record, (key, read), &layers).await?;
             cx.artifacts().put_named(&name, &bytes).await?;
             fault::point(Self::NAME, "stored");
         }
@@ -164,6 +172,26 @@ impl Stage for SbomStage {
         };
         failure_fact(cx, body).ok()
     }
+}
+
+/// The content of an image's layers.
+enum Read {
+    Now(Vec<Arc<Extract>>),
+    /// Of another image with the same layers, a moment ago.
+    Before(Arc<Content>),
+}
+
+/// What the content of an image's layers follows from: the layers, and what each came to.
+fn content_key(record: &v1::ScanRecord, layers: &[Layer]) -> String {
+    let mut key = String::new();
+    for (planned, layer) in record.layers.iter().zip(layers) {
+        let extract = match layer {
+            Layer::Ready(name) => name.as_str(),
+            Layer::Failed { .. } => "",
+        };
+        key.extend([planned.digest.as_str(), " ", extract, "\n"]);
+    }
+    key
 }
 
 /// The name of an Sbom: the image, the revision, and what each layer came to.
@@ -319,7 +347,7 @@ impl SbomStage {
         cx: &Cx,
         digest: &Digest,
         record: &v1::ScanRecord,
-        extracts: Vec<Arc<Extract>>,
+        (key, read): (String, Read),
         layers: &[Layer],
     ) -> Result<Vec<u8>, Failure> {
         let source = record.sources.first().cloned().unwrap_or_default();
@@ -346,7 +374,17 @@ impl SbomStage {
             labels: record.labels.iter().map(|l| (l.name.clone(), l.value.clone())).collect(),
             partial,
         };
-        let work = move |_: &_| v1::Sbom::from(plimsoll_sbom::build(meta, &extracts)).encode_to_vec();
+        let kept = self.catalogued.clone();
+        let work = move |_: &_| {
+            let content = match read {
+                Read::Before(known) => known,
+                Read::Now(extracts) => Arc::new(Content::of(&meta.layers, &extracts)),
+            };
+            let bytes = v1::Sbom::from(Content::clone(&content).into_sbom(meta)).encode_to_vec();
+            // In memory it is some three times as large as encoded.
+            kept.put(&key, bytes.len() * 3, content);
+            bytes
+        };
         let _gate = cx.gate();
         self.pool.run("sbom.build", work).await.map_err(|e| Failure::transient("cpu", e))
     }

@@ -1,6 +1,6 @@
 //! Inventories and matches.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use plimsoll_inventory::base::chain;
@@ -563,9 +563,9 @@ fn group(matches: &[Match]) -> Grouped<'_> {
 /// The components of a set: those that it lists, and those that only its matches name.
 fn keys<'f>(set: &SetOf<'f>, matches: &Grouped<'f>) -> Vec<&'f ComponentKey> {
     let mut keys: Vec<&ComponentKey> = set.components.iter().collect();
-    if !matches.is_empty() {
-        let listed: HashSet<&ComponentKey> = set.components.iter().collect();
-        keys.extend(matches.keys().filter(|key| !listed.contains(*key)).copied());
-    }
+    // Lists are sorted, as a rule.
+    let listed =
+        |key: &ComponentKey| set.components.binary_search(key).is_ok() || set.components.contains(key);
+    keys.extend(matches.keys().filter(|key| !listed(key)).copied());
     keys
 }
