@@ -2,6 +2,8 @@
 
 use std::net::IpAddr;
 
+use ipnet::IpNet;
+
 use super::{Product, Statement, StatementKind, like};
 use crate::exposure::WorkloadName;
 use crate::time::Timestamp;
@@ -57,23 +59,8 @@ fn range(text: &str) -> Option<(IpAddr, IpAddr)> {
     if let Some((first, last)) = text.split_once('-') {
         return Some((first.parse().ok()?, last.parse().ok()?));
     }
-    let Some((address, length)) = text.split_once('/') else {
-        let address = text.parse().ok()?;
-        return Some((address, address));
-    };
-    let length: u32 = length.parse().ok()?;
-    match address.parse().ok()? {
-        IpAddr::V4(address) => {
-            let host = u32::MAX.checked_shr(length).unwrap_or(0);
-            let first = u32::from(address) & !host;
-            (length <= 32).then(|| (IpAddr::V4(first.into()), IpAddr::V4((first | host).into())))
-        }
-        IpAddr::V6(address) => {
-            let host = u128::MAX.checked_shr(length).unwrap_or(0);
-            let first = u128::from(address) & !host;
-            (length <= 128).then(|| (IpAddr::V6(first.into()), IpAddr::V6((first | host).into())))
-        }
-    }
+    let block = text.parse().or_else(|_| text.parse().map(|address: IpAddr| IpNet::from(address))).ok()?;
+    Some((block.network(), block.broadcast()))
 }
 
 #[cfg(test)]
