@@ -55,6 +55,11 @@ bench-netpol *args:
     cargo run --release -p plimsoll-netpol --example bench -- {{ args }}
     cargo run --release -p plimsoll-loadtest -- bench netpol 10000x5000
 
+# verdicts and speed beside cyclonus: `go install github.com/mattfenwick/cyclonus/cmd/cyclonus@v0.5.6`
+bench-netpol-peer cyclonus="cyclonus" *sizes="20x10 100x50 200x100 400x200":
+    cargo build --release -p plimsoll
+    loadtest/peers/cyclonus.py --plimsoll target/release/plimsoll --cyclonus {{ cyclonus }} {{ sizes }}
+
 # warm pushes through the whole pipeline
 bench-push *args:
     cargo run --release -p plimsoll-loadtest -- bench push {{ args }}
