@@ -1,5 +1,6 @@
 //! A cursor over a parsed document that knows the path it stands at.
 
+use std::cell::RefCell;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
@@ -20,6 +21,23 @@ pub(super) type Read<T> = Result<T, Refused>;
 pub(super) struct Node<'a> {
     value: &'a Value,
     path: String,
+    misread: &'a Misread,
+}
+
+/// The first value that was asked for a field and has none because it is no object. Kubernetes refuses those.
+#[derive(Debug, Default)]
+pub(super) struct Misread(RefCell<Option<Refused>>);
+
+impl Misread {
+    /// What was noted, and nothing from now on.
+    pub(super) fn take(&self) -> Option<Refused> {
+        self.0.take()
+    }
+
+    fn note(&self, node: &Node<'_>) {
+        let message = || Refused { field: node.path.clone(), message: "must be an object".into() };
+        self.0.borrow_mut().get_or_insert_with(message);
+    }
 }
 
 /// Why a value is no string. YAML takes `no`, `on` and `1` for something else unless they are quoted.
@@ -31,8 +49,13 @@ fn no_string(value: &Value) -> String {
 }
 
 impl<'a> Node<'a> {
-    pub(super) fn root(value: &'a Value) -> Self {
-        Self { value, path: String::new() }
+    pub(super) fn root(value: &'a Value, misread: &'a Misread) -> Self {
+        Self { value, path: String::new(), misread }
+    }
+
+    /// Lets pass what was read so far though it was no object.
+    pub(super) fn forgive(&self) {
+        self.misread.take();
     }
 
     pub(super) fn refuse<T>(&self, message: impl Into<String>) -> Read<T> {
@@ -41,9 +64,14 @@ impl<'a> Node<'a> {
 
     /// The field, or `None` when it is missing or null.
     pub(super) fn get(&self, name: &str) -> Option<Self> {
-        let value = self.value.as_object()?.get(name).filter(|value| !value.is_null())?;
-        let path = if self.path.is_empty() { name.to_owned() } else { format!("{}.{name}", self.path) };
-        Some(Self { value, path })
+        let Some(object) = self.value.as_object() else {
+            if !self.value.is_null() {
+                self.misread.note(self);
+            }
+            return None;
+        };
+        let value = object.get(name).filter(|value| !value.is_null())?;
+        Some(Self { value, path: self.join(name), misread: self.misread })
     }
 
     /// True when the field is written, be it with null.
@@ -81,7 +109,8 @@ impl<'a> Node<'a> {
 
     pub(super) fn items(&self) -> Read<Vec<Self>> {
         let Some(items) = self.value.as_array() else { return self.refuse("must be a list") };
-        let item = |(index, value)| Self { value, path: format!("{}[{index}]", self.path) };
+        let item =
+            |(index, value)| Self { value, path: format!("{}[{index}]", self.path), misread: self.misread };
         Ok(items.iter().enumerate().map(item).collect())
     }
 

@@ -3,7 +3,7 @@
 use serde_json::Value;
 use thiserror::Error;
 
-use super::node::{Node, Read, Refused};
+use super::node::{Misread, Node, Read, Refused};
 use super::workload::WorkloadKind;
 use super::{AdminFlavor, Meta, Namespace, Object, Other, OwnerRef, admin, entry, foreign, policy, workload};
 
@@ -196,7 +196,9 @@ impl Reader<'_> {
         if self.objects.len() >= MAX_OBJECTS {
             return Err(ParseError::TooLarge { source_name: None, limit: MAX_OBJECTS, unit: "objects" });
         }
-        let object = read(&Node::root(value), version, kind, self.options)
+        let misread = Misread::default();
+        let object = read(&Node::root(value, &misread), version, kind, self.options)
+            .and_then(|object| misread.take().map_or(Ok(object), Err))
             .map_err(|refused| self.refused(fields, kind, refused))?;
         (self.each)(&object, value);
         self.objects.push(object);
@@ -320,12 +322,17 @@ fn read(root: &Node<'_>, version: &str, kind: &str, options: ParseOptions) -> Re
         ("gateway.networking.k8s.io", "Gateway") => Object::Gateway(entry::gateway(meta(root, true)?, root)?),
         _ => {
             mistaken(root, group, kind)?;
-            if let Some(route) = foreign::route(group, kind, root) {
-                return Ok(Object::Route(route));
-            }
-            let name = if group.is_empty() { kind.to_owned() } else { format!("{group}/{kind}") };
-            let policy = FOREIGN_POLICIES.contains(&(group, kind));
-            Object::Other(Other { kind: name, meta: loose_meta(root), policy })
+            let object = foreign::route(group, kind, root).map_or_else(
+                || {
+                    let name = if group.is_empty() { kind.to_owned() } else { format!("{group}/{kind}") };
+                    let policy = FOREIGN_POLICIES.contains(&(group, kind));
+                    Object::Other(Other { kind: name, meta: loose_meta(root), policy })
+                },
+                Object::Route,
+            );
+            // Their schemas are not known here.
+            root.forgive();
+            object
         }
     };
     Ok(object)

@@ -102,3 +102,52 @@ proptest! {
         let _ = parse_documents(text.as_bytes(), Format::Yaml);
     }
 }
+
+/// As Kubernetes refuses them: text, numbers and lists where fields are asked for.
+#[test]
+fn what_is_no_object_has_no_fields() {
+    let of = |kind: &str, spec: &str| {
+        let version = match kind {
+            "Pod" | "Service" => "v1",
+            "Ingress" | "NetworkPolicy" => "networking.k8s.io/v1",
+            _ => "apps/v1",
+        };
+        format!(
+            "{{apiVersion: {version}, kind: {kind}, metadata: {{name: a, namespace: ns1}}, spec: {spec}}}"
+        )
+    };
+    for (kind, spec, place) in [
+        ("Deployment", "{template: oops}", Some("spec.template")),
+        ("Deployment", "{template: {metadata: 1}}", Some("spec.template.metadata")),
+        ("Pod", "{containers: [oops]}", Some("spec.containers[0]")),
+        ("Pod", "{containers: [{securityContext: [1]}]}", Some("spec.containers[0].securityContext")),
+        ("Ingress", "{rules: [oops]}", Some("spec.rules[0]")),
+        ("Ingress", "{rules: [{http: 1}]}", Some("spec.rules[0].http")),
+        ("Ingress", "{rules: [{http: {paths: [x]}}]}", Some("spec.rules[0].http.paths[0]")),
+        (
+            "Ingress",
+            "{defaultBackend: {service: {name: s, port: 80}}}",
+            Some("spec.defaultBackend.service.port"),
+        ),
+        ("Service", "{ports: [80]}", Some("spec.ports[0]")),
+        ("NetworkPolicy", "{podSelector: {}, ingress: [x]}", Some("spec.ingress[0]")),
+        // Null and what is missing are defaults.
+        ("Deployment", "{template: null}", None),
+        ("Ingress", "{rules: [{http: null}, null]}", None),
+    ] {
+        let told = match parse_documents(of(kind, spec).as_bytes(), Format::Yaml) {
+            Ok(_) => None,
+            Err(ParseError::InvalidObject { field, .. }) => Some(field),
+            Err(other) => panic!("{kind} {spec}: {other}"),
+        };
+        let told = told.as_deref();
+        assert!(
+            told == place || told.zip(place).is_some_and(|(told, place)| told.starts_with(place)),
+            "{kind} {spec}: {told:?}"
+        );
+    }
+    // Other groups have schemas of their own.
+    let other =
+        "{apiVersion: traefik.io/v1alpha1, kind: IngressRoute, metadata: {name: a}, spec: {routes: [x]}}";
+    assert!(parse_documents(other.as_bytes(), Format::Yaml).is_ok());
+}
