@@ -3,9 +3,12 @@
 //! Ports are 1–65535 of TCP, UDP and SCTP, the three protocols that policies know.
 
 use std::fmt;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
+
+use crate::bits::Bits;
 
 /// Lowest port of a set.
 pub const PORT_MIN: u16 = 1;
@@ -237,6 +240,13 @@ impl ConnSet {
         self.ports(protocol).contains(port)
     }
 
+    /// Bytes that it takes, with those on the heap.
+    fn bytes(&self) -> usize {
+        let heap = |ports: &PortSet| if ports.0.spilled() { size_of_val(ports.0.as_slice()) } else { 0 };
+        size_of::<Self>()
+            + Protocol::ALL.into_iter().map(|protocol| heap(self.ports(protocol))).sum::<usize>()
+    }
+
     /// True when the other is a subset of this one.
     pub fn covers(&self, other: &Self) -> bool {
         other.subtract(self).is_empty()
@@ -293,17 +303,30 @@ impl ConnId {
     pub const ALL: Self = Self(1);
 }
 
-/// Interned connection sets with remembered operations: a few thousand distinct sets serve a whole cluster.
+/// Interned connection sets with remembered operations: a few thousand distinct sets serve a whole cluster. Sets that
+/// nobody uses any more go with [`ConnTable::sweep`], and their numbers are given out again.
 #[derive(Debug, Clone)]
 pub struct ConnTable {
-    sets: Vec<ConnSet>,
-    ids: rustc_hash::FxHashMap<ConnSet, ConnId>,
+    sets: Vec<Arc<ConnSet>>,
+    ids: rustc_hash::FxHashMap<Arc<ConnSet>, ConnId>,
     memo: rustc_hash::FxHashMap<(u8, ConnId, ConnId), ConnId>,
+    free: Vec<ConnId>,
+    /// Numbers given out since they were last taken.
+    fresh: Vec<ConnId>,
+    /// Bytes that the sets take, about.
+    bytes: usize,
 }
 
 impl Default for ConnTable {
     fn default() -> Self {
-        let mut table = Self { sets: Vec::new(), ids: Default::default(), memo: Default::default() };
+        let mut table = Self {
+            sets: Vec::new(),
+            ids: Default::default(),
+            memo: Default::default(),
+            free: Vec::new(),
+            fresh: Vec::new(),
+            bytes: 0,
+        };
         table.intern(ConnSet::none());
         table.intern(ConnSet::all());
         table
@@ -311,12 +334,17 @@ impl Default for ConnTable {
 }
 
 impl ConnTable {
-    /// A table of sets by number; the first two are the empty and the full one.
-    pub(crate) fn of(sets: impl Iterator<Item = ConnSet>) -> Self {
+    /// A table of sets by number; the first two are the empty and the full one, and what is empty besides is free.
+    pub(crate) fn of<'a>(sets: impl Iterator<Item = &'a Arc<ConnSet>>) -> Self {
         let mut table = Self::default();
-        sets.for_each(|set| {
-            table.intern(set);
-        });
+        for (at, set) in sets.enumerate().skip(table.sets.len()) {
+            let id = ConnId(at as u32);
+            table.bytes += set.bytes();
+            table.sets.push(Arc::clone(set));
+            if !set.is_empty() {
+                table.ids.insert(Arc::clone(set), id);
+            }
+        }
         table
     }
 
@@ -325,21 +353,61 @@ impl ConnTable {
         if let Some(&id) = self.ids.get(&set) {
             return id;
         }
-        let id = ConnId(self.sets.len() as u32);
-        self.sets.push(set.clone());
+        self.bytes += set.bytes();
+        let set = Arc::new(set);
+        let id = self.free.pop().unwrap_or(ConnId(self.sets.len() as u32));
+        match self.sets.get_mut(id.0 as usize) {
+            Some(slot) => *slot = Arc::clone(&set),
+            None => self.sets.push(Arc::clone(&set)),
+        }
         self.ids.insert(set, id);
+        self.fresh.push(id);
         id
     }
 
     /// The set of an id; an id of another table gives the empty set.
     pub fn get(&self, id: ConnId) -> &ConnSet {
         static NONE: std::sync::LazyLock<ConnSet> = std::sync::LazyLock::new(ConnSet::none);
-        self.sets.get(id.0 as usize).unwrap_or(&NONE)
+        self.sets.get(id.0 as usize).map_or(&NONE, Arc::as_ref)
     }
 
     /// The id of a set that may not be there.
     pub fn find(&self, set: &ConnSet) -> Option<ConnId> {
         self.ids.get(set).copied()
+    }
+
+    /// As [`ConnTable::get`], to be shared.
+    pub(crate) fn share(&self, id: ConnId) -> Arc<ConnSet> {
+        self.sets.get(id.0 as usize).map_or_else(|| Arc::new(ConnSet::none()), Arc::clone)
+    }
+
+    /// Numbers that were given out since this was asked last.
+    pub(crate) fn take_fresh(&mut self) -> Vec<ConnId> {
+        std::mem::take(&mut self.fresh)
+    }
+
+    /// Bytes that sets and remembered operations take, about.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes + self.memo.len() * 2 * size_of::<((u8, ConnId, ConnId), ConnId)>()
+    }
+
+    /// Lets go of every set but those in use, and of what is remembered of operations. Gives the numbers that became
+    /// free: they give the empty set until they are given out again.
+    pub(crate) fn sweep(&mut self, used: &Bits) -> Vec<ConnId> {
+        let none = Arc::clone(self.sets.first().unwrap_or(&Arc::default()));
+        let mut freed = Vec::new();
+        for (at, slot) in self.sets.iter_mut().enumerate().skip(2) {
+            if !used.has(at) && !slot.is_empty() {
+                let gone = std::mem::replace(slot, Arc::clone(&none));
+                self.ids.remove(&gone);
+                self.bytes -= gone.bytes();
+                freed.push(ConnId(at as u32));
+            }
+        }
+        self.memo = Default::default();
+        self.ids.shrink_to_fit();
+        self.free.extend(freed.iter().rev());
+        freed
     }
 
     fn remembered(
@@ -390,7 +458,7 @@ impl ConnTable {
 
     /// Number of distinct sets.
     pub fn len(&self) -> usize {
-        self.sets.len()
+        self.ids.len()
     }
 
     /// Never true: the empty and the full set are always there.
@@ -413,6 +481,30 @@ mod tests {
         let gap = ConnSet::all().subtract(&ConnSet::range(Protocol::Tcp, 80, 80));
         assert_eq!(gap.to_string(), "SCTP 1-65535,TCP 1-79,81-65535,UDP 1-65535");
         assert_eq!(gap.union(&ConnSet::range(Protocol::Tcp, 80, 80)), ConnSet::all());
+    }
+
+    #[test]
+    fn a_swept_table_keeps_what_is_used_and_gives_numbers_out_again() {
+        let port = |port: u16| ConnSet::range(Protocol::Tcp, port, port);
+        let mut table = ConnTable::default();
+        let ids: Vec<ConnId> = (1..100).map(|number| table.intern(port(number))).collect();
+        assert_eq!(table.take_fresh().len(), 101);
+        table.union(ids[1], ids[2]);
+        let mut used = Bits::default();
+        used.set(ids[7].0 as usize);
+        let (len, freed) = (table.sets.len(), table.sweep(&used));
+        assert_eq!((table.len(), freed.len()), (3, 99));
+        assert_eq!((table.get(ids[7]), table.get(ids[8])), (&port(8), &ConnSet::none()));
+        assert_eq!((table.find(&port(8)), table.find(&port(9))), (Some(ids[7]), None));
+        assert_eq!(
+            (table.find(&ConnSet::none()), table.find(&ConnSet::all())),
+            (Some(ConnId::NONE), Some(ConnId::ALL))
+        );
+        let again = table.intern(port(9));
+        assert!(freed.contains(&again) && table.sets.len() == len && table.take_fresh().contains(&again));
+        let copy = ConnTable::of(table.sets.iter());
+        assert_eq!((copy.find(&port(8)), copy.find(&port(9)), copy.len()), (Some(ids[7]), Some(again), 4));
+        assert!(table.sweep(&Bits::default()).len() == 2 && table.bytes() < copy.bytes());
     }
 
     proptest::proptest! {

@@ -114,6 +114,7 @@ impl Live {
         let mut engine = Engine::new(&state, options);
         let connectivity = engine.connectivity();
         let judgements = Judgements::new(&state, &connectivity, options, &mut engine);
+        engine.sweep_conns();
         let current = Self::snap(&state, connectivity, &judgements);
         Self { options: options.clone(), state, engine, judgements, current }
     }

@@ -57,12 +57,12 @@ fn policy(object: &Option<Arc<Object>>) -> Option<AnyPolicy<'_>> {
 
 impl Engine {
     /// True where a change alters what pods are told apart by as a whole (addresses of pods, the node's network), or
-    /// where so much has gone that reading anew is cheaper: the state is then to be read as a whole.
+    /// where so many namespaces have gone that reading anew is cheaper: the state is then to be read as a whole.
     pub(crate) fn must_found(&self, touches: &[Touch]) -> bool {
         if touches.len() > 200 + self.view.endpoints.len() / 8 {
             return true;
         }
-        if self.conns.len() + self.selectors.namespaces.len() > 4 * self.founded + 20_000 {
+        if self.selectors.namespaces.len() > 4 * self.founded.unwrap_or_default() + 20_000 {
             return true;
         }
         touches.iter().any(|touch| {
@@ -95,6 +95,7 @@ impl Engine {
 
     /// Takes changed objects in; `state` has them already.
     pub(crate) fn change(&mut self, touches: &[Touch], state: &ClusterState) -> Changed {
+        self.sweep_conns();
         let blocks = self.prepare(touches);
         let before = self.connectivity();
         for touch in touches.iter().filter(|touch| touch.key.kind == "Namespace") {
@@ -427,7 +428,7 @@ impl Engine {
             && let Some(policy) = AnyPolicy::of(&object)
         {
             let compiled = self.compile(id, policy, state);
-            self.host_splitters += usize::from(policy.splits_host_network() && self.founded > 0);
+            self.host_splitters += usize::from(policy.splits_host_network() && self.founded.is_some());
             self.count_pod_blocks(policy, true);
             if matches!(policy, AnyPolicy::Admin(_)) {
                 self.admin.insert(id);
@@ -521,7 +522,7 @@ impl Engine {
 
     /// Counts blocks that may match pods. Their boundaries are all known: [`Engine::must_found`] saw to it.
     fn count_pod_blocks(&mut self, policy: AnyPolicy<'_>, come: bool) {
-        if self.founded == 0 {
+        if self.founded.is_none() {
             return;
         }
         let (_, ranges) = policy.blocks(&self.view.options);

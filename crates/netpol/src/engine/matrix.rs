@@ -37,13 +37,13 @@ impl Clone for Shelf {
 impl Connectivity {
     /// The connection sets by number, as a table that can grow.
     pub(crate) fn table(&self) -> ConnTable {
-        ConnTable::of(self.conns.iter().cloned())
+        ConnTable::of(self.conns.iter())
     }
 
     /// The set of an id of this connectivity.
     pub(crate) fn conn(&self, id: ConnId) -> &ConnSet {
         static NONE: std::sync::LazyLock<ConnSet> = std::sync::LazyLock::new(ConnSet::none);
-        self.conns.get(id.0 as usize).unwrap_or(&NONE)
+        self.conns.get(id.0 as usize).map_or(&NONE, AsRef::as_ref)
     }
 
     pub(super) fn matrix(&self) -> &Matrix {

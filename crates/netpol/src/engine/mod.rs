@@ -219,7 +219,7 @@ impl Policy {
 #[derive(Debug, Clone)]
 pub struct Connectivity {
     options: Arc<Options>,
-    conns: Paged<ConnSet>,
+    conns: Paged<Arc<ConnSet>>,
     endpoints: Endpoints,
     /// Workloads by printed name.
     order: Arc<Vec<u32>>,
@@ -262,7 +262,8 @@ impl Connectivity {
     /// Number of classes, distinct rows and distinct connection sets, for measurement.
     pub fn sizes(&self) -> (usize, usize, usize) {
         let rows = self.profiles.iter().flatten().count();
-        (self.live.count(), rows, self.conns.len())
+        let sets = self.conns.iter().filter(|set| !set.is_empty()).count() + 1;
+        (self.live.count(), rows, sets)
     }
 
     /// True where both have the very same list of warnings.

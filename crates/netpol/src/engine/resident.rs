@@ -120,8 +120,10 @@ pub(crate) struct Engine {
     pub(super) other_warnings: BTreeMap<ObjectKey, Warning>,
     pub(super) tie_warnings: Vec<Warning>,
     pub(super) seen_warnings: Vec<Warning>,
-    /// Number of distinct connection sets and namespaces after the first build.
-    pub(super) founded: usize,
+    /// Number of namespaces after the first build; none before.
+    pub(super) founded: Option<usize>,
+    /// Bytes of connection sets past which those not in use go.
+    pub(super) most_conns: usize,
 }
 
 pub(super) fn side(direction: Direction) -> usize {
@@ -187,7 +189,8 @@ impl Engine {
             other_warnings: BTreeMap::new(),
             tie_warnings: Vec::new(),
             seen_warnings: Vec::new(),
-            founded: 0,
+            founded: None,
+            most_conns: 0,
         };
         engine.found(state);
         engine
@@ -255,7 +258,7 @@ impl Engine {
         (self.dirty.ties, self.dirty.warnings) = (true, true);
         self.settle();
         self.dirty = Dirty::default();
-        self.founded = self.conns.len() + self.selectors.namespaces.len();
+        self.founded = Some(self.selectors.namespaces.len());
     }
 
     /// The connectivity as it is.

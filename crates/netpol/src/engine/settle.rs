@@ -7,8 +7,12 @@ use super::compile::resolve;
 use super::profile::{AdminEntry, Entry, NO_NAMES, Profile};
 use super::resident::{Engine, side};
 use super::{Direction, Warning};
+use crate::bits::Bits;
 use crate::conn::ConnId;
 use crate::objects::{Object, ObjectKey};
+
+/// Bytes of sets of connections that may gather beside those in use.
+const SPARE_CONNS: usize = 24 << 20;
 
 impl Engine {
     /// Rules of the policies that govern a class, resolved for it.
@@ -125,9 +129,34 @@ impl Engine {
 
     /// Makes every set of connections known to the view.
     pub(crate) fn publish_conns(&mut self) {
-        for id in self.view.conns.len() as u32..self.conns.len() as u32 {
-            self.view.conns.push(self.conns.get(ConnId(id)).clone());
+        for id in self.conns.take_fresh() {
+            self.view.conns.put(id.0 as usize, self.conns.share(id), Arc::default);
         }
+    }
+
+    /// Lets go of sets of connections that neither rules nor rows name, once there are many: what evaluation and
+    /// comparison made on the way. Views that are told already keep theirs.
+    pub(crate) fn sweep_conns(&mut self) {
+        if self.conns.bytes() < self.most_conns {
+            return;
+        }
+        let mut used = Bits::default();
+        let mut note = |id: ConnId| used.set(id.0 as usize);
+        for profile in self.view.profiles.iter().flatten() {
+            profile.allowed.iter().for_each(|entry| note(entry.conn));
+            profile.admin.iter().for_each(|admin| note(admin.entry.conn));
+        }
+        for policy in self.view.policies.iter().flatten() {
+            let rules = policy.ingress.iter().chain(&policy.egress).flatten();
+            rules.for_each(|rule| note(rule.ports.fixed));
+        }
+        let none = self.conns.share(ConnId::NONE);
+        for id in self.conns.sweep(&used) {
+            if (id.0 as usize) < self.view.conns.len() {
+                self.view.conns.put(id.0 as usize, Arc::clone(&none), Arc::default);
+            }
+        }
+        self.most_conns = 2 * self.conns.bytes() + SPARE_CONNS;
     }
 
     fn settle_warnings(&mut self) {
