@@ -206,6 +206,8 @@ struct Timed {
     told: Vec<Duration>,
     told_busy: Vec<Duration>,
     effects: usize,
+    /// The change that took longest on the processor: how long, of which kind, and whether the state was read as a whole.
+    worst: (Duration, usize, bool),
     /// Differences that were compared with that of the states as wholes, and those that were equal.
     checked: (usize, usize),
 }
@@ -239,7 +241,11 @@ fn changes(
         let (on, begin) = (on_processor(), Instant::now());
         let delta = live.changes(changes);
         timed.wall[kind].push(begin.elapsed());
-        timed.busy[kind].push(on_processor().saturating_sub(on));
+        let busy = on_processor().saturating_sub(on);
+        timed.busy[kind].push(busy);
+        if busy > timed.worst.0 {
+            timed.worst = (busy, kind, delta.concerned().is_none());
+        }
         timed.cells[kind] += delta.count();
         timed.judged += delta.exposures().len();
         if check > 0 && at % check == 0 {
@@ -342,7 +348,7 @@ fn row(size: Size, options: &Options) {
     let mut told = timed.told;
     told.sort();
     println!(
-        "| {} × {} | {:.3} s | {:.2} s, {} | {:.2} | {:.1} | {:.1} | {:.2}, {:.0} | {peak:.0} MiB |",
+        "| {} × {} | {:.3} s | {:.2} s, {} | {:.2} | {:.1} | {:.1} ({}{}) | {:.2}, {:.0} | {peak:.0} MiB |",
         size.workloads,
         size.policies,
         whole.cold.as_secs_f64(),
@@ -350,7 +356,9 @@ fn row(size: Size, options: &Options) {
         whole.connections,
         millis(mean(&busy)),
         millis(quantile(&wall, 0.99)),
-        millis(wall.last().copied().unwrap_or_default()),
+        millis(timed.worst.0),
+        KINDS[timed.worst.1].0,
+        if timed.worst.2 { ", read as a whole" } else { "" },
         millis(mean(&timed.told_busy)),
         millis(quantile(&told, 0.99)),
     );

@@ -1,6 +1,7 @@
 //! The outside as columns: atoms keep their column while others are cut or joined.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
 use crate::bits::Bits;
 use crate::ip::{Family, IpRange};
@@ -110,28 +111,6 @@ impl Cuts {
         points(range).for_each(|point| *self.points.entry(point).or_default() += 1);
     }
 
-    /// Takes a block out of the count.
-    pub(crate) fn discount(&mut self, range: IpRange) {
-        for point in points(range) {
-            if let Some(count) = self.points.get_mut(&point) {
-                *count = count.saturating_sub(1);
-                if *count == 0 {
-                    self.points.remove(&point);
-                }
-            }
-        }
-    }
-
-    /// True when the block's boundaries are cut already.
-    pub(crate) fn has(&self, range: IpRange) -> bool {
-        points(range).all(|point| self.points.contains_key(&point))
-    }
-
-    /// True when the block is the only one with one of its boundaries.
-    pub(crate) fn is_last(&self, range: IpRange) -> bool {
-        points(range).any(|point| self.points.get(&point) == Some(&1))
-    }
-
     /// The whole partition of some families, columns in order of address.
     pub(crate) fn table(&mut self, families: &[Family]) -> AtomTable {
         let mut table = AtomTable::default();
@@ -201,6 +180,40 @@ impl Cuts {
             }
             self.free.push(table.remove(position));
         }
+    }
+}
+
+/// An atom of the addresses of pods, by its first address.
+pub(crate) type PodAtom = (Family, u128);
+
+/// The partition of both address spaces by the blocks that may match pods. Boundaries stay when their blocks go: pods
+/// are then told apart more finely than needed.
+#[derive(Debug, Clone)]
+pub(super) struct PodAtoms(BTreeSet<PodAtom>);
+
+impl Default for PodAtoms {
+    fn default() -> Self {
+        Self([(Family::V4, 0), (Family::V6, 0)].into())
+    }
+}
+
+impl PodAtoms {
+    /// Cuts at the boundaries of a block. Gives the atoms that came of it: each the upper part of another.
+    pub(super) fn cut(&mut self, range: IpRange) -> impl Iterator<Item = PodAtom> {
+        points(range).filter(|point| self.0.insert(*point))
+    }
+
+    /// The atom that holds an address.
+    pub(super) fn of(&self, address: IpAddr) -> Option<PodAtom> {
+        let at = match address {
+            IpAddr::V4(address) => (Family::V4, u128::from(u32::from(address))),
+            IpAddr::V6(address) => (Family::V6, u128::from(address)),
+        };
+        self.0.range(..=at).next_back().copied()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
     }
 }
 

@@ -1,14 +1,16 @@
 //! Changes of objects, and what depends on them.
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
+use super::atoms::{PodAtom, PodAtoms};
 use super::cells::{Cells, Compared};
 use super::classes::ClassKey;
 use super::compile::AnyPolicy;
-use super::endpoints::Identity;
+use super::endpoints::{Identity, Variant};
 use super::resident::{BOTH, Columns, Dirty, Engine, PolicyInfo, side};
 use super::selectors::Scope;
 use super::sets::Ground;
@@ -56,36 +58,26 @@ fn policy(object: &Option<Arc<Object>>) -> Option<AnyPolicy<'_>> {
 }
 
 impl Engine {
-    /// True where a change alters what pods are told apart by as a whole (addresses of pods, the node's network), or
-    /// where so many namespaces have gone that reading anew is cheaper: the state is then to be read as a whole.
+    /// True where a change alters what pods are told apart by as a whole (their addresses, the node's network), or where
+    /// so much has gone that reading anew is cheaper: the state is then to be read as a whole.
     pub(crate) fn must_found(&self, touches: &[Touch]) -> bool {
         if touches.len() > 200 + self.view.endpoints.len() / 8 {
             return true;
         }
-        if self.selectors.namespaces.len() > 4 * self.founded.unwrap_or_default() + 20_000 {
+        let kept = self.selectors.namespaces.len() + self.pod_atoms.len();
+        if kept > 4 * self.founded.unwrap_or_default() + 20_000 {
             return true;
         }
-        touches.iter().any(|touch| {
-            let (old, new) = (policy(&touch.old), policy(&touch.new));
-            let splits = |policy: Option<AnyPolicy<'_>>| policy.is_some_and(AnyPolicy::splits_host_network);
-            let toggled = match (splits(old), splits(new)) {
-                (false, true) => self.host_splitters == 0,
-                (true, false) => self.host_splitters == 1,
-                _ => false,
-            };
-            let blocks = |policy: Option<AnyPolicy<'_>>| {
-                policy.map(|policy| policy.blocks(&self.view.options).1).unwrap_or_default()
-            };
-            let (gone, come) = (blocks(old), blocks(new));
-            let together = touches.len() > 1;
-            (toggled || together && splits(old) != splits(new)) && self.has_host_network(touches)
-                || gone != come
-                    && (together
-                        || come.iter().any(|range| !self.pod_cuts.has(*range))
-                        || gone.iter().any(|range| self.pod_cuts.is_last(*range))
-                        || self.pod_blocks + come.len() == gone.len()
-                        || self.pod_blocks == 0)
-        })
+        let count = |of: fn(&Touch) -> &Option<Arc<Object>>| {
+            let policies = || touches.iter().filter_map(|touch| policy(of(touch)));
+            let blocks: usize = policies().map(|policy| policy.blocks(&self.view.options).1.len()).sum();
+            (policies().filter(|policy| policy.splits_host_network()).count(), blocks)
+        };
+        let ((gone, blocks_gone), (come, blocks_come)) =
+            (count(|touch| &touch.old), count(|touch| &touch.new));
+        let toggled = |before: usize, gone: usize, come: usize| (before == 0) != (before + come == gone);
+        toggled(self.host_splitters, gone, come) && self.has_host_network(touches)
+            || toggled(self.pod_blocks, blocks_gone, blocks_come)
     }
 
     fn has_host_network(&self, touches: &[Touch]) -> bool {
@@ -149,6 +141,7 @@ impl Engine {
     /// touch that brings a policy.
     fn prepare(&mut self, touches: &[Touch]) -> Vec<Option<[Vec<IpRange>; 2]>> {
         let mut fresh: FxHashSet<String> = FxHashSet::default();
+        let (mut pod_atoms, mut parted) = (self.pod_atoms.clone(), FxHashSet::default());
         let mut all = Vec::with_capacity(touches.len());
         for touch in touches {
             let Some(policy) = policy(&touch.new) else {
@@ -157,7 +150,8 @@ impl Engine {
             };
             fresh
                 .extend(policy.keys().into_iter().filter(|key| !self.keys.contains(*key)).map(str::to_owned));
-            let (blocks, _) = policy.blocks(&self.view.options);
+            let (blocks, pods) = policy.blocks(&self.view.options);
+            pods.into_iter().for_each(|range| parted.extend(pod_atoms.cut(range)));
             for (direction, ranges) in BOTH.into_iter().zip(&blocks) {
                 for range in ranges {
                     self.admit(direction, *range);
@@ -165,8 +159,8 @@ impl Engine {
             }
             all.push(Some(blocks));
         }
-        if !fresh.is_empty() {
-            self.adopt(fresh);
+        if !fresh.is_empty() || !parted.is_empty() {
+            self.adopt(fresh, pod_atoms, &parted);
             self.settle();
             self.dirty = Dirty::default();
         }
@@ -197,12 +191,18 @@ impl Engine {
         self.widen();
     }
 
-    /// Label keys that selectors begin to read: classes get longer keys, and part where their pods differ. No selector
-    /// in use reads them, so that parted classes have the same rows.
-    fn adopt(&mut self, fresh: FxHashSet<String>) {
+    /// Label keys that selectors begin to read, and boundaries between addresses of pods: classes get longer keys, and
+    /// part where their pods differ. No selector and no block in use reads them, so that parted classes have the same
+    /// rows. `parted` are the atoms that are new.
+    fn adopt(&mut self, fresh: FxHashSet<String>, pod_atoms: PodAtoms, parted: &FxHashSet<PodAtom>) {
         let mut touched: BTreeSet<u32> = BTreeSet::new();
         for (id, endpoint) in self.view.endpoints.iter().enumerate() {
-            if endpoint.variants.iter().any(|variant| variant.labels.keys().any(|key| fresh.contains(key))) {
+            let lies = |address: &IpAddr| pod_atoms.of(*address).is_some_and(|atom| parted.contains(&atom));
+            let differs = |variant: &Variant| {
+                !fresh.is_empty() && variant.labels.keys().any(|key| fresh.contains(key))
+                    || !parted.is_empty() && variant.addresses.iter().any(lies)
+            };
+            if endpoint.variants.iter().any(differs) {
                 touched.insert(id as u32);
             }
         }
@@ -225,6 +225,7 @@ impl Engine {
             keys.push((id, old.collect()));
         }
         self.keys.extend(fresh);
+        self.pod_atoms = pod_atoms;
         for (id, old) in keys {
             let Some(endpoint) = self.view.endpoints.share(id).cloned() else { continue };
             for (variant, old) in endpoint.variants.iter().zip(old) {
@@ -355,7 +356,6 @@ impl Engine {
             let ground = Ground {
                 classes: &self.classes,
                 live: &self.view.live,
-                pod_atoms: &self.pod_atoms,
                 sources: &self.view.sources,
                 destinations: &self.view.destinations,
             };
@@ -520,21 +520,14 @@ impl Engine {
         }
     }
 
-    /// Counts blocks that may match pods. Their boundaries are all known: [`Engine::must_found`] saw to it.
+    /// Counts blocks that may match pods. Their boundaries are all known: [`Engine::prepare`] saw to it.
     fn count_pod_blocks(&mut self, policy: AnyPolicy<'_>, come: bool) {
         if self.founded.is_none() {
             return;
         }
         let (_, ranges) = policy.blocks(&self.view.options);
-        for range in ranges {
-            if come {
-                self.pod_blocks += 1;
-                self.pod_cuts.count(range);
-            } else {
-                self.pod_blocks = self.pod_blocks.saturating_sub(1);
-                self.pod_cuts.discount(range);
-            }
-        }
+        let blocks = if come { self.pod_blocks + ranges.len() } else { self.pod_blocks - ranges.len() };
+        self.pod_blocks = blocks;
     }
 
     /// Makes a policy's subject known to its selectors, or unknown.

@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 
+use super::atoms::PodAtom;
+
 /// Everything that distinguishes pods to a policy.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct ClassKey {
@@ -13,7 +15,7 @@ pub(super) struct ClassKey {
     pub(super) ports: u32,
     pub(super) host_network: bool,
     /// Atoms of the blocks that may match pods.
-    pub(super) addresses: Vec<usize>,
+    pub(super) addresses: Vec<PodAtom>,
 }
 
 /// The classes in use. A class keeps its number while it has a pod; numbers that became free are given out again only
@@ -107,10 +109,12 @@ impl Classes {
     /// Gives a class another key; nothing may have the new one.
     pub(super) fn rename(&mut self, class: u32, key: ClassKey) {
         let Some(old) = self.keys.get_mut(class as usize).and_then(Option::take) else { return };
-        self.forget(&old, class);
         self.ids.remove(&old);
         let key = Arc::new(key);
-        self.index(&key, class);
+        if key.labels != old.labels {
+            self.forget(&old, class);
+            self.index(&key, class);
+        }
         self.ids.insert(Arc::clone(&key), class);
         if let Some(slot) = self.keys.get_mut(class as usize) {
             *slot = Some(key);

@@ -179,7 +179,6 @@ impl Engine {
         let ground = Ground {
             classes: &self.classes,
             live: &self.view.live,
-            pod_atoms: &self.pod_atoms,
             sources: &self.view.sources,
             destinations: &self.view.destinations,
         };

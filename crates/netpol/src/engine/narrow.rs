@@ -13,7 +13,6 @@ use super::sets::Sets;
 use super::{Connectivity, Direction, NO_PROFILE};
 use crate::bits::Bits;
 use crate::conn::{ConnId, ConnTable};
-use crate::ip::Atoms;
 use crate::objects::Tier;
 
 /// A partition of the columns that have anything, by set, ascending.
@@ -148,7 +147,6 @@ pub(super) struct Speaking<'a> {
     selectors: &'a Selectors,
     classes: &'a Classes,
     gone: &'a FxHashMap<u32, Arc<super::classes::ClassKey>>,
-    pod_atoms: &'a Atoms,
     governs: &'a [[Bits; 2]],
     isolated: &'a [Bits; 2],
     marked: [Bits; 2],
@@ -166,7 +164,6 @@ impl<'a> Speaking<'a> {
             selectors: &engine.selectors,
             classes: &engine.classes,
             gone: &engine.dirty.gone,
-            pod_atoms: &engine.pod_atoms,
             governs: &engine.governs,
             isolated: &engine.isolated,
             marked,
@@ -184,7 +181,7 @@ impl<'a> Speaking<'a> {
         for column in columns.iter() {
             let class = column as u32;
             let key = self.classes.key(class).or_else(|| self.gone.get(&class))?;
-            let sets = self.sets.of_class(key, self.selectors, self.pod_atoms);
+            let sets = self.sets.of_class(key, self.selectors);
             policies.extend(sets.iter().flat_map(|set| self.sets.users(*set)));
         }
         policies.sort_unstable();

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use super::atoms::{AtomTable, Cuts};
+use super::atoms::{AtomTable, Cuts, PodAtoms};
 use super::classes::{ClassKey, Classes};
 use super::compile::{AnyPolicy, Rank};
 use super::endpoints::{Groups, Identity, NamedPort, Variant, assumed_peers};
@@ -20,7 +20,7 @@ use super::sets::Sets;
 use super::{Class, Connectivity, Direction, Endpoint, Options, Policy, PortName, Warning};
 use crate::bits::Bits;
 use crate::conn::ConnTable;
-use crate::ip::{Atoms, Family, IpRange};
+use crate::ip::{Family, IpRange};
 use crate::objects::{Object, ObjectKey};
 use crate::state::ClusterState;
 
@@ -101,10 +101,9 @@ pub(crate) struct Engine {
     pub(super) cuts: [Cuts; 2],
     /// Number of IPv6 blocks in use.
     pub(super) six: usize,
-    /// Blocks that may match pods.
-    pub(super) pod_cuts: Cuts,
+    /// Number of blocks that may match pods.
     pub(super) pod_blocks: usize,
-    pub(super) pod_atoms: Atoms,
+    pub(super) pod_atoms: PodAtoms,
     /// Number of policies that leave pods on the node's network out.
     pub(super) host_splitters: usize,
     /// Number of policies with a selector of namespaces that reads other labels than the name.
@@ -120,7 +119,7 @@ pub(crate) struct Engine {
     pub(super) other_warnings: BTreeMap<ObjectKey, Warning>,
     pub(super) tie_warnings: Vec<Warning>,
     pub(super) seen_warnings: Vec<Warning>,
-    /// Number of namespaces after the first build; none before.
+    /// Number of namespaces and of atoms of pods' addresses after the first build; none before.
     pub(super) founded: Option<usize>,
     /// Bytes of connection sets past which those not in use go.
     pub(super) most_conns: usize,
@@ -176,9 +175,8 @@ impl Engine {
             admin: BTreeSet::new(),
             cuts: Default::default(),
             six: 0,
-            pod_cuts: Cuts::default(),
             pod_blocks: 0,
-            pod_atoms: Atoms::default(),
+            pod_atoms: PodAtoms::default(),
             host_splitters: 0,
             foreign: 0,
             real: Bits::default(),
@@ -202,7 +200,6 @@ impl Engine {
         let mut policies: Vec<Arc<Object>> =
             state.objects().filter(|object| AnyPolicy::of(object).is_some()).filter_map(shared).collect();
         policies.sort_by_cached_key(|object| AnyPolicy::of(object).map(AnyPolicy::rank));
-        let mut pod_ranges = Vec::new();
         for policy in policies.iter().filter_map(|object| AnyPolicy::of(object)) {
             for key in policy.keys() {
                 if !self.keys.contains(key) {
@@ -214,12 +211,10 @@ impl Engine {
                 ranges.iter().for_each(|range| cuts.count(*range));
                 self.six += ranges.iter().filter(|range| range.family == Family::V6).count();
             }
-            pods.iter().for_each(|range| self.pod_cuts.count(*range));
-            pod_ranges.extend(pods);
+            self.pod_blocks += pods.len();
+            pods.into_iter().for_each(|range| self.pod_atoms.cut(range).for_each(drop));
             self.host_splitters += usize::from(policy.splits_host_network());
         }
-        self.pod_blocks = pod_ranges.len();
-        self.pod_atoms = Atoms::cut(&[Family::V4, Family::V6], &pod_ranges);
         // To np-guard every address is of IPv4.
         let np_guard = self.view.options.np_guard;
         let families = if np_guard { [Family::V4].as_slice() } else { &[Family::V4, Family::V6] };
@@ -258,7 +253,7 @@ impl Engine {
         (self.dirty.ties, self.dirty.warnings) = (true, true);
         self.settle();
         self.dirty = Dirty::default();
-        self.founded = Some(self.selectors.namespaces.len());
+        self.founded = Some(self.selectors.namespaces.len() + self.pod_atoms.len());
     }
 
     /// The connectivity as it is.
@@ -307,7 +302,7 @@ impl Engine {
             }
         };
         let labels = variant.labels.iter().filter(|(key, _)| self.keys.contains(*key));
-        let position = |address: &std::net::IpAddr| self.pod_atoms.position(*address);
+        let atom = |address: &std::net::IpAddr| self.pod_atoms.of(*address);
         ClassKey {
             labels: labels.map(|(key, value)| (key.clone(), value.clone())).collect(),
             ports,
@@ -315,7 +310,7 @@ impl Engine {
             addresses: if self.pod_blocks == 0 {
                 Vec::new()
             } else {
-                variant.addresses.iter().filter_map(position).collect()
+                variant.addresses.iter().filter_map(atom).collect()
             },
             namespace: self.selectors.namespace(name, || state.namespace_labels(name)),
         }
@@ -326,7 +321,7 @@ impl Engine {
         if let Some(class) = self.classes.find(&key) {
             return class;
         }
-        let member_of = self.sets.of_class(&key, &self.selectors, &self.pod_atoms);
+        let member_of = self.sets.of_class(&key, &self.selectors);
         let (namespace, ports) = (key.namespace, key.ports);
         let selected = self.selectors.selecting(&key);
         let class = self.classes.add(key);
@@ -348,7 +343,7 @@ impl Engine {
 
     fn drop_class(&mut self, class: u32) {
         let Some(key) = self.classes.key(class).cloned() else { return };
-        for set in self.sets.of_class(&key, &self.selectors, &self.pod_atoms) {
+        for set in self.sets.of_class(&key, &self.selectors) {
             super::sets::mark(&mut self.view.sets, set, class, false);
         }
         if let Some(namespace) = self.selectors.namespaces.get_mut(key.namespace as usize) {
@@ -524,7 +519,7 @@ impl Engine {
         }
         self.dirty.warnings = true;
         let mut about = self.selectors.selecting(&key);
-        for set in self.sets.of_class(&key, &self.selectors, &self.pod_atoms) {
+        for set in self.sets.of_class(&key, &self.selectors) {
             about.extend(self.sets.users(set));
         }
         for policy in about {

@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use super::atoms::AtomTable;
+use super::atoms::{AtomTable, PodAtom};
 use super::classes::{ClassKey, Classes};
 use super::selectors::{Pods, Selectors};
 use super::{Direction, PeerColumns};
 use crate::bits::{Bits, SharedBits};
-use crate::ip::{Atoms, IpRange};
+use crate::ip::IpRange;
 use crate::paged::Paged;
 
 /// One part of a set of peers.
@@ -68,11 +68,14 @@ fn side(direction: Direction) -> usize {
     usize::from(direction == Direction::Egress)
 }
 
-fn holds_address(ranges: &[IpRange], addresses: &[usize], pod_atoms: &Atoms) -> bool {
+/// The boundaries of the ranges are cut: an atom whose first address is inside is inside as a whole.
+fn holds_address(ranges: &[IpRange], addresses: &[PodAtom]) -> bool {
     ranges.iter().any(|range| {
-        let within = pod_atoms.inside(*range);
         let whole = *range == IpRange::whole(range.family);
-        addresses.is_empty() && whole || addresses.iter().any(|atom| within.contains(atom))
+        let inside = |(family, first): &PodAtom| {
+            *family == range.family && range.first <= *first && *first <= range.last
+        };
+        addresses.is_empty() && whole || addresses.iter().any(inside)
     })
 }
 
@@ -80,7 +83,6 @@ fn holds_address(ranges: &[IpRange], addresses: &[usize], pod_atoms: &Atoms) -> 
 pub(super) struct Ground<'a> {
     pub(super) classes: &'a Classes,
     pub(super) live: &'a Bits,
-    pub(super) pod_atoms: &'a Atoms,
     pub(super) sources: &'a AtomTable,
     pub(super) destinations: &'a AtomTable,
 }
@@ -142,7 +144,7 @@ impl Sets {
                         self.unselected.insert(id);
                         for class in ground.live.iter() {
                             let Some(key) = ground.classes.key(class as u32) else { continue };
-                            if holds_address(ranges, &key.addresses, ground.pod_atoms) {
+                            if holds_address(ranges, &key.addresses) {
                                 classes.set(class);
                             }
                         }
@@ -214,7 +216,7 @@ impl Sets {
     }
 
     /// The sets that hold a class of some key, ascending.
-    pub(super) fn of_class(&self, key: &ClassKey, selectors: &Selectors, pod_atoms: &Atoms) -> Vec<u32> {
+    pub(super) fn of_class(&self, key: &ClassKey, selectors: &Selectors) -> Vec<u32> {
         let mut found = Vec::new();
         for selector in selectors.matching(&key.labels) {
             let Some(selector) = selectors.pods.get(selector as usize) else { continue };
@@ -228,7 +230,7 @@ impl Sets {
             let joins = info.definition.terms.iter().any(|term| match term {
                 Term::Everyone => true,
                 Term::Addresses { ranges, match_pods } => {
-                    *match_pods && holds_address(ranges, &key.addresses, pod_atoms)
+                    *match_pods && holds_address(ranges, &key.addresses)
                 }
                 Term::Pods(_) => false,
             });
@@ -242,13 +244,11 @@ impl Sets {
     }
 
     /// True when a set holds classes of some key.
-    fn holds(&self, set: u32, key: &ClassKey, selectors: &Selectors, pod_atoms: &Atoms) -> bool {
+    fn holds(&self, set: u32, key: &ClassKey, selectors: &Selectors) -> bool {
         let Some(info) = self.infos.get(set as usize) else { return false };
         info.definition.terms.iter().any(|term| match term {
             Term::Everyone => true,
-            Term::Addresses { ranges, match_pods } => {
-                *match_pods && holds_address(ranges, &key.addresses, pod_atoms)
-            }
+            Term::Addresses { ranges, match_pods } => *match_pods && holds_address(ranges, &key.addresses),
             Term::Pods(pods) => {
                 let matches = |selector: &super::selectors::PodSelector| selector.matches(&key.labels);
                 selectors.pods.get(pods.pods as usize).is_some_and(matches)
@@ -270,7 +270,7 @@ impl Sets {
         let mut changed = Bits::default();
         for &class in these {
             let Some(key) = ground.classes.key(class) else { continue };
-            let holds = self.holds(set, key, selectors, ground.pod_atoms);
+            let holds = self.holds(set, key, selectors);
             if columns.get(set as usize).is_some_and(|known| known.classes.has(class as usize) != holds) {
                 changed.set(class as usize);
                 mark(columns, set, class, holds);

@@ -11,8 +11,9 @@ use crate::bits::Bits;
 use crate::conn::ConnId;
 use crate::objects::{Object, ObjectKey};
 
-/// Bytes of sets of connections that may gather beside those in use.
-const SPARE_CONNS: usize = 24 << 20;
+/// Bytes of sets of connections that may gather beside those in use; few in debug builds, so that tests meet the end of
+/// them.
+const SPARE_CONNS: usize = if cfg!(debug_assertions) { 2 << 10 } else { 24 << 20 };
 
 impl Engine {
     /// Rules of the policies that govern a class, resolved for it.
