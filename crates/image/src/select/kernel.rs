@@ -18,6 +18,8 @@ const MAX_MODULE: u64 = 32 << 20;
 const MAX_HELD: u64 = 4 << 20;
 /// How far into a packed module.
 const MAX_UNPACKED: u64 = 256 << 20;
+/// What unpacking xz may hold; modules are packed with dictionaries of 2 MiB at most.
+const MAX_DICTIONARY_KIB: u32 = 32 << 10;
 /// The section table, and the names of sections.
 const MAX_TABLE: u64 = 1 << 20;
 const MAX_MODINFO: usize = 1 << 20;
@@ -32,7 +34,7 @@ impl Selector for Kernel {
     }
 
     fn revision(&self) -> u32 {
-        2
+        3
     }
 
     fn triggers(&self) -> &'static [Trigger] {
@@ -43,6 +45,7 @@ impl Selector for Kernel {
                 Trigger::Parent("boot"),
                 Trigger::Extension("ko"),
                 Trigger::Extension("gz"),
+                Trigger::Extension("xz"),
                 Trigger::Extension("zst"),
             ]
         }
@@ -72,6 +75,9 @@ impl Selector for Kernel {
                 reader.window_log_max(25).ok()?;
                 Some(reader)
             });
+        }
+        if bytes.starts_with(b"\xfd7zXZ\0") {
+            return packed(|| Some(lzma_rust2::XzReader::new_mem_limit(bytes, true, MAX_DICTIONARY_KIB)));
         }
         let object = object::File::parse(bytes).ok()?;
         modinfo(object.section_by_name(".modinfo")?.data().ok()?)
@@ -122,7 +128,7 @@ fn section<R: Read>(open: &impl Fn() -> Option<R>, wanted: &[u8]) -> Option<Vec<
 }
 
 fn module(name: &str) -> bool {
-    [".ko", ".ko.gz", ".ko.zst"].iter().any(|end| name.ends_with(end))
+    [".ko", ".ko.gz", ".ko.xz", ".ko.zst"].iter().any(|end| name.ends_with(end))
 }
 
 /// `6.1.0-18-amd64 (debian-kernel@lists.debian.org) #1 SMP …`.
@@ -200,6 +206,19 @@ mod tests {
         assert_eq!(reduce("lib/modules/6.1/zfs.ko.gz", &gzip.finish().unwrap()).as_deref(), expected);
         let packed = zstd::encode_all(&module[..], 1).unwrap();
         assert_eq!(reduce("lib/modules/6.1/zfs.ko.zst", &packed).as_deref(), expected);
+        let xz = |dictionary: u32| {
+            let mut options = lzma_rust2::XzOptions::with_preset(0);
+            options.lzma_options.dict_size = dictionary;
+            let mut xz = lzma_rust2::XzWriter::new(Vec::new(), options).unwrap();
+            xz.write_all(&module).unwrap();
+            xz.finish().unwrap()
+        };
+        assert_eq!(reduce("lib/modules/6.1/zfs.ko.xz", &xz(2 << 20)).as_deref(), expected);
+        assert_eq!(
+            reduce("lib/modules/6.1/zfs.ko.xz", &xz(64 << 20)),
+            None,
+            "a dictionary that nobody needs"
+        );
         // Too large to be held unpacked: the section lies behind what is held.
         let large = program(".modinfo", &[&vec![0; 5 << 20][..], MODINFO].concat());
         let at = large.windows(4).position(|four| four == b"GPL ").unwrap() as u64 - 9;
@@ -218,7 +237,7 @@ mod tests {
     proptest! {
         #[test]
         fn any_bytes_are_read_or_refused(changes in proptest::collection::vec((any::<u16>(), any::<u8>()), 0..6)) {
-            for (path, mut bytes) in [("boot/vmlinuz", kernel()), ("a.ko", program(".modinfo", MODINFO)), ("a.ko.zst", zstd::encode_all(MODINFO, 1).unwrap())] {
+            for (path, mut bytes) in [("boot/vmlinuz", kernel()), ("a.ko", program(".modinfo", MODINFO)), ("a.ko.zst", zstd::encode_all(MODINFO, 1).unwrap()), ("a.ko.xz", b"\xfd7zXZ\0\0\x04\xe6\xd6\xb4F\x02\0!\x01".to_vec())] {
                 for (at, byte) in &changes {
                     let at = usize::from(*at) % bytes.len();
                     bytes[at] = *byte;
