@@ -1,6 +1,8 @@
 //! What the stages established: the only input of the aggregator's state. Facts arrive at least once and in
 //! any order; each says enough to be applied alone.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
@@ -157,14 +159,55 @@ pub struct ExposureFact {
     pub workloads: Vec<WorkloadFact>,
     /// Workloads that are gone.
     pub removed: Vec<WorkloadName>,
-    /// Connections added, removed and changed, in words, at most 1,000.
+    /// Connections added, removed and changed, in words, at most 1,000, of each kind some.
     pub changes: Vec<ConnectionChange>,
+    /// Those that differ too and are not among `changes`.
+    #[serde(default, skip_serializing_if = "Unlisted::is_none")]
+    pub unlisted: Unlisted,
     /// Connections that were open in between, and neither before nor after: `before` is what was and is open, `after`
     /// what was open for a while. At most 1,000.
     #[serde(default)]
     pub transient: Vec<ConnectionChange>,
     /// Who or what deployed, for the cause's sentence.
     pub actor: String,
+}
+
+/// Connections of a difference that are not listed, counted by what happened to them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unlisted {
+    pub added: u64,
+    pub removed: u64,
+    pub changed: u64,
+    /// Not every pair was counted: there may be more.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub at_least: bool,
+}
+
+impl Unlisted {
+    /// True when the list is all that there is.
+    pub fn is_none(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Number of connections.
+    pub fn total(&self) -> u64 {
+        self.added.saturating_add(self.removed).saturating_add(self.changed)
+    }
+}
+
+/// `9532 more (9000 added, 532 removed)`, without kinds that there are none of; `at least 9532 more (…)` where they were
+/// not all counted.
+impl fmt::Display for Unlisted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kinds = [(self.added, "added"), (self.removed, "removed"), (self.changed, "changed")];
+        let kinds: Vec<String> = kinds
+            .iter()
+            .filter(|(count, _)| *count > 0)
+            .map(|(count, word)| format!("{count} {word}"))
+            .collect();
+        let least = if self.at_least { "at least " } else { "" };
+        write!(f, "{least}{} more ({})", self.total(), kinds.join(", "))
+    }
 }
 
 /// One workload: what it runs and who can reach it.

@@ -1,21 +1,26 @@
 //! The difference of two states of a cluster, as connections.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt;
+use std::rc::Rc;
 use std::sync::Arc;
 
+use plimsoll_model::fact::Unlisted;
 use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
 
-use crate::conn::{ConnId, ConnSet};
+use crate::conn::{ConnId, ConnSet, ConnTable};
 use crate::engine::{Connectivity, Decision, Direction, Options, Peer};
 use crate::entries::ingress_rows;
 use crate::format::INGRESS_CONTROLLER;
 use crate::ip::{Atoms, IpRange};
+use crate::sample::{Place, Sample};
 use crate::state::ClusterState;
 
 /// Most rows of a difference for which the deciding rules are looked up.
 pub const MAX_EXPLAINED: usize = 1_000;
+/// Pairs of workloads that are looked at where not all rows are named.
+const MAX_COUNTED: u64 = 2_000_000;
 
 /// A state with everything that a difference needs; immutable and cheap to share.
 #[derive(Debug, Clone)]
@@ -124,6 +129,16 @@ pub(crate) struct Both {
     pub(crate) after: Option<usize>,
 }
 
+/// What one workload may send to addresses outside the cluster beyond what it might before.
+#[derive(Debug, Clone)]
+pub(crate) struct Outward {
+    /// Printed.
+    pub(crate) workload: String,
+    pub(crate) both: Both,
+    /// Ranges in order, with what else may go there. Workloads of the same rules share them.
+    pub(crate) opened: Arc<[(IpRange, ConnSet)]>,
+}
+
 /// The difference of two connectivities, without ways in through ingress controllers.
 pub fn diff(before: &Connectivity, after: &Connectivity) -> ConnDiff {
     let none = BTreeMap::new();
@@ -137,11 +152,16 @@ pub fn diff_snapshots(before: &Snapshot, after: &Snapshot, unchanged: bool) -> C
     differ.run(&before.ingress, &after.ingress, unchanged, usize::MAX).0
 }
 
-/// As [`diff_snapshots`] without equal rows, but looks at no more than `most` pairs of workloads, and as many rows with
-/// the outside: the difference to a state that has nothing in common has workloads squared. True when that was all.
-pub fn diff_snapshots_at_most(before: &Snapshot, after: &Snapshot, most: usize) -> (ConnDiff, bool) {
+/// As [`diff_snapshots`] without equal rows, but names no more than `most`, of each kind some, and counts the others: the
+/// difference to a state that has nothing in common has workloads squared.
+pub fn diff_snapshots_at_most(before: &Snapshot, after: &Snapshot, most: usize) -> (ConnDiff, Unlisted) {
     let differ = Differ::new(&before.connectivity, &after.connectivity);
     differ.run(&before.ingress, &after.ingress, false, most)
+}
+
+/// Every workload that may send more to the outside, whatever else differs.
+pub(crate) fn outward(before: &Connectivity, after: &Connectivity) -> Vec<Outward> {
+    Differ::new(before, after).outward()
 }
 
 struct Differ<'a> {
@@ -156,6 +176,35 @@ struct Differ<'a> {
 
 /// A range of the outside, and what may be exchanged with it before and after.
 type Segment = (IpRange, ConnSet, ConnSet);
+
+/// Rows of a workload, by class, before and after.
+type RowsKey = (Vec<u32>, Vec<u32>);
+
+/// A part of the outside, and its place in the columns before and after.
+type Cut = (IpRange, Option<usize>, Option<usize>);
+
+/// Something that differs, before it is named.
+enum Differs {
+    Pair(u32, u32),
+    Outside(Direction, usize, Segment),
+    Way(usize, ConnSet, ConnSet),
+}
+
+/// Answers of one connectivity about pairs of workloads, by number of set.
+struct Between<'a> {
+    connectivity: &'a Connectivity,
+    conns: ConnTable,
+}
+
+impl<'a> Between<'a> {
+    fn new(connectivity: &'a Connectivity) -> Self {
+        Self { connectivity, conns: connectivity.matrix_table() }
+    }
+
+    fn ask(&mut self, source: usize, destination: usize) -> ConnId {
+        self.connectivity.between_rows(source, destination, &mut self.conns)
+    }
+}
 
 type Signature = SmallVec<[Option<ConnId>; 2]>;
 
@@ -188,56 +237,41 @@ impl<'a> Differ<'a> {
         ingress_after: &BTreeMap<usize, ConnSet>,
         all: bool,
         most: usize,
-    ) -> (ConnDiff, bool) {
-        let mut pairs: BTreeSet<(u32, u32)> = BTreeSet::new();
-        let mut complete = true;
-        for direction in [Direction::Egress, Direction::Ingress] {
-            let mut known: FxHashMap<(Vec<u32>, Vec<u32>), Vec<u32>> = FxHashMap::default();
-            for (index, (_, both)) in self.names.iter().enumerate() {
-                if pairs.len() >= most {
-                    complete = false;
-                    break;
-                }
-                let changed: &[u32] = match (both.before, both.after, all) {
-                    (Some(before), Some(after), false) => {
-                        let key =
-                            (self.before.rows_of(before, direction), self.after.rows_of(after, direction));
-                        known.entry(key).or_insert_with_key(|(b, a)| self.changed_columns(b, a))
-                    }
-                    _ => &(0..self.names.len() as u32).collect::<Vec<_>>(),
-                };
-                for &other in changed {
-                    let index = index as u32;
-                    pairs.insert(if direction == Direction::Egress {
-                        (index, other)
-                    } else {
-                        (other, index)
-                    });
-                }
-            }
-        }
-        let mut rows = Vec::new();
-        for (source, destination) in pairs {
-            if source != destination {
-                rows.extend(self.pair(source as usize, destination as usize, all));
-            }
-        }
+    ) -> (ConnDiff, Unlisted) {
+        let mut sample = Sample::new(most);
+        self.inside(all, most, &mut sample);
         for direction in [Direction::Ingress, Direction::Egress] {
-            complete &= self.outside(direction, all, rows.len().saturating_add(most), &mut rows);
+            self.outside(direction, all, &mut sample);
         }
-        for (name, both) in &self.names {
+        for (index, (_, both)) in self.names.iter().enumerate() {
             let of = |index: Option<usize>, rows: &BTreeMap<usize, ConnSet>| {
                 index.and_then(|index| rows.get(&index)).cloned().unwrap_or_default()
             };
             let (b, a) = (of(both.before, ingress_before), of(both.after, ingress_after));
-            rows.extend(row(
-                DiffPeer::IngressController,
-                DiffPeer::Workload(name.clone()),
-                b,
-                a,
-                (false, is_single(both)),
-                all,
-            ));
+            if let Some(kind) = kind_of(&b, &a, all) {
+                sample.add(Place::Way, kind, || Differs::Way(index, b, a));
+            }
+        }
+        let (chosen, unlisted) = sample.finish();
+        let named = |index: usize| self.names.get(index).map(|(name, both)| (name.clone(), is_single(both)));
+        let mut rows = Vec::with_capacity(chosen.len());
+        for differs in chosen {
+            rows.extend(match differs {
+                Differs::Pair(source, destination) => self.pair(source as usize, destination as usize, all),
+                Differs::Outside(direction, index, (range, b, a)) => {
+                    named(index).and_then(|(name, single)| {
+                        let (workload, range) = (DiffPeer::Workload(name), DiffPeer::Range(range));
+                        match direction {
+                            Direction::Ingress => row(range, workload, b, a, (false, single), all),
+                            Direction::Egress => row(workload, range, b, a, (single, false), all),
+                        }
+                    })
+                }
+                Differs::Way(index, b, a) => named(index).and_then(|(name, single)| {
+                    let ends = (DiffPeer::IngressController, DiffPeer::Workload(name));
+                    row(ends.0, ends.1, b, a, (false, single), all)
+                }),
+            });
         }
         sort(&mut rows);
         let index: FxHashMap<&str, Both> =
@@ -251,7 +285,112 @@ impl<'a> Differ<'a> {
             workloads_added: only(|both| both.before.is_none()),
             workloads_removed: only(|both| both.after.is_none()),
         };
-        (diff, complete)
+        (diff, unlisted)
+    }
+
+    /// Pairs of workloads that differ. Where no more than some are to be named, no more than [`MAX_COUNTED`] that may are
+    /// looked at.
+    fn inside(&self, all: bool, most: usize, sample: &mut Sample<Differs>) {
+        let budget = if most == usize::MAX { u64::MAX } else { MAX_COUNTED.max(most as u64) };
+        let everyone: Rc<[u32]> = if all || self.names.iter().any(|(_, both)| is_single(both)) {
+            (0..self.names.len() as u32).collect()
+        } else {
+            Rc::default()
+        };
+        // Columns of each workload's row that differ, in order.
+        let [outgoing, incoming] = [Direction::Egress, Direction::Ingress].map(|direction| {
+            let mut known: FxHashMap<RowsKey, Rc<[u32]>> = FxHashMap::default();
+            let changed = |(_, both): &(String, Both)| match (both.before, both.after, all) {
+                (Some(before), Some(after), false) => {
+                    let key = (self.before.rows_of(before, direction), self.after.rows_of(after, direction));
+                    Rc::clone(known.entry(key).or_insert_with_key(|(b, a)| self.changed_columns(b, a).into()))
+                }
+                _ => Rc::clone(&everyone),
+            };
+            self.names.iter().map(changed).collect::<Vec<_>>()
+        });
+        let mut looked = 0;
+        let mut between = [Between::new(self.before), Between::new(self.after)];
+        let mut look = |source: u32, destination: u32| {
+            if source == destination {
+                return true;
+            }
+            if looked >= budget {
+                sample.cut();
+                return false;
+            }
+            looked += 1;
+            if let Some(kind) = self.kind(source as usize, destination as usize, all, &mut between) {
+                sample.add(Place::Pair, kind, || Differs::Pair(source, destination));
+            }
+            true
+        };
+        for (source, others) in outgoing.iter().enumerate() {
+            if !others.iter().all(|other| look(source as u32, *other)) {
+                return;
+            }
+        }
+        for (destination, others) in incoming.iter().enumerate() {
+            let destination = destination as u32;
+            let told = |source: u32| {
+                outgoing.get(source as usize).is_some_and(|told| told.binary_search(&destination).is_ok())
+            };
+            if !others.iter().all(|other| told(*other) || look(*other, destination)) {
+                return;
+            }
+        }
+    }
+
+    /// What happened between two workloads; none where nothing did.
+    fn kind(
+        &self,
+        source: usize,
+        destination: usize,
+        all: bool,
+        [before, after]: &mut [Between<'_>; 2],
+    ) -> Option<ChangeKind> {
+        let ((_, s), (_, d)) = (self.names.get(source)?, self.names.get(destination)?);
+        let ask = |between: &mut Between<'_>, s: Option<usize>, d: Option<usize>| match (s, d) {
+            (Some(s), Some(d)) => between.ask(s, d),
+            _ => ConnId::NONE,
+        };
+        let (b, a) = (ask(before, s.before, d.before), ask(after, s.after, d.after));
+        match (b == ConnId::NONE, a == ConnId::NONE) {
+            (true, true) => None,
+            (true, false) => Some(ChangeKind::Added),
+            (false, true) => Some(ChangeKind::Removed),
+            (false, false) if before.conns.get(b) == after.conns.get(a) => {
+                all.then_some(ChangeKind::Unchanged)
+            }
+            (false, false) => Some(ChangeKind::Changed),
+        }
+    }
+
+    /// Workloads that may send more to the outside.
+    fn outward(&self) -> Vec<Outward> {
+        let atoms = self.cut(Direction::Egress);
+        let mut known: FxHashMap<RowsKey, Arc<[(IpRange, ConnSet)]>> = FxHashMap::default();
+        let mut found = Vec::new();
+        for (name, both) in self.names.iter().filter(|(_, both)| both.after.is_some()) {
+            let opened = known.entry(self.key(both, Direction::Egress)).or_insert_with_key(|(b, a)| {
+                let segments = self.segments(Direction::Egress, b, a, &atoms, false).into_iter();
+                let more = segments.map(|(range, before, after)| (range, after.subtract(&before)));
+                more.filter(|(_, more)| !more.is_empty()).collect()
+            });
+            if !opened.is_empty() {
+                let (workload, opened) = (name.clone(), Arc::clone(opened));
+                found.push(Outward { workload, both: *both, opened });
+            }
+        }
+        found
+    }
+
+    /// Rows of a workload before and after.
+    fn key(&self, both: &Both, direction: Direction) -> RowsKey {
+        let rows_of = |connectivity: &Connectivity, index: Option<usize>| {
+            index.map(|index| connectivity.rows_of(index, direction)).unwrap_or_default()
+        };
+        (rows_of(self.before, both.before), rows_of(self.after, both.after))
     }
 
     /// Workload columns at which two rows differ.
@@ -315,9 +454,8 @@ impl<'a> Differ<'a> {
         row(ends.0, ends.1, before, after, (is_single(s), is_single(d)), all)
     }
 
-    /// Rows with the outside: by common atoms, touching ones of the same answer merged.
-    /// Stops at `most` rows in all; gives true when there were no more.
-    fn outside(&self, direction: Direction, all: bool, most: usize, rows: &mut Vec<DiffRow>) -> bool {
+    /// The outside, cut at the boundaries of both sides, with the place of each part in either.
+    fn cut(&self, direction: Direction) -> Vec<Cut> {
         let wide = self.before.is_wide() || self.after.is_wide();
         let old = self.before.columns_outside(direction, wide);
         let new = self.after.columns_outside(direction, wide);
@@ -332,32 +470,27 @@ impl<'a> Differ<'a> {
                 .checked_sub(1)
                 .filter(|index| ranges.get(*index).is_some_and(|range| range.family == atom.family))
         };
-        let atoms: Vec<(IpRange, Option<usize>, Option<usize>)> = Atoms::cut(&families, &blocks)
+        Atoms::cut(&families, &blocks)
             .ranges()
             .iter()
             .map(|atom| (*atom, place(old, atom), place(new, atom)))
-            .collect();
-        let mut known: FxHashMap<(Vec<u32>, Vec<u32>), Vec<Segment>> = FxHashMap::default();
-        for (name, both) in &self.names {
-            if rows.len() >= most {
-                return false;
-            }
-            let rows_of = |connectivity: &Connectivity, index: Option<usize>| {
-                index.map(|index| connectivity.rows_of(index, direction)).unwrap_or_default()
-            };
-            let key = (rows_of(self.before, both.before), rows_of(self.after, both.after));
-            let segments =
-                known.entry(key).or_insert_with_key(|(b, a)| self.segments(direction, b, a, &atoms, all));
-            for (range, before, after) in segments {
-                let (workload, range) = (DiffPeer::Workload(name.clone()), DiffPeer::Range(*range));
-                let (before, after, single) = (before.clone(), after.clone(), is_single(both));
-                rows.extend(match direction {
-                    Direction::Ingress => row(range, workload, before, after, (false, single), all),
-                    Direction::Egress => row(workload, range, before, after, (single, false), all),
-                });
+            .collect()
+    }
+
+    /// Rows with the outside: by common atoms, touching ones of the same answer merged.
+    fn outside(&self, direction: Direction, all: bool, sample: &mut Sample<Differs>) {
+        let atoms = self.cut(direction);
+        let mut known: FxHashMap<RowsKey, Vec<Segment>> = FxHashMap::default();
+        for (index, (_, both)) in self.names.iter().enumerate() {
+            let segments = known
+                .entry(self.key(both, direction))
+                .or_insert_with_key(|(b, a)| self.segments(direction, b, a, &atoms, all));
+            for segment in segments {
+                if let Some(kind) = kind_of(&segment.1, &segment.2, all) {
+                    sample.add(Place::Outside, kind, || Differs::Outside(direction, index, segment.clone()));
+                }
             }
         }
-        true
     }
 
     /// What some rows before and after allow with the outside, where it differs or everything is asked for.
@@ -366,7 +499,7 @@ impl<'a> Differ<'a> {
         direction: Direction,
         before: &[u32],
         after: &[u32],
-        atoms: &[(IpRange, Option<usize>, Option<usize>)],
+        atoms: &[Cut],
         all: bool,
     ) -> Vec<Segment> {
         if !all
@@ -451,6 +584,17 @@ pub(crate) fn is_single(both: &Both) -> bool {
     both.before.is_none() || both.after.is_none()
 }
 
+/// What happened to a connection; none where nothing did, unless `all` asks for that.
+pub(crate) fn kind_of(before: &ConnSet, after: &ConnSet, all: bool) -> Option<ChangeKind> {
+    match (before.is_empty(), after.is_empty()) {
+        (true, true) => None,
+        (false, true) => Some(ChangeKind::Removed),
+        (true, false) => Some(ChangeKind::Added),
+        (false, false) if before == after => all.then_some(ChangeKind::Unchanged),
+        (false, false) => Some(ChangeKind::Changed),
+    }
+}
+
 pub(crate) fn row(
     source: DiffPeer,
     destination: DiffPeer,
@@ -459,14 +603,8 @@ pub(crate) fn row(
     (source_differs, destination_differs): (bool, bool),
     all: bool,
 ) -> Option<DiffRow> {
-    let kind = match (before.is_empty(), after.is_empty()) {
-        (true, true) => return None,
-        (false, true) => ChangeKind::Removed,
-        (true, false) => ChangeKind::Added,
-        (false, false) if before == after => ChangeKind::Unchanged,
-        (false, false) => ChangeKind::Changed,
-    };
-    (all || kind != ChangeKind::Unchanged).then_some(DiffRow {
+    let kind = kind_of(&before, &after, all)?;
+    Some(DiffRow {
         kind,
         source,
         destination,

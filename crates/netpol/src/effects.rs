@@ -3,22 +3,23 @@
 //! Each effect has a stable code and an identity that does not depend on how often or in which order the change was
 //! delivered, so that the same change gives the same findings. Codes are those of [`crate::rules`].
 
+mod outward;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use plimsoll_model::Timestamp;
 use plimsoll_model::exposure::{ExposureLevel, WorkloadName};
 use plimsoll_model::vex::{NetworkFinding, Statement};
-use rustc_hash::FxHashSet;
+use rustc_hash::{FxHashMap, FxHashSet};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use crate::conn::ConnSet;
-use crate::diff::{ChangeKind, ConnDiff, DiffPeer, DiffRow, Snapshot};
+use crate::diff::{ChangeKind, ConnDiff, DiffPeer, DiffRow, Outward, Snapshot, outward as outward_of};
 use crate::engine::{Connectivity, Direction, RuleRef, Warning};
 use crate::exposure::WorkloadExposure;
 use crate::format::ENTIRE_CLUSTER;
-use crate::ip::IpRange;
-use crate::live::LiveSnapshot;
+use crate::live::{Delta, LiveSnapshot};
 use crate::objects::ObjectKey;
 use crate::remarks::{self, Policed};
 use crate::standing::Condition;
@@ -144,8 +145,7 @@ impl Effect {
             hash.update((field.len() as u64).to_be_bytes());
             hash.update(field.as_bytes());
         }
-        let bytes = hash.finalize();
-        bytes.iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+        hex(&hash.finalize())
     }
 }
 
@@ -175,9 +175,6 @@ pub fn named(cluster: &str, object: &ObjectKey) -> WorkloadName {
     }
 }
 
-/// Address of the metadata service of most clouds.
-const METADATA: std::net::Ipv4Addr = std::net::Ipv4Addr::new(169, 254, 169, 254);
-
 /// A workload of one side or both: what the state before and the one after know of it.
 struct Subject<'a> {
     name: &'a str,
@@ -203,13 +200,15 @@ impl<'a> Judged<'a> {
     }
 }
 
-/// The consequences of a change, most urgent first. `diff` is that of the two snapshots.
+/// The consequences of a change, most urgent first. `diff` is that of the two snapshots, or a part of it: NETPOL005 is
+/// told of the connections that it lists, everything else of the snapshots.
 pub fn effects(before: Judged<'_>, after: Judged<'_>, diff: &ConnDiff) -> Vec<Effect> {
     let (mut old, mut new) = (before.by_name(), after.by_name());
     let names: BTreeSet<String> = old.keys().chain(new.keys()).cloned().collect();
     let subject = |name| Subject { name, before: old.remove(name), after: new.remove(name) };
     let subjects = names.iter().map(String::as_str).map(subject);
-    let mut found = told(before.snapshot, after.snapshot, subjects, diff);
+    let opened = outward_of(&before.snapshot.connectivity, &after.snapshot.connectivity);
+    let mut found = told(before.snapshot, after.snapshot, subjects, &opened, diff);
     let known = remarks::of_workloads(&before.snapshot.state, &before.snapshot.connectivity);
     let known: BTreeSet<String> = known.iter().map(Effect::identity).collect();
     let now = remarks::of_workloads(&after.snapshot.state, &after.snapshot.connectivity);
@@ -218,35 +217,32 @@ pub fn effects(before: Judged<'_>, after: Judged<'_>, diff: &ConnDiff) -> Vec<Ef
     found
 }
 
-/// As [`effects`], without what no policy is odd about, of the states of a resident cluster. Only the workloads of `concerned`, by printed name, are looked
-/// at ([`crate::live::Delta::concerned`]); all of them without it.
-pub fn effects_between(
-    before: &LiveSnapshot,
-    after: &LiveSnapshot,
-    concerned: Option<&BTreeSet<String>>,
-    diff: &ConnDiff,
-) -> Vec<Effect> {
-    let all;
-    let names = match concerned {
-        Some(names) => names,
-        None => {
-            all = before.names().chain(after.names()).map(str::to_owned).collect();
-            &all
-        }
-    };
+/// As [`effects`], of a change of a resident cluster, without remarks on workloads. Every effect follows from what the
+/// change did to workloads, whichever of its connections are `listed`; only NETPOL005 is told of these alone.
+pub fn effects_of(delta: &Delta, listed: &ConnDiff) -> Vec<Effect> {
+    let (before, after) = (delta.before(), delta.after());
+    let mut names =
+        delta.concerned().unwrap_or_else(|| before.names().chain(after.names()).map(str::to_owned).collect());
+    // Of the ends of a connection the objects are told, whether or not the change had to do with them.
+    names.extend(listed.rows.iter().filter_map(|row| match &row.destination {
+        DiffPeer::Workload(name) => Some(name.clone()),
+        _ => None,
+    }));
     fn of<'a>(snapshot: &'a LiveSnapshot, name: &str) -> Option<(usize, &'a WorkloadExposure)> {
         let index = snapshot.connectivity().workload_named(name)?;
         Some((index, snapshot.judged.get(index)?.as_deref()?))
     }
     let subject = |name| Subject { name, before: of(before, name), after: of(after, name) };
-    told(&before.snapshot, &after.snapshot, names.iter().map(String::as_str).map(subject), diff)
+    let subjects = names.iter().map(String::as_str).map(subject);
+    told(&before.snapshot, &after.snapshot, subjects, &delta.outward(), listed)
 }
 
 fn told<'a>(
     before: &Snapshot,
     after: &Snapshot,
     subjects: impl Iterator<Item = Subject<'a>>,
-    diff: &ConnDiff,
+    opened: &[Outward],
+    listed: &ConnDiff,
 ) -> Vec<Effect> {
     let mut found = Vec::new();
     let mut objects: Objects<'a> = BTreeMap::new();
@@ -260,8 +256,9 @@ fn told<'a>(
         let known = subject.after.or(subject.before);
         objects.extend(known.map(|(_, exposure)| (subject.name, exposure.objects.as_slice())));
     }
-    outward(diff, &objects, &mut found);
-    connections(diff, &objects, &mut found);
+    outward::Outwards { before, after, objects: &objects, rules: FxHashMap::default() }
+        .tell(opened, &mut found);
+    connections(listed, &objects, &mut found);
     idle_rules(&changed, before, after, &mut found);
     hygiene(&before.connectivity, &after.connectivity, &mut found);
     // That policies no longer isolate a workload says that others may reach it.
@@ -461,61 +458,9 @@ fn decided(row: &DiffRow) -> (Vec<String>, Vec<ObjectKey>) {
     (from.iter().map(ToString::to_string).collect(), policies)
 }
 
-/// New ways out of one workload.
-#[derive(Default)]
-struct Outward {
-    ranges: Vec<IpRange>,
-    more: ConnSet,
-    decided_by: Vec<String>,
-    policies: Vec<ObjectKey>,
-    fresh: bool,
-}
-
-/// NETPOL004: new ways out to the world or to the metadata address.
-fn outward(diff: &ConnDiff, known: &Objects<'_>, found: &mut Vec<Effect>) {
-    let mut opened: BTreeMap<&DiffPeer, Outward> = BTreeMap::new();
-    for row in diff.rows.iter().filter(|row| matches!(row.kind, ChangeKind::Added | ChangeKind::Changed)) {
-        let DiffPeer::Range(range) = &row.destination else { continue };
-        let more = row.after.subtract(&row.before);
-        if more.is_empty() {
-            continue;
-        }
-        let entry = opened.entry(&row.source).or_insert_with(|| {
-            let (decided_by, policies) = decided(row);
-            Outward { decided_by, policies, fresh: row.source_differs, ..Outward::default() }
-        });
-        entry.ranges.push(*range);
-        entry.more = entry.more.union(&more);
-    }
-    for (source, Outward { mut ranges, more, decided_by, policies, fresh }) in opened {
-        let metadata = ranges.iter().any(|range| range.contains(METADATA.into()));
-        // Default allow of a new workload is NETPOL006.
-        if fresh && decided_by.is_empty() {
-            continue;
-        }
-        ranges.sort_unstable();
-        let listed: Vec<String> = ranges.iter().map(ToString::to_string).collect();
-        let shown: Vec<&str> = listed.iter().take(3).map(String::as_str).collect();
-        let rest = match listed.len().saturating_sub(3) {
-            0 => String::new(),
-            more => format!(" and {more} more ranges"),
-        };
-        let what = if metadata { ", the metadata service among them" } else { "" };
-        let message = format!(
-            "{source} may now connect to addresses outside the cluster{what}: {more} to {}{rest}",
-            shown.join(", ")
-        );
-        let name = source.to_string();
-        let detail = format!("{more} to {}", listed.join(","));
-        let objects =
-            policies.into_iter().chain(known.get(name.as_str()).copied().unwrap_or_default().iter().cloned());
-        let effect = Effect::new("NETPOL004", Urgency::Medium, &name, detail, message);
-        ranges.truncate(MAX_RANGES);
-        // What is kept of it while it stands says no more than this many.
-        let peers = if listed.len() > MAX_RANGES { Vec::new() } else { listed };
-        let condition = Condition::Outward { ranges, more };
-        found.push(effect.decided(decided_by).about(objects).while_holds(condition).with(peers));
-    }
+/// The first 128 bits of a digest as hexadecimal digits.
+fn hex(digest: &[u8]) -> String {
+    digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// NETPOL005: each connection between workloads that differs.

@@ -19,6 +19,7 @@ pub mod potential;
 pub mod remarks;
 pub mod report;
 pub mod rules;
+mod sample;
 pub mod selector;
 pub mod standing;
 pub mod state;

@@ -3,7 +3,8 @@
 use plimsoll_model::exposure::{Exposure, ExposureLevel};
 use plimsoll_model::fact::{
     ConnectionChange, ConnectionChangeKind, ContainerFact, ExposureFact, Fact, FactBody, ImageFact,
-    ManifestFact, ManifestKind, MatchFact, NetworkNote, Resolution, ResolvedFact, ScanFailed, WorkloadFact,
+    ManifestFact, ManifestKind, MatchFact, NetworkNote, Resolution, ResolvedFact, ScanFailed, Unlisted,
+    WorkloadFact,
 };
 use plimsoll_model::time::Timestamp;
 
@@ -128,6 +129,20 @@ impl TryFrom<v1::ConnectionChange> for ConnectionChange {
     }
 }
 
+impl From<Unlisted> for v1::Unlisted {
+    fn from(value: Unlisted) -> Self {
+        let Unlisted { added, removed, changed, at_least } = value;
+        Self { added, removed, changed, at_least }
+    }
+}
+
+impl From<v1::Unlisted> for Unlisted {
+    fn from(message: v1::Unlisted) -> Self {
+        let v1::Unlisted { added, removed, changed, at_least } = message;
+        Self { added, removed, changed, at_least }
+    }
+}
+
 impl From<ExposureFact> for v1::ExposureFact {
     fn from(value: ExposureFact) -> Self {
         Self {
@@ -139,6 +154,7 @@ impl From<ExposureFact> for v1::ExposureFact {
             changes: into_all(value.changes),
             actor: value.actor,
             transient: into_all(value.transient),
+            unlisted: (!value.unlisted.is_none()).then(|| value.unlisted.into()),
         }
     }
 }
@@ -155,6 +171,7 @@ impl TryFrom<v1::ExposureFact> for ExposureFact {
             changes: all(message.changes)?,
             actor: message.actor,
             transient: all(message.transient)?,
+            unlisted: message.unlisted.map(Unlisted::from).unwrap_or_default(),
         })
     }
 }

@@ -900,6 +900,22 @@ pub struct ExposureFact {
     /// open in between, and neither before nor after
     #[prost(message, repeated, tag = "8")]
     pub transient: ::prost::alloc::vec::Vec<ConnectionChange>,
+    /// those that differ too and are not among changes
+    #[prost(message, optional, tag = "9")]
+    pub unlisted: ::core::option::Option<Unlisted>,
+}
+/// Connections that are not listed, by what happened to them.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Unlisted {
+    #[prost(uint64, tag = "1")]
+    pub added: u64,
+    #[prost(uint64, tag = "2")]
+    pub removed: u64,
+    #[prost(uint64, tag = "3")]
+    pub changed: u64,
+    /// not every pair was counted
+    #[prost(bool, tag = "4")]
+    pub at_least: bool,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Exposure {

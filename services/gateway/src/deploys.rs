@@ -164,6 +164,7 @@ async fn dry_run(app: &App, event: &v1::ClusterChanged, lines: Vec<u8>) -> Resul
         "dry_run": true,
         "base": through,
         "connections": fact.changes,
+        "unlisted": fact.unlisted,
         "effects": effects
             .iter()
             .map(|e| {

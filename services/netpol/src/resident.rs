@@ -7,7 +7,7 @@ use plimsoll_model::exposure::{Exposure, ExposureLevel, WorkloadName};
 use plimsoll_model::fact::{ConnectionChange, ConnectionChangeKind, ExposureFact, NetworkNote, WorkloadFact};
 use plimsoll_model::time::Timestamp;
 use plimsoll_netpol::conn::ConnSet;
-use plimsoll_netpol::diff::{ChangeKind, ConnDiff, DiffRow};
+use plimsoll_netpol::diff::{ChangeKind, DiffRow};
 use plimsoll_netpol::effects::{Effect, named, of_printed};
 use plimsoll_netpol::engine::{Decision, Options};
 use plimsoll_netpol::live::{Change, Live, LiveSnapshot, Settled, Transient, Window};
@@ -17,7 +17,7 @@ use plimsoll_proto::v1;
 
 use crate::state::{Cluster, Policy};
 
-/// Connection changes that one fact carries at most.
+/// Connections that were open in between which one fact carries at most.
 const MAX_CHANGES: usize = 1000;
 /// Effects that are remembered until a state is settled.
 const MAX_EFFECTS: usize = 10_000;
@@ -157,9 +157,10 @@ impl Resident {
         }
         self.trust = Some(trust);
         let base_seq = if std::mem::take(&mut self.taken_over) { 0 } else { base_seq };
-        let (changes, transient) = match settled {
-            Some(Settled { connections, transient, .. }) => (
-                connection_changes(&connections),
+        let (changes, unlisted, transient) = match settled {
+            Some(Settled { connections, unlisted, transient, .. }) => (
+                connections.rows.iter().filter_map(connection_change).collect(),
+                unlisted,
                 transient.iter().take(MAX_CHANGES).map(transient_change).collect(),
             ),
             None => Default::default(),
@@ -171,6 +172,7 @@ impl Resident {
             workloads,
             removed: removed.into_iter().map(|fact| fact.name).collect(),
             changes,
+            unlisted,
             transient,
             actor: self.cluster.actor.clone(),
         };
@@ -275,11 +277,6 @@ fn differs(known: &WorkloadFact, fact: &WorkloadFact) -> bool {
     let mut known = known.clone();
     known.exposure.as_of = fact.exposure.as_of;
     known != *fact
-}
-
-/// The connections that differ, in words, at most [`MAX_CHANGES`].
-fn connection_changes(diff: &ConnDiff) -> Vec<ConnectionChange> {
-    diff.rows.iter().filter_map(connection_change).take(MAX_CHANGES).collect()
 }
 
 fn connection_change(row: &DiffRow) -> Option<ConnectionChange> {

@@ -450,6 +450,28 @@ impl Connectivity {
         self.classes.len() == other.classes.len() && self.live == other.live
     }
 
+    /// A table of the sets by which [`Connectivity::between_rows`] answers.
+    pub(crate) fn matrix_table(&self) -> ConnTable {
+        self.matrix().conns.clone()
+    }
+
+    /// As [`Connectivity::between_ids`], where very many pairs are asked about.
+    pub(crate) fn between_rows(&self, source: usize, destination: usize, conns: &mut ConnTable) -> ConnId {
+        let matrix = self.matrix();
+        let mut all = ConnId::NONE;
+        for &s in self.classes_at(source) {
+            for &d in self.classes_at(destination) {
+                let (Some(from), Some(to)) = (self.class(s), self.class(d)) else { continue };
+                let out = matrix.row(from.egress).at(d as usize);
+                if out != ConnId::NONE {
+                    let open = conns.intersect(out, matrix.row(to.ingress).at(s as usize));
+                    all = conns.union(all, open);
+                }
+            }
+        }
+        all
+    }
+
     pub(crate) fn classes_at(&self, workload: usize) -> &[u32] {
         self.classes_of(Peer::Workload(workload))
     }

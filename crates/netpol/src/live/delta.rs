@@ -3,16 +3,20 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, OnceLock};
 
+use plimsoll_model::fact::Unlisted;
 use rustc_hash::FxHashMap;
 
 use super::LiveSnapshot;
 use crate::bits::Bits;
 use crate::conn::{ConnId, ConnSet};
 use crate::diff::{
-    Both, ConnDiff, DiffPeer, DiffRow, diff_snapshots, diff_snapshots_at_most, explain, is_single, row, sort,
+    Both, ConnDiff, DiffPeer, DiffRow, Outward, diff_snapshots, diff_snapshots_at_most, explain, is_single,
+    kind_of, outward, row, sort,
 };
-use crate::engine::{Cells, Connectivity, Direction, Subject};
+use crate::engine::{Block, Cells, Connectivity, Direction, Subject};
 use crate::exposure::WorkloadExposure;
+use crate::ip::IpRange;
+use crate::sample::{Place, Sample, kind_of_ids};
 
 /// How the cells that changed are known.
 #[derive(Debug)]
@@ -56,32 +60,90 @@ pub struct Delta {
 /// A changed pair of workloads by number, and the sets before and after.
 type Pair = (u32, u32, ConnId, ConnId);
 
-/// Every pair of workloads of some cells.
-fn pairs(cells: &Cells, after: &Connectivity, mut each: impl FnMut(Pair)) {
-    let mut apart = Bits::default();
-    cells.apart.iter().for_each(|id| apart.set(*id as usize));
-    for block in &cells.blocks {
-        let mut cross = |subject: u32| {
-            for &other in block.others.iter().flat_map(|class| after.members(class)) {
-                if other == subject || apart.has(other as usize) {
-                    continue;
-                }
-                match block.direction {
-                    Direction::Ingress => each((other, subject, block.before, block.after)),
-                    Direction::Egress => each((subject, other, block.before, block.after)),
-                }
-            }
-        };
+/// Something that differs, before it is named.
+enum Differs<'d> {
+    Pair(Pair),
+    Outside(Direction, u32, &'d (IpRange, ConnId, ConnId)),
+    Way(u32),
+}
+
+/// The pairs of workloads of some cells.
+struct Pairs<'d> {
+    cells: &'d Cells,
+    after: &'d Connectivity,
+    apart: Bits,
+}
+
+impl<'d> Pairs<'d> {
+    fn of(cells: &'d Cells, after: &'d Connectivity) -> Self {
+        let mut apart = Bits::default();
+        cells.apart.iter().for_each(|id| apart.set(*id as usize));
+        Self { cells, after, apart }
+    }
+
+    /// Workloads of some classes, without those that are told one by one.
+    fn members<'a>(&'a self, classes: &'a Bits) -> impl Iterator<Item = u32> + 'a {
+        let members = classes.iter().flat_map(|class| self.after.members(class)).copied();
+        members.filter(|id| !self.apart.has(*id as usize))
+    }
+
+    /// Number of pairs of a block, which does not go through them.
+    fn size(&self, block: &Block) -> u64 {
+        let others = self.members(&block.others).count() as u64;
         match &block.subject {
-            Subject::Workload(workload) => cross(*workload),
+            Subject::Workload(workload) => {
+                let mut classes = self.after.classes_at(*workload as usize).iter();
+                let itself = !self.apart.has(*workload as usize)
+                    && classes.any(|class| block.others.has(*class as usize));
+                others - u64::from(itself)
+            }
             Subject::Classes(classes) => {
-                let members = classes.iter().flat_map(|class| after.members(class));
-                members.filter(|id| !apart.has(**id as usize)).for_each(|id| cross(*id));
+                let both = self.members(&classes.and(&block.others)).count() as u64;
+                self.members(classes).count() as u64 * others - both
             }
         }
     }
-    for pair in &cells.pairs {
-        each((pair.source, pair.destination, pair.before, pair.after));
+
+    /// Number of all pairs.
+    fn count(&self) -> u64 {
+        self.cells.blocks.iter().map(|block| self.size(block)).sum::<u64>() + self.cells.pairs.len() as u64
+    }
+
+    /// Goes through the pairs of a block until `each` gives false.
+    fn visit(&self, block: &Block, mut each: impl FnMut(Pair) -> bool) {
+        let mut cross = |subject: u32| {
+            self.members(&block.others).filter(|other| *other != subject).all(|other| {
+                each(match block.direction {
+                    Direction::Ingress => (other, subject, block.before, block.after),
+                    Direction::Egress => (subject, other, block.before, block.after),
+                })
+            })
+        };
+        match &block.subject {
+            Subject::Workload(workload) => cross(*workload),
+            Subject::Classes(classes) => self.members(classes).all(cross),
+        };
+    }
+
+    /// Takes every pair in; those that are not to be named are only counted.
+    fn take(&self, sample: &mut Sample<Differs<'d>>) {
+        for block in &self.cells.blocks {
+            let kind = kind_of_ids(block.before, block.after);
+            let mut taken = 0;
+            if sample.wants(Place::Pair, kind) {
+                self.visit(block, |pair| {
+                    sample.add(Place::Pair, kind, || Differs::Pair(pair));
+                    taken += 1;
+                    sample.wants(Place::Pair, kind)
+                });
+            }
+            sample.pass(Place::Pair, kind, self.size(block) - taken);
+        }
+        for pair in &self.cells.pairs {
+            let kind = kind_of_ids(pair.before, pair.after);
+            let pair = (pair.source, pair.destination, pair.before, pair.after);
+            sample.add(Place::Pair, kind, || Differs::Pair(pair));
+        }
     }
 }
 
@@ -134,9 +196,7 @@ impl Delta {
         match &self.content {
             Content::Nothing => 0,
             Content::Cells { cells, .. } => {
-                let mut count = 0;
-                pairs(cells, &self.after.snapshot.connectivity, |_| count += 1);
-                count
+                Pairs::of(cells, &self.after.snapshot.connectivity).count() as usize
                     + cells
                         .outside
                         .iter()
@@ -170,17 +230,52 @@ impl Delta {
         }
     }
 
-    /// As [`Delta::connections`], but names no more than `most` pairs of workloads, and as many rows with the outside;
-    /// true when that was all. A change of a label of a large namespace may differ in workloads squared.
-    pub fn connections_at_most(&self, most: usize) -> (ConnDiff, bool) {
+    /// As [`Delta::connections`], but names no more than `most` rows, of each kind some, and counts the others. A change of
+    /// a label of a large namespace may differ in workloads squared.
+    pub fn connections_at_most(&self, most: usize) -> (ConnDiff, Unlisted) {
         match &self.content {
-            Content::Nothing => (ConnDiff::default(), true),
-            Content::Whole(found) => match found.get() {
-                Some(diff) => (diff.as_ref().clone(), true),
-                None => diff_snapshots_at_most(&self.before.snapshot, &self.after.snapshot, most),
-            },
+            Content::Nothing => Default::default(),
+            Content::Whole(_) => diff_snapshots_at_most(&self.before.snapshot, &self.after.snapshot, most),
             Content::Cells { before, cells, moved } => self.told(before, cells, moved, most),
         }
+    }
+
+    /// Every workload that may send more to the outside, whatever else differs.
+    pub(crate) fn outward(&self) -> Vec<Outward> {
+        let after = &self.after.snapshot.connectivity;
+        let cells = match &self.content {
+            Content::Nothing => return Vec::new(),
+            Content::Whole(_) => return outward(&self.before.snapshot.connectivity, after),
+            Content::Cells { cells, .. } => cells,
+        };
+        let mut found = Vec::new();
+        for block in cells.outside.iter().filter(|block| block.direction == Direction::Egress) {
+            let more = block.segments.iter().map(|(range, old, new)| {
+                let more = after.conn(*new).subtract(after.conn(*old));
+                (*range, more)
+            });
+            let opened: Arc<[(IpRange, ConnSet)]> = more.filter(|(_, more)| !more.is_empty()).collect();
+            if opened.is_empty() {
+                continue;
+            }
+            for &id in &block.workloads {
+                let both = self.both(id);
+                let endpoint = both.after.and_then(|index| after.endpoints().get(index));
+                let Some(endpoint) = endpoint else { continue };
+                let (workload, opened) = (endpoint.printed.to_string(), Arc::clone(&opened));
+                found.push(Outward { workload, both, opened });
+            }
+        }
+        found
+    }
+
+    /// A workload by number, where it is known before and after.
+    fn both(&self, id: u32) -> Both {
+        let there = |snapshot: &LiveSnapshot| {
+            let endpoints = snapshot.connectivity().endpoints();
+            endpoints.get(id as usize).filter(|endpoint| !endpoint.assumed).map(|_| id as usize)
+        };
+        Both { before: there(&self.before), after: there(&self.after) }
     }
 
     fn told(
@@ -189,72 +284,66 @@ impl Delta {
         cells: &Cells,
         moved: &BTreeSet<u32>,
         most: usize,
-    ) -> (ConnDiff, bool) {
+    ) -> (ConnDiff, Unlisted) {
         let after = &self.after.snapshot.connectivity;
-        let both = |id: u32| {
-            let there = |connectivity: &Connectivity| {
-                let known = connectivity.endpoints().get(id as usize).filter(|endpoint| !endpoint.assumed);
-                known.map(|_| id as usize)
-            };
-            Both { before: there(before), after: there(after) }
+        let mut sample = Sample::new(most);
+        Pairs::of(cells, after).take(&mut sample);
+        for block in &cells.outside {
+            for &workload in &block.workloads {
+                for segment in block.segments.iter() {
+                    let kind = kind_of_ids(segment.1, segment.2);
+                    sample.add(Place::Outside, kind, || Differs::Outside(block.direction, workload, segment));
+                }
+            }
+        }
+        let (old_ways, new_ways) = (&self.before.snapshot.ingress, &self.after.snapshot.ingress);
+        let way = |id: u32| {
+            let of = |rows: &BTreeMap<usize, ConnSet>| rows.get(&(id as usize)).cloned().unwrap_or_default();
+            (of(old_ways), of(new_ways))
         };
+        if !Arc::ptr_eq(old_ways, new_ways) {
+            let keys: BTreeSet<usize> = old_ways.keys().chain(new_ways.keys()).copied().collect();
+            for id in keys.into_iter().map(|id| id as u32) {
+                let (old, new) = way(id);
+                if let Some(kind) = kind_of(&old, &new, false) {
+                    sample.add(Place::Way, kind, || Differs::Way(id));
+                }
+            }
+        }
+        let (chosen, unlisted) = sample.finish();
+        let both = |id: u32| self.both(id);
         let name = |id: u32| -> &Arc<str> {
             let view = if both(id).after.is_some() { after } else { before };
             &view.endpoints()[id as usize].printed
         };
         let peer = |id: u32| DiffPeer::Workload(name(id).to_string());
-        let mut rows: Vec<DiffRow> = Vec::new();
+        let mut rows: Vec<DiffRow> = Vec::with_capacity(chosen.len());
         let mut ends: BTreeSet<u32> = BTreeSet::new();
-        let mut complete = true;
-        pairs(cells, after, |(source, destination, old, new)| {
-            if rows.len() >= most {
-                complete = false;
-                return;
-            }
-            let single = (is_single(&both(source)), is_single(&both(destination)));
-            ends.extend([source, destination]);
-            let (old, new) = (after.conn(old).clone(), after.conn(new).clone());
-            rows.extend(row(peer(source), peer(destination), old, new, single, false));
-        });
-        let most = rows.len().saturating_add(most);
-        for block in &cells.outside {
-            for &workload in &block.workloads {
-                if rows.len() >= most {
-                    complete = false;
-                    break;
+        for differs in chosen {
+            rows.extend(match differs {
+                Differs::Pair((source, destination, old, new)) => {
+                    ends.extend([source, destination]);
+                    let single = (is_single(&both(source)), is_single(&both(destination)));
+                    let (old, new) = (after.conn(old).clone(), after.conn(new).clone());
+                    row(peer(source), peer(destination), old, new, single, false)
                 }
-                ends.insert(workload);
-                let single = is_single(&both(workload));
-                for (range, old, new) in block.segments.iter() {
+                Differs::Outside(direction, workload, (range, old, new)) => {
+                    ends.insert(workload);
+                    let single = is_single(&both(workload));
                     let (old, new) = (after.conn(*old).clone(), after.conn(*new).clone());
                     let (inner, outer) = (peer(workload), DiffPeer::Range(*range));
-                    rows.extend(match block.direction {
+                    match direction {
                         Direction::Ingress => row(outer, inner, old, new, (false, single), false),
                         Direction::Egress => row(inner, outer, old, new, (single, false), false),
-                    });
+                    }
                 }
-            }
-        }
-        let (old, new) = (&self.before.snapshot.ingress, &self.after.snapshot.ingress);
-        if !Arc::ptr_eq(old, new) {
-            let keys: BTreeSet<usize> = old.keys().chain(new.keys()).copied().collect();
-            for id in keys {
-                let of = |rows: &BTreeMap<usize, ConnSet>| rows.get(&id).cloned().unwrap_or_default();
-                let single = is_single(&both(id as u32));
-                let (old, new) = (of(old), of(new));
-                if old != new {
-                    ends.insert(id as u32);
-                    let destination = peer(id as u32);
-                    rows.extend(row(
-                        DiffPeer::IngressController,
-                        destination,
-                        old,
-                        new,
-                        (false, single),
-                        false,
-                    ));
+                Differs::Way(id) => {
+                    ends.insert(id);
+                    let single = is_single(&both(id));
+                    let (old, new) = way(id);
+                    row(DiffPeer::IngressController, peer(id), old, new, (false, single), false)
                 }
-            }
+            });
         }
         sort(&mut rows);
         let index: FxHashMap<&str, Both> = ends.iter().map(|id| (name(*id).as_ref(), both(*id))).collect();
@@ -270,7 +359,7 @@ impl Delta {
             workloads_added: only(|both| both.before.is_none() && both.after.is_some()),
             workloads_removed: only(|both| both.after.is_none() && both.before.is_some()),
         };
-        (diff, complete)
+        (diff, unlisted)
     }
 
     /// The workloads whose exposure differs in more than [`WorkloadExposure::reaches`], by name, with those that came

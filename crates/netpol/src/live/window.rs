@@ -6,13 +6,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use plimsoll_model::fact::Unlisted;
+
 use super::{Delta, LiveSnapshot};
 use crate::conn::ConnSet;
 use crate::diff::{ConnDiff, DiffPeer, diff_snapshots_at_most};
-use crate::effects::{Effect, effects_between};
+use crate::effects::{Effect, effects_of};
 use crate::engine::{Direction, Peer};
 
-/// Pairs of workloads of a settled difference that are named, and rows with the outside.
+/// Connections of a settled difference that are named.
 pub const MAX_TOLD: usize = 1_000;
 /// Openings in between that are remembered.
 const MAX_OPENED: usize = 1_000;
@@ -45,7 +47,7 @@ pub struct Window {
 struct Newest {
     delta: Delta,
     connections: ConnDiff,
-    complete: bool,
+    unlisted: Unlisted,
 }
 
 /// What the changes of a window come to.
@@ -55,10 +57,10 @@ pub struct Settled {
     pub after: Arc<LiveSnapshot>,
     /// Printed names of the workloads that the changes had to do with; none: any may be.
     pub concerned: Option<BTreeSet<String>>,
-    /// At most [`MAX_TOLD`] pairs of workloads, and as many rows with the outside.
+    /// At most [`MAX_TOLD`] rows, of each kind some.
     pub connections: ConnDiff,
-    /// False where that limit was met.
-    pub complete: bool,
+    /// The connections that differ besides.
+    pub unlisted: Unlisted,
     /// Sorted by source, then destination.
     pub transient: Vec<Transient>,
 }
@@ -67,8 +69,8 @@ impl Window {
     /// Takes the next change in, and gives its own effects.
     pub fn take(&mut self, delta: Delta) -> Vec<Effect> {
         let concerned = delta.concerned();
-        let (connections, complete) = delta.connections_at_most(MAX_TOLD);
-        let effects = effects_between(delta.before(), delta.after(), concerned.as_ref(), &connections);
+        let (connections, unlisted) = delta.connections_at_most(MAX_TOLD);
+        let effects = effects_of(&delta, &connections);
         match self.newest.take() {
             None => {
                 self.first = Some(Arc::clone(delta.before()));
@@ -86,7 +88,7 @@ impl Window {
                 };
             }
         }
-        self.newest = Some(Newest { delta, connections, complete });
+        self.newest = Some(Newest { delta, connections, unlisted });
         effects
     }
 
@@ -111,10 +113,10 @@ impl Window {
         let Self { first, newest, several, concerned, opened } = std::mem::take(self);
         let (before, newest) = (first?, newest?);
         let after = Arc::clone(newest.delta.after());
-        let (connections, complete) = if several {
+        let (connections, unlisted) = if several {
             diff_snapshots_at_most(&before.snapshot, &after.snapshot, MAX_TOLD)
         } else {
-            (newest.connections, newest.complete)
+            (newest.connections, newest.unlisted)
         };
         let transient = opened
             .into_iter()
@@ -125,7 +127,7 @@ impl Window {
                 (!between.is_empty()).then_some(Transient { source, destination, lasting, between })
             })
             .collect();
-        Some(Settled { before, after, concerned, connections, complete, transient })
+        Some(Settled { before, after, concerned, connections, unlisted, transient })
     }
 }
 

@@ -5,7 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use plimsoll_netpol::conn::{ConnSet, Protocol};
-use plimsoll_netpol::diff::{Snapshot, diff_snapshots};
+use plimsoll_netpol::diff::{
+    ChangeKind, ConnDiff, DiffRow, Snapshot, diff_snapshots, diff_snapshots_at_most,
+};
+use plimsoll_netpol::effects::{Effect, Judged, effects, effects_of};
 use plimsoll_netpol::engine::{BlockPods, Connectivity, Direction, Options, Peer};
 use plimsoll_netpol::exposure::{WorkloadExposure, exposures};
 use plimsoll_netpol::live::{Change, Delta, Live};
@@ -303,6 +306,44 @@ fn exact(delta: &Delta, before: &Snapshot, after: &Snapshot, options: &Options) 
         .filter(|(_, (old, new))| old != new)
         .collect();
     prop_assert_eq!(listed, expected);
+    for most in [0, 1, 7, 40] {
+        limited(delta, &told, most)?;
+    }
+    // What is told of a change is what two cold builds say of it.
+    let (old, new) = [before, after].map(|s| exposures(&s.state, &s.connectivity, options)).into();
+    let judged = |snapshot, exposures| Judged { snapshot, exposures };
+    let mut cold = effects(judged(before, &old), judged(after, &new), &told);
+    cold.retain(|effect| effect.code != "NETPOL020" || effect.condition.is_some());
+    prop_assert_eq!(effects_of(delta, &told), cold);
+    Ok(())
+}
+
+/// A list that is cut says how much it leaves out, and what follows from the change does not depend on it.
+fn limited(delta: &Delta, told: &ConnDiff, most: usize) -> Result<(), TestCaseError> {
+    let ends = |row: &DiffRow| (row.source.clone(), row.destination.clone());
+    let all: BTreeMap<_, &DiffRow> = told.rows.iter().map(|row| (ends(row), row)).collect();
+    let consequences = |listed: &ConnDiff| -> Vec<Effect> {
+        effects_of(delta, listed).into_iter().filter(|effect| effect.code != "NETPOL005").collect()
+    };
+    let complete = consequences(told);
+    let (before, after) = (&delta.before().snapshot, &delta.after().snapshot);
+    for (listed, unlisted) in [delta.connections_at_most(most), diff_snapshots_at_most(before, after, most)] {
+        prop_assert!(listed.rows.len() <= most);
+        prop_assert!(listed.rows.iter().all(|row| all.get(&ends(row)) == Some(&row)), "{:?}", listed.rows);
+        prop_assert!(unlisted.is_none() || listed.rows.len() + 11 >= most, "{} of {most}", listed.rows.len());
+        for (kind, left) in [
+            (ChangeKind::Added, unlisted.added),
+            (ChangeKind::Removed, unlisted.removed),
+            (ChangeKind::Changed, unlisted.changed),
+        ] {
+            let count = |diff: &ConnDiff| diff.of_kind(kind).count() as u64;
+            prop_assert_eq!(count(&listed) + left, count(told));
+        }
+        prop_assert!(!unlisted.at_least);
+        prop_assert_eq!(&listed.workloads_added, &told.workloads_added);
+        prop_assert_eq!(&listed.workloads_removed, &told.workloads_removed);
+        prop_assert_eq!(&consequences(&listed), &complete);
+    }
     Ok(())
 }
 

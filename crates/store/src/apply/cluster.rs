@@ -344,7 +344,8 @@ const MAX_LINES: usize = 3;
 
 /// What the change of policy did to this workload.
 fn policy_sentence(exposure: &ExposureFact, workload: &WorkloadFact) -> String {
-    let name = &workload.name.name;
+    let WorkloadName { namespace, kind, name, .. } = &workload.name;
+    let printed = format!("{namespace}/{name}[{kind}]");
     let mut lines: BTreeMap<u8, Vec<String>> = BTreeMap::new();
     for change in &exposure.changes {
         let (order, verb) = match change.kind {
@@ -352,7 +353,10 @@ fn policy_sentence(exposure: &ExposureFact, workload: &WorkloadFact) -> String {
             ConnectionChangeKind::Changed => (1, "changed"),
             ConnectionChangeKind::Removed => (2, "closed"),
         };
-        if names(&change.destination, name) {
+        // Who may reach the workload comes before whom it may reach.
+        let (into, out) = (change.destination == printed, change.source == printed);
+        if into || out {
+            let order = if into { order } else { order + 3 };
             let after = match change.kind {
                 ConnectionChangeKind::Removed => &change.before,
                 ConnectionChangeKind::Added | ConnectionChangeKind::Changed => &change.after,
@@ -376,15 +380,13 @@ fn policy_sentence(exposure: &ExposureFact, workload: &WorkloadFact) -> String {
     if more > 0 {
         text.push_str(&format!(" and {more} more"));
     }
-    let transient = exposure.transient.iter().filter(|change| names(&change.destination, name)).count();
+    if !exposure.unlisted.is_none() {
+        text.push_str(&format!("; in the cluster {} are not listed", exposure.unlisted));
+    }
+    let transient = exposure.transient.iter().filter(|change| change.destination == printed).count();
     if transient > 0 {
         let what = if transient == 1 { "1 connection was" } else { &format!("{transient} connections were") };
         text.push_str(&format!("; {what} open for a moment in between"));
     }
     text
-}
-
-/// True when the printed end of a connection is of this name.
-fn names(printed: &str, name: &str) -> bool {
-    printed.split(['/', ' ', '[', ']', ':']).any(|part| part == name)
 }

@@ -289,6 +289,7 @@ pub(crate) fn exposure(base: u64, target: u64, workloads: Vec<WorkloadFact>, rem
         removed: removed.iter().map(|w| name(w)).collect(),
         changes: vec![],
         transient: vec![],
+        unlisted: Default::default(),
         actor: "ci".into(),
     };
     fact(&format!("exposure-{base}-{target}"), FactBody::Exposure(body))

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use plimsoll_config::Completeness;
 use plimsoll_model::exposure::ExposureLevel;
-use plimsoll_model::fact::{ExposureFact, WorkloadFact};
+use plimsoll_model::fact::{ConnectionChange, ConnectionChangeKind, ExposureFact, WorkloadFact};
 use plimsoll_netpol::objects::{Format, parse_documents};
 use plimsoll_netpol_service::resident::Resident;
 use plimsoll_netpol_service::state::{Cluster, Policy, encode_objects};
@@ -227,6 +227,53 @@ fn a_policy_that_is_odd_is_told_of_itself() {
     owner.check();
 }
 
+/// Sixty workloads make more connections than a fact lists: what follows for each of them is told all the same, and how
+/// many connections are not listed.
+#[test]
+fn what_follows_is_told_of_every_workload_of_a_large_change() {
+    let named = |index: usize| format!("w{index:02}");
+    let apps: String = (0..60).map(|index| deployment(&named(index), &named(index), "i:1", 1)).collect();
+    let held = |side: &str| {
+        format!(
+            "{{apiVersion: networking.k8s.io/v1, kind: NetworkPolicy, metadata: {{name: {side}, namespace: shop}}, \
+             spec: {{podSelector: {{}}, policyTypes: [{side}]}}}}\n---\n"
+        )
+    };
+    let [ingress, egress] = ["Ingress", "Egress"].map(held);
+    let mut owner = Owner::new();
+    owner.send("replace", &format!("{NAMESPACE}{apps}{ingress}{egress}"));
+    owner.settle();
+    owner.send("delete", &format!("{ingress}{egress}"));
+    let fact = owner.settle();
+    assert!(fact.changes.len() <= 1000 && fact.changes.len() > 100, "{}", fact.changes.len());
+    // Sixty with each other, and each with the world both ways.
+    let opened = 60 * 59 + 2 * 60;
+    assert_eq!(fact.changes.len() as u64 + fact.unlisted.added, opened);
+    assert_eq!((fact.unlisted.removed, fact.unlisted.changed, fact.unlisted.at_least), (0, 0, false));
+    for index in 0..60 {
+        let codes = owner.reader.codes(&format!("shop/Deployment/{}", named(index)));
+        let count = |code: &str| codes.iter().filter(|known| *known == code).count();
+        assert_eq!((count("NETPOL003"), count("NETPOL004")), (2, 1), "{index}: {codes:?}");
+    }
+    // The one that is closed does not go under in the thousands that are opened by the same rollout.
+    let pair = "{apiVersion: networking.k8s.io/v1, kind: NetworkPolicy, metadata: {name: pair, namespace: shop}, spec: \
+                {podSelector: {matchLabels: {app: w01}}, policyTypes: [Egress], egress: [{to: [{podSelector: {matchLabels: \
+                {app: w02}}}]}]}}\n---\n";
+    let closed = "{apiVersion: networking.k8s.io/v1, kind: NetworkPolicy, metadata: {name: one, namespace: shop}, spec: \
+                  {podSelector: {matchLabels: {app: w02}}, policyTypes: [Ingress]}}\n---\n";
+    owner.send("apply", &format!("{egress}{pair}"));
+    owner.settle();
+    owner.send("delete", &format!("{egress}{pair}"));
+    owner.send("apply", closed);
+    let fact = owner.settle();
+    assert!(fact.changes.len() <= 1000 && fact.unlisted.added > 2000, "{:?}", fact.unlisted);
+    let closed = |change: &&ConnectionChange| change.kind == ConnectionChangeKind::Removed;
+    let closed: Vec<&ConnectionChange> = fact.changes.iter().filter(closed).collect();
+    assert!(closed.iter().any(|change| change.source == "shop/w01[Deployment]"), "{closed:?}");
+    assert_eq!(closed.len() as u64 + fact.unlisted.removed, 2, "from w01 and from the world");
+    owner.check();
+}
+
 #[test]
 fn what_was_open_in_between_is_transient() {
     let mut owner = shop();
@@ -235,7 +282,7 @@ fn what_was_open_in_between_is_transient() {
     let fact = owner.settle();
     assert!(fact.changes.is_empty(), "{:?}", fact.changes);
     assert!(owner.reader.codes(WEB).is_empty());
-    let web = |row: &&plimsoll_model::fact::ConnectionChange| row.destination == "shop/web[Deployment]";
+    let web = |row: &&ConnectionChange| row.destination == "shop/web[Deployment]";
     let row = fact.transient.iter().find(web).unwrap();
     assert_eq!((row.before.as_str(), row.after.as_str()), ("No Connections", "All Connections"));
     owner.send("apply", CLOSED);

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
+use plimsoll_model::fact::Unlisted;
 use plimsoll_netpol::load::{LoadError, append, stream};
 use serde_json::Value;
 
@@ -149,6 +150,11 @@ pub fn deploy(args: &DeployArgs) -> Outcome {
             rows.add_row(["kind", "source", "destination", "before", "after"].map(|name| text(row, name)));
         }
         print(&rows.to_string());
+        let unlisted =
+            answer.get("unlisted").cloned().and_then(|unlisted| serde_json::from_value(unlisted).ok());
+        if let Some(unlisted) = unlisted.filter(|unlisted: &Unlisted| !unlisted.is_none()) {
+            print(&format!("and {unlisted}"));
+        }
         decisions(&connections);
     }
     let effects = rows_of("effects");
