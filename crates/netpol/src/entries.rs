@@ -38,6 +38,17 @@ pub struct Entry {
     pub certain: bool,
     /// Something about the way in is not certain.
     pub caveat: Option<String>,
+    /// Clients address a node: where they can depends on the node's addresses.
+    pub at: Option<AtNode>,
+}
+
+/// Which nodes a way in is open on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum AtNode {
+    /// Every one.
+    Any,
+    /// Those that run pods of the workload.
+    Own,
 }
 
 /// Workloads by namespace.
@@ -286,6 +297,7 @@ impl Ways {
                     internet: true,
                     certain: false,
                     caveat: route.unclear.clone(),
+                    at: None,
                 });
             }
             let name = (service.meta.namespace.clone(), service.meta.name.clone());
@@ -305,7 +317,7 @@ impl Ways {
             if !ports.is_empty() {
                 let (via, source) = (way.via.to_owned(), Source::Controller);
                 let Way { caveat, certain, internet, .. } = way;
-                found.push(Entry { workload, via, source, ports, internet, certain, caveat });
+                found.push(Entry { workload, via, source, ports, internet, certain, caveat, at: None });
             }
         };
         for key in objects {
@@ -444,6 +456,8 @@ fn published(service: &Service, workload: usize, endpoint: &Endpoint, found: &mu
         return;
     }
     let source = if service.local_traffic { Source::Client } else { Source::Node };
+    // Without address translation only the nodes of its pods answer.
+    let at = if service.local_traffic { AtNode::Own } else { AtNode::Any };
     for port in &service.ports {
         let ports = pod_ports(endpoint, &[port], false, false);
         if ports.is_empty() {
@@ -459,6 +473,7 @@ fn published(service: &Service, workload: usize, endpoint: &Endpoint, found: &mu
                 internet: *internet,
                 certain: true,
                 caveat: None,
+                at: (*way == "node port").then_some(at),
             });
         }
     }
@@ -477,6 +492,7 @@ fn host_ports(workload: usize, endpoint: &Endpoint, found: &mut Vec<Entry>) {
                 internet: true,
                 certain: true,
                 caveat: None,
+                at: Some(AtNode::Own),
             });
         }
     }
@@ -489,6 +505,7 @@ fn host_ports(workload: usize, endpoint: &Endpoint, found: &mut Vec<Entry>) {
             internet: true,
             certain: true,
             caveat: None,
+            at: Some(AtNode::Own),
         });
     }
 }

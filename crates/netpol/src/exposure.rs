@@ -4,7 +4,10 @@
 //! what other namespaces and other workloads may send decides. What cannot be known is never taken for denied: it
 //! raises [`WorkloadExposure::at_most`] and is told as a caveat.
 
+mod by_node;
+
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use plimsoll_model::exposure::{Exposure, ExposureLevel, WorkloadName};
@@ -13,7 +16,7 @@ use rustc_hash::FxHashMap;
 
 use crate::bits::Bits;
 use crate::conn::{ConnId, ConnSet, ConnTable};
-use crate::engine::{BlockPods, Connectivity, Direction, Endpoint, Options, Peer, Warning};
+use crate::engine::{Connectivity, Direction, Endpoint, Options, Peer, Warning};
 use crate::entries::{Entry, Source, Ways, controllers};
 use crate::objects::ObjectKey;
 use crate::state::ClusterState;
@@ -138,6 +141,10 @@ const NARROW: usize = 256;
 pub(crate) struct Outside {
     sources: Bits,
     public_sources: Bits,
+    /// Sources among which addresses of pods or nodes may be.
+    inner_sources: Bits,
+    /// Columns of the addresses of nodes, each with the first node by name and its address there.
+    nodes: Vec<(usize, String, IpAddr)>,
     public_destinations: Bits,
     /// The assumed pod that stands for any pod.
     stranger: Option<usize>,
@@ -152,7 +159,11 @@ impl Outside {
             let found = connectivity.endpoints().get(*index as usize);
             found.is_some_and(|endpoint| endpoint.namespace == namespace && endpoint.name == name)
         };
+        let nodes = connectivity.nodes();
+        let inner = |range: &crate::ip::IpRange| nodes.may_hold_pod(*range) || nodes.may_hold_node(*range);
         Self {
+            inner_sources: connectivity.outside_columns(Direction::Ingress, inner),
+            nodes: by_node::columns(connectivity),
             sources: connectivity.outside_columns(Direction::Ingress, |_| true),
             public_sources: connectivity.outside_columns(Direction::Ingress, public),
             public_destinations: connectivity.outside_columns(Direction::Egress, public),
@@ -175,6 +186,10 @@ pub(crate) struct Judge<'a> {
     admitted: FxHashMap<Vec<u32>, Arc<Bits>>,
     /// The same: what may be exchanged with some of the outside.
     exchanged: FxHashMap<(Vec<u32>, Range), ConnSet>,
+    /// The same: what each of [`Outside::nodes`] may send.
+    sent: FxHashMap<Vec<u32>, Arc<Vec<ConnSet>>>,
+    /// What was judged last depends on nodes.
+    consulted: bool,
 }
 
 /// Which of the outside.
@@ -182,6 +197,7 @@ pub(crate) struct Judge<'a> {
 enum Range {
     Sources,
     PublicSources,
+    InnerSources,
     PublicDestinations,
 }
 
@@ -210,7 +226,14 @@ impl<'a> Judge<'a> {
             conns,
             admitted: FxHashMap::default(),
             exchanged: FxHashMap::default(),
+            sent: FxHashMap::default(),
+            consulted: false,
         }
+    }
+
+    /// True when the exposure that was judged last may be another with other nodes in view.
+    pub(crate) fn consulted_nodes(&self) -> bool {
+        self.consulted
     }
 
     /// The exposure of a workload, without how many it reaches, and who may call it. None for an assumed peer. `known`
@@ -223,6 +246,7 @@ impl<'a> Judge<'a> {
     ) -> Option<(WorkloadExposure, Callers)> {
         let connectivity = self.connectivity;
         let endpoint = connectivity.endpoints().get(index).filter(|endpoint| !endpoint.assumed)?;
+        self.consulted = false;
         let mut paths: Vec<(ExposureLevel, String)> = Vec::new();
         let mut caveats: BTreeSet<String> = BTreeSet::new();
         let (mut level, mut at_most) = (ExposureLevel::Isolated, ExposureLevel::Isolated);
@@ -231,13 +255,19 @@ impl<'a> Judge<'a> {
             let reached = if way.internet { ExposureLevel::Open } else { ExposureLevel::Controlled };
             let from = if way.internet { "internet" } else { "private addresses" };
             caveats.extend(way.caveat.clone().filter(|_| way.certain));
-            let admitted = match (self.admitted(index, endpoint, way), &way.caveat) {
+            let (admitted, carried) = self.admitted(index, endpoint, way);
+            let admitted = match (admitted, &way.caveat) {
                 (Admitted::Yes(_), Some(why)) if !way.certain => Admitted::Unknown(why.clone()),
                 (admitted, _) => admitted,
             };
             match admitted {
                 Admitted::Yes(open) => {
-                    paths.push((reached, format!("{from} via {} to {open}", way.via)));
+                    let mut path = format!("{from} via {} to {open}", way.via);
+                    if let Some((node, address)) = &carried {
+                        path.push_str(&format!("; packets carry {address} of {node}, which policies admit"));
+                    }
+                    path.extend(self.public_node(endpoint, way, &mut caveats));
+                    paths.push((reached, path));
                     (level, at_most) = (level.max(reached), at_most.max(reached));
                     ports = ports.union(&open);
                     if way.internet {
@@ -290,50 +320,50 @@ impl<'a> Judge<'a> {
         Some((exposure, callers))
     }
 
-    /// What policies say of a way in, for the source that its packets carry.
-    fn admitted(&mut self, index: usize, endpoint: &Endpoint, way: &Entry) -> Admitted {
-        let found = |conn: ConnSet| {
-            let open = conn.intersect(&way.ports);
-            if open.is_empty() { None } else { Some(Admitted::Yes(open)) }
-        };
+    /// What policies say of a way in, for the source that its packets carry. Where that is the address of a node in
+    /// view that policies admit, the node and the address.
+    fn admitted(
+        &mut self,
+        index: usize,
+        endpoint: &Endpoint,
+        way: &Entry,
+    ) -> (Admitted, Option<(String, IpAddr)>) {
+        let open = |conn: ConnSet| Some(conn.intersect(&way.ports)).filter(|open| !open.is_empty());
         if endpoint.host_network {
             // Policies are, as a rule, not enforced on the node's own network.
-            return Admitted::Yes(way.ports.clone());
+            return (Admitted::Yes(way.ports.clone()), None);
         }
-        match way.source {
-            Source::Client => found(self.outside_sends(index, way.internet)).unwrap_or(Admitted::No),
+        let admitted = match way.source {
+            Source::Client => {
+                open(self.outside_sends(index, way.internet)).map_or(Admitted::No, Admitted::Yes)
+            }
             Source::Node => {
                 if !self.connectivity.is_selected(index, Direction::Ingress) {
-                    return Admitted::Yes(way.ports.clone());
+                    return (Admitted::Yes(way.ports.clone()), None);
                 }
-                // The client's address may be kept (provider, same node); a node's own may match a block or not.
-                if let Some(yes) = found(self.outside_sends(index, way.internet)) {
-                    return yes;
+                self.consulted = true;
+                let any_node = self.node_sends(index, None, &way.ports);
+                // The client's address may be kept (provider, same node).
+                if let Some(yes) = open(self.outside_sends(index, way.internet)) {
+                    let all = any_node.as_ref().is_some_and(|(.., sent)| yes.subtract(sent).is_empty());
+                    return (Admitted::Yes(yes), any_node.filter(|_| all).map(|(node, at, _)| (node, at)));
                 }
-                if let Some(yes) = found(self.outside_sends(index, false)) {
-                    return yes;
+                if let Some((node, address, sent)) = any_node {
+                    return (Admitted::Yes(sent), Some((node, address)));
                 }
-                Admitted::Unknown(
-                    "packets carry a node's address, and traffic from a pod's own node may pass its policies"
-                        .into(),
-                )
-            }
-            Source::Controller => {
-                let mut all = ConnSet::none();
-                for controller in self.controllers {
-                    if let Peer::Workload(controller) = controller {
-                        all = all.union(&self.between(*controller, index));
-                    }
-                }
-                match (found(all), self.in_view) {
-                    (Some(yes), _) => yes,
-                    (None, true) => Admitted::No,
-                    (None, false) => Admitted::Unknown(
-                        "the ingress controller is not in view and policies admit none of the well-known ones".into(),
-                    ),
+                let known = !self.connectivity.nodes().is_empty();
+                match open(self.outside_sends(index, false)) {
+                    // A node's address may be in a block or not.
+                    Some(yes) if !known => Admitted::Yes(yes),
+                    _ => Admitted::Unknown(format!(
+                        "packets carry a node's address, {}and traffic from a pod's own node may pass its policies",
+                        if known { "which policies admit of none in view, " } else { "" }
+                    )),
                 }
             }
-        }
+            Source::Controller => return self.controllers_send(index, way),
+        };
+        (admitted, None)
     }
 
     /// What the outside may send; with `internet`, public addresses only.
@@ -345,6 +375,7 @@ impl<'a> Judge<'a> {
         let (direction, columns) = match range {
             Range::Sources => (Direction::Ingress, &self.outside.sources),
             Range::PublicSources => (Direction::Ingress, &self.outside.public_sources),
+            Range::InnerSources => (Direction::Ingress, &self.outside.inner_sources),
             Range::PublicDestinations => (Direction::Egress, &self.outside.public_destinations),
         };
         let (connectivity, conns) = (self.connectivity, &mut *self.conns);
@@ -456,6 +487,16 @@ impl<'a> Judge<'a> {
             paths.push((ExposureLevel::Controlled, format!("any pod of the cluster to {anyone}")));
             *ports = ports.union(&anyone);
         }
+        // The node itself, and whatever uses its network.
+        if !self.outside_sends(index, false).subtract(&anyone).is_empty() {
+            self.consulted = true;
+            let rest = ConnSet::all().subtract(&anyone);
+            if let Some((node, address, sent)) = self.node_sends(index, None, &rest) {
+                let path = format!("{node} and what uses its network, from {address}, to {sent}");
+                paths.push((ExposureLevel::Controlled, path));
+                *ports = ports.union(&sent);
+            }
+        }
         if let Some(caller) = callers.near {
             paths.push((ExposureLevel::Small, format!("{} from the same namespace to {conn}", name(caller))));
             *ports = ports.union(&conn);
@@ -489,11 +530,7 @@ impl<'a> Judge<'a> {
         let selected = self.connectivity.is_selected(index, Direction::Ingress);
         if selected {
             caveats.insert("traffic from the pod's own node is always allowed".into());
-            if self.options.block_pods != BlockPods::Match && self.blocks_admit(index) {
-                caveats
-                    .insert("whether an ipBlock matches pods and nodes depends on the network plugin".into());
-                most = most.max(ExposureLevel::Controlled);
-            }
+            most = most.max(self.blocks_unclear(index, caveats));
         }
         for warning in &self.doubts {
             match warning.code {
@@ -511,10 +548,5 @@ impl<'a> Judge<'a> {
             }
         }
         most
-    }
-
-    /// True when policies admit some address block: its addresses may be pods' or nodes'.
-    fn blocks_admit(&mut self, index: usize) -> bool {
-        !self.outside_sends(index, false).is_empty()
     }
 }

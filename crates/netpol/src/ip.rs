@@ -14,6 +14,16 @@ pub enum Family {
     V6,
 }
 
+impl Family {
+    /// That of a block.
+    pub fn of(net: IpNet) -> Self {
+        match net {
+            IpNet::V4(_) => Self::V4,
+            IpNet::V6(_) => Self::V6,
+        }
+    }
+}
+
 /// An inclusive range of addresses of one family.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct IpRange {
@@ -50,12 +60,27 @@ impl IpRange {
         }
     }
 
+    /// One address.
+    pub fn one(address: IpAddr) -> Self {
+        Self::of(IpNet::from(address))
+    }
+
+    /// True when the two have an address in common.
+    pub fn meets(&self, other: &Self) -> bool {
+        self.family == other.family && self.first <= other.last && other.first <= self.last
+    }
+
     /// Its first address.
     pub fn first_address(&self) -> IpAddr {
         match self.family {
             Family::V4 => IpAddr::V4(Ipv4Addr::from(u32::try_from(self.first).unwrap_or(u32::MAX))),
             Family::V6 => IpAddr::V6(Ipv6Addr::from(self.first)),
         }
+    }
+
+    /// Its last address.
+    pub fn last_address(&self) -> IpAddr {
+        self.address(self.last)
     }
 
     /// True when the address is in it.

@@ -13,6 +13,7 @@ pub mod ip;
 pub mod live;
 pub mod load;
 mod locate;
+mod nodes;
 pub mod objects;
 mod paged;
 pub mod potential;

@@ -147,8 +147,12 @@ impl Live {
 
     /// Takes several changes in as one: the difference is that of the states before the first and after the last.
     pub fn changes(&mut self, changes: Vec<Change>) -> Delta {
+        let all_nodes = self.state.has_all_nodes();
         let touches = self.take(changes);
         let before = Arc::clone(&self.current);
+        if touches.is_empty() && self.state.has_all_nodes() != all_nodes {
+            return self.found_again(before);
+        }
         if touches.is_empty() {
             let mut current = (*self.current).clone();
             current.snapshot.state = Arc::new(self.state.clone());

@@ -5,8 +5,10 @@ use std::net::IpAddr;
 
 use crate::effects::{Effect, Urgency};
 use crate::engine::{BlockPods, Connectivity, Direction, Shadowed, Warning};
+use crate::entries::selects;
 use crate::ip::IpRange;
-use crate::objects::{Object, ObjectKey, PolicyPeer, WorkloadKind};
+use crate::nodes::senders;
+use crate::objects::{NetworkPolicy, Object, ObjectKey, PolicyPeer, Service, ServiceType, WorkloadKind};
 use crate::standing::Condition;
 use crate::state::ClusterState;
 
@@ -66,6 +68,7 @@ pub(crate) fn of_workloads(state: &ClusterState, connectivity: &Connectivity) ->
     if connectivity.options().block_pods != BlockPods::Match && !connectivity.options().np_guard {
         blocks(state, &mut found);
     }
+    node_blocks(state, connectivity, &mut found);
     found
 }
 
@@ -245,4 +248,75 @@ fn blocks(state: &ClusterState, found: &mut Vec<Effect>) {
             found.push(effect.about([key.clone()]));
         }
     }
+}
+
+/// NETPOL020: closed lists of addresses that hold a node's, of workloads behind a Service that translates addresses:
+/// whoever reaches a node passes for the node. Blocks of a whole family are no list.
+fn node_blocks(state: &ClusterState, connectivity: &Connectivity, found: &mut Vec<Effect>) {
+    let nodes = connectivity.nodes();
+    if nodes.is_empty() {
+        return;
+    }
+    let translating: Vec<&Service> = state
+        .objects()
+        .filter_map(|object| match object {
+            Object::Service(service) if translates(service) => Some(service),
+            _ => None,
+        })
+        .collect();
+    if translating.is_empty() {
+        return;
+    }
+    // Of each block that holds a node, with the policies that name it.
+    let held = |policy: &NetworkPolicy| {
+        let peers = policy.ingress.iter().flatten().flat_map(|rule| &rule.peers);
+        let blocks = peers.filter_map(|peer| match peer {
+            PolicyPeer::Block(block) if block.cidr.prefix_len() > 0 => Some(block),
+            _ => None,
+        });
+        blocks.into_iter().find_map(|block| {
+            let inside =
+                nodes.iter().flat_map(|(name, node)| senders(node).iter().map(move |at| (name, *at)));
+            let mut inside = inside.filter(|(_, address)| {
+                block.cidr.contains(address) && !block.except.iter().any(|hole| hole.contains(address))
+            });
+            inside.next().map(|(name, address)| (block.cidr, name.to_owned(), address))
+        })
+    };
+    let spaces: BTreeSet<&str> = translating.iter().map(|service| service.meta.namespace.as_str()).collect();
+    for object in state.objects() {
+        let Object::NetworkPolicy(policy) = object else { continue };
+        if !spaces.contains(policy.meta.namespace.as_str()) {
+            continue;
+        }
+        let Some((block, node, address)) = held(policy) else { continue };
+        let behind = connectivity.endpoints().iter().filter(|endpoint| {
+            !endpoint.assumed
+                && !endpoint.host_network
+                && endpoint.namespace == policy.meta.namespace
+                && endpoint.pod_labels.iter().any(|labels| policy.pods.matches(labels))
+        });
+        let mut pairs = behind.flat_map(|endpoint| {
+            translating
+                .iter()
+                .filter(|service| service.meta.namespace == endpoint.namespace && selects(service, endpoint))
+                .map(move |service| (endpoint, *service))
+        });
+        let Some((endpoint, service)) = pairs.next() else { continue };
+        let key = object.key();
+        let message = format!(
+            "{key}: the block {block} holds {address} of node {node}, and Service {}/{} hides its clients behind the \
+             addresses of nodes: whoever reaches it passes as {block} to {endpoint} (externalTrafficPolicy: Local keeps \
+             clients' addresses)",
+            service.meta.namespace, service.meta.name
+        );
+        let effect = Effect::new("NETPOL020", Urgency::Medium, &key, format!("nodes in {block}"), message);
+        found.push(effect.about([key.clone(), Object::Service(service.clone()).key()]));
+    }
+}
+
+/// True for a Service by which clients outside the cluster come with the address of a node.
+fn translates(service: &Service) -> bool {
+    let outside = matches!(service.kind, ServiceType::NodePort | ServiceType::LoadBalancer);
+    (outside || !service.external_ips.is_empty()) && !service.local_traffic
 }

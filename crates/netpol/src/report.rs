@@ -19,6 +19,7 @@ use crate::format::{
     print_connections, print_diff, print_json, print_lines, print_sarif,
 };
 use crate::load::{Lines, LoadError, Loaded, load};
+use crate::nodes::Nodes;
 use crate::objects::ParseOptions;
 use crate::potential::potential;
 use crate::remarks::remarks;
@@ -386,8 +387,23 @@ fn explained_json(from: &str, to: &str, explained: &Explanation, caveats: &[Stri
     serde_json::to_string_pretty(&whole).unwrap_or_default() + "\n"
 }
 
+/// What an end that is an address, or a node, is known to be.
+fn of_node(nodes: &Nodes, end: &str) -> Option<String> {
+    if let Some(address) = end.strip_prefix("node/").and_then(|name| nodes.sender(name)) {
+        return Some(format!("{end} is taken for its address {address}"));
+    }
+    let address = end.parse().ok()?;
+    if let Some(node) = nodes.with_address(address) {
+        return Some(format!("{address} is an address of node {node}, and of the pods on its network"));
+    }
+    let (node, block) = nodes.with_pod(address)?;
+    Some(format!(
+        "{address} is in {block}, the pod addresses of node {node}, and is judged as if it were outside"
+    ))
+}
+
 /// Why one workload of a directory may connect to another, or not, as text or, with `json`, as an object. `from` and
-/// `to` are `name`, `namespace/name`, or an address outside the cluster.
+/// `to` are `name`, `namespace/name`, an address outside the cluster, or `node/name` for the address of a node.
 ///
 /// # Errors
 /// As [`connections`].
@@ -404,12 +420,17 @@ pub fn explain(
         let address = wanted.parse().ok().and_then(|address| connectivity.range_of(address, direction));
         let named = |endpoint: &Endpoint| !endpoint.assumed && matches(&endpoint.to_string(), wanted);
         let workload = || connectivity.endpoints().iter().position(named).map(Peer::Workload);
-        let found = address.map(Peer::Range).or_else(workload);
+        let node = || {
+            let address = connectivity.nodes().sender(wanted.strip_prefix("node/")?)?;
+            connectivity.range_of(address, direction).map(Peer::Range)
+        };
+        let found = address.map(Peer::Range).or_else(workload).or_else(node);
         found.ok_or_else(|| ReportError::NoSuchWorkload { name: wanted.to_owned() })
     };
     let (source, destination) = (peer(from, Direction::Ingress)?, peer(to, Direction::Egress)?);
     let explained = connectivity.explain(source, destination);
-    let caveats = connectivity.caveats(source, destination);
+    let mut caveats = connectivity.caveats(source, destination);
+    caveats.extend([from, to].iter().filter_map(|end| of_node(connectivity.nodes(), end)));
     if json {
         let text = explained_json(from, to, &explained, &caveats);
         return Ok(Report { text, differs: false, worst: None, warnings });

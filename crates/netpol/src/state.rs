@@ -48,11 +48,14 @@ impl Scope {
 #[serde(from = "Vec<Object>", into = "Vec<Object>")]
 pub struct ClusterState {
     objects: SortedPages<ObjectKey, Object>,
+    /// See [`ClusterState::has_all_nodes`]; not among what is written.
+    all_nodes: bool,
 }
 
 impl From<Vec<Object>> for ClusterState {
     fn from(objects: Vec<Object>) -> Self {
-        Self { objects: SortedPages::of(objects.into_iter().map(|object| (object.key(), object))) }
+        let objects = SortedPages::of(objects.into_iter().map(|object| (object.key(), object)));
+        Self { objects, all_nodes: false }
     }
 }
 
@@ -110,6 +113,10 @@ impl ClusterState {
         let keys: std::collections::BTreeSet<_> = objects.iter().map(Object::key).collect();
         let gone = self.gone(scope, &keys);
         let mut changed = !gone.is_empty();
+        if *scope == Scope::Cluster {
+            let all_nodes = objects.iter().any(|object| matches!(object, Object::Node(_)));
+            changed |= std::mem::replace(&mut self.all_nodes, all_nodes) != all_nodes;
+        }
         for key in &gone {
             self.objects.remove(key);
         }
@@ -117,6 +124,18 @@ impl ClusterState {
             changed |= self.apply(object);
         }
         changed
+    }
+
+    /// True when the cluster was replaced as a whole, and nodes were among what it was replaced by: nodes that are not in
+    /// view are then none of the cluster's. Single nodes that come and go afterwards are taken for the cluster's own
+    /// changes.
+    pub fn has_all_nodes(&self) -> bool {
+        self.all_nodes
+    }
+
+    /// Says again what [`ClusterState::has_all_nodes`] said of a state that was written and read.
+    pub fn declare_all_nodes(&mut self, all: bool) {
+        self.all_nodes = all;
     }
 
     /// Objects of a scope that are not among `keys`.

@@ -26,6 +26,10 @@ pub struct Cluster {
     format: u32,
     pub name: String,
     pub objects: Arc<ClusterState>,
+    /// [`ClusterState::has_all_nodes`] of the objects, which they do not write themselves; checkpoints of older versions
+    /// have read no nodes.
+    #[serde(default)]
+    all_nodes: bool,
     /// EVENTS sequence at which each workload object last changed, by its printed key.
     changed: BTreeMap<String, u64>,
     /// A full replacement was declared at some time.
@@ -96,8 +100,9 @@ fn decode_objects(lines: &[u8]) -> Result<Vec<Object>, String> {
 impl Cluster {
     /// Reads a checkpoint.
     pub fn decode(bytes: &[u8]) -> Result<Self, String> {
-        let cluster: Self = serde_json::from_slice(bytes).map_err(|e| e.to_string())?;
+        let mut cluster: Self = serde_json::from_slice(bytes).map_err(|e| e.to_string())?;
         if cluster.format == FORMAT {
+            Arc::make_mut(&mut cluster.objects).declare_all_nodes(cluster.all_nodes);
             Ok(cluster)
         } else {
             Err(format!("checkpoint format {} is not {FORMAT}", cluster.format))
@@ -106,7 +111,8 @@ impl Cluster {
 
     /// Writes a checkpoint.
     pub fn encode(&self) -> Result<Vec<u8>, String> {
-        serde_json::to_vec(&Self { format: FORMAT, ..self.clone() }).map_err(|e| e.to_string())
+        let all_nodes = self.objects.has_all_nodes();
+        serde_json::to_vec(&Self { format: FORMAT, all_nodes, ..self.clone() }).map_err(|e| e.to_string())
     }
 
     /// The changes that an event says, in order. `state` is what they are made to.

@@ -68,9 +68,17 @@ impl Engine {
         if kept > 4 * self.founded.unwrap_or_default() + 20_000 {
             return true;
         }
+        // Peers by node are addresses of nodes, which cut the outside.
+        let node_peers = |object: &Option<Arc<Object>>| policy(object).is_some_and(AnyPolicy::has_node_peers);
+        if (self.node_peers > 0 || touches.iter().any(|touch| node_peers(&touch.new)))
+            && touches.iter().any(|touch| touch.key.kind == "Node")
+        {
+            return true;
+        }
         let count = |of: fn(&Touch) -> &Option<Arc<Object>>| {
             let policies = || touches.iter().filter_map(|touch| policy(of(touch)));
-            let blocks: usize = policies().map(|policy| policy.blocks(&self.view.options).1.len()).sum();
+            let blocks: usize =
+                policies().map(|policy| policy.blocks(&self.view.options, &self.view.nodes).1.len()).sum();
             (policies().filter(|policy| policy.splits_host_network()).count(), blocks)
         };
         let ((gone, blocks_gone), (come, blocks_come)) =
@@ -90,6 +98,7 @@ impl Engine {
         self.sweep_conns();
         let blocks = self.prepare(touches);
         let before = self.connectivity();
+        self.change_nodes(touches, state);
         for touch in touches.iter().filter(|touch| touch.key.kind == "Namespace") {
             self.change_namespace(&touch.key.name, state);
         }
@@ -137,6 +146,21 @@ impl Engine {
         }
     }
 
+    /// Takes changes of nodes in, and of what tells whether they are all. No row depends on it: where policies have peers
+    /// by node, a node that changes founds the state anew.
+    fn change_nodes(&mut self, touches: &[Touch], state: &ClusterState) {
+        if self.view.options.np_guard {
+            return;
+        }
+        let objects = touches.iter().map(|touch| (touch.old.as_deref(), touch.new.as_deref()));
+        let declared = state.has_all_nodes() || self.view.options.all_nodes;
+        let Some(nodes) = self.fleet.change(objects, declared) else { return };
+        self.view.nodes = Arc::new(nodes.clone());
+        if self.node_peers > 0 {
+            self.dirty.lint.extend(&self.admin);
+        }
+    }
+
     /// Makes room for label keys and address blocks of policies that come; no answer changes. Gives the blocks of each
     /// touch that brings a policy.
     fn prepare(&mut self, touches: &[Touch]) -> Vec<Option<[Vec<IpRange>; 2]>> {
@@ -150,7 +174,7 @@ impl Engine {
             };
             fresh
                 .extend(policy.keys().into_iter().filter(|key| !self.keys.contains(*key)).map(str::to_owned));
-            let (blocks, pods) = policy.blocks(&self.view.options);
+            let (blocks, pods) = policy.blocks(&self.view.options, &self.view.nodes);
             pods.into_iter().for_each(|range| parted.extend(pod_atoms.cut(range)));
             for (direction, ranges) in BOTH.into_iter().zip(&blocks) {
                 for range in ranges {
@@ -429,6 +453,7 @@ impl Engine {
         {
             let compiled = self.compile(id, policy, state);
             self.host_splitters += usize::from(policy.splits_host_network() && self.founded.is_some());
+            self.node_peers += usize::from(policy.has_node_peers() && self.founded.is_some());
             self.count_pod_blocks(policy, true);
             if matches!(policy, AnyPolicy::Admin(_)) {
                 self.admin.insert(id);
@@ -510,6 +535,7 @@ impl Engine {
         }
         if let Some(policy) = AnyPolicy::of(&old.object) {
             self.host_splitters -= usize::from(policy.splits_host_network());
+            self.node_peers -= usize::from(policy.has_node_peers());
             self.count_pod_blocks(policy, false);
             if matches!(policy, AnyPolicy::Admin(_)) {
                 self.dirty.ties = true;
@@ -525,7 +551,7 @@ impl Engine {
         if self.founded.is_none() {
             return;
         }
-        let (_, ranges) = policy.blocks(&self.view.options);
+        let (_, ranges) = policy.blocks(&self.view.options, &self.view.nodes);
         let blocks = if come { self.pod_blocks + ranges.len() } else { self.pod_blocks - ranges.len() };
         self.pod_blocks = blocks;
     }

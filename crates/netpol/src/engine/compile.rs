@@ -8,6 +8,7 @@ use super::sets::{Definition, Ground, Term};
 use super::{BlockPods, CompiledRule, Direction, Options, Policy, PortName, Ports};
 use crate::conn::{ConnId, ConnSet};
 use crate::ip::{Family, IpRange, np_guard_range, without};
+use crate::nodes::Nodes;
 use crate::objects::{
     Action, AdminFlavor, AdminPeer, AdminPolicy, AdminPort, AdminRule, IpBlock, NetworkPolicy, Object,
     ObjectKey, PolicyPeer, PolicyPort, PolicyRule, PortRef, Tier,
@@ -73,7 +74,7 @@ impl<'a> AnyPolicy<'a> {
     }
 
     /// Address blocks by direction (ingress, egress), and those among them that may match pods.
-    pub(super) fn blocks(self, options: &Options) -> ([Vec<IpRange>; 2], Vec<IpRange>) {
+    pub(super) fn blocks(self, options: &Options, nodes: &Nodes) -> ([Vec<IpRange>; 2], Vec<IpRange>) {
         let (mut blocks, mut pods) = ([Vec::new(), Vec::new()], Vec::new());
         let [sources, destinations] = &mut blocks;
         match self {
@@ -92,9 +93,15 @@ impl<'a> AnyPolicy<'a> {
             Self::Admin(policy) => {
                 for (rules, into) in [(&policy.ingress, sources), (&policy.egress, destinations)] {
                     for peer in rules.iter().flat_map(|rule| &rule.peers) {
-                        let AdminPeer::Networks(networks) = peer else { continue };
-                        let ranges = network_ranges(networks, options);
-                        if policy.flavor == AdminFlavor::Cluster {
+                        let (ranges, match_pods) = match peer {
+                            AdminPeer::Networks(networks) => {
+                                (network_ranges(networks, options), policy.flavor == AdminFlavor::Cluster)
+                            }
+                            // Pods on the node's network have its address.
+                            AdminPeer::Nodes(selector) => (nodes.selected(selector), true),
+                            _ => continue,
+                        };
+                        if match_pods {
                             pods.extend(ranges.iter().copied());
                         }
                         into.extend(ranges);
@@ -103,6 +110,13 @@ impl<'a> AnyPolicy<'a> {
             }
         }
         (blocks, pods)
+    }
+
+    /// Some peer is nodes by label.
+    pub(super) fn has_node_peers(self) -> bool {
+        let Self::Admin(policy) = self else { return false };
+        let rules = policy.ingress.iter().chain(&policy.egress);
+        rules.flat_map(|rule| &rule.peers).any(|peer| matches!(peer, AdminPeer::Nodes(_)))
     }
 
     /// A ClusterNetworkPolicy leaves pods on the node's network out.
@@ -297,7 +311,13 @@ impl Engine {
                     ranges: network_ranges(networks, &self.view.options),
                     match_pods: cluster,
                 }),
-                AdminPeer::Nodes(_) | AdminPeer::Domains(_) | AdminPeer::Unknown => {}
+                AdminPeer::Nodes(selector) => {
+                    let ranges = self.view.nodes.selected(selector);
+                    if !ranges.is_empty() {
+                        terms.push(Term::Addresses { ranges, match_pods: true });
+                    }
+                }
+                AdminPeer::Domains(_) | AdminPeer::Unknown => {}
             }
         }
         let ports = match &rule.ports {

@@ -6,6 +6,7 @@ use std::sync::{Arc, LazyLock};
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::conn::Protocol;
+use crate::nodes::Places;
 use crate::objects::{Container, Object, ObjectKey, Workload, WorkloadKind};
 use crate::paged::Paged;
 use crate::selector::Labels;
@@ -43,6 +44,8 @@ pub struct Endpoint {
     /// An assumed peer, such as an ingress controller that is not in view; never printed as a workload.
     pub assumed: bool,
     pub(crate) printed: Arc<str>,
+    /// Where its pods run.
+    pub(crate) places: Places,
     pub(crate) variants: Vec<Variant>,
     pub(crate) classes: Vec<u32>,
 }
@@ -336,6 +339,7 @@ fn assumed(namespace: &str, name: &str, labels: Labels) -> Endpoint {
     };
     Endpoint {
         printed: format!("{namespace}/{name}[Pod]").into(),
+        places: Places { known: Vec::new(), anywhere: true },
         namespace: namespace.to_owned(),
         name: name.to_owned(),
         kind: "Pod".to_owned(),
@@ -410,6 +414,7 @@ fn endpoint((namespace, name, kind): Identity, members: &[&Workload], with_addre
     let describes = members.iter().find(|workload| workload.kind != WorkloadKind::Pod).or(members.first());
     Endpoint {
         printed: format!("{namespace}/{name}[{kind}]").into(),
+        places: Places::of(members),
         namespace,
         name,
         kind,

@@ -21,7 +21,12 @@ impl Engine {
         if let Some(AnyPolicy::Admin(admin)) = AnyPolicy::of(&info.object) {
             for peer in admin.ingress.iter().chain(&admin.egress).flat_map(|rule| &rule.peers) {
                 let what = match peer {
-                    AdminPeer::Nodes(_) => "peers by node are not analysed",
+                    AdminPeer::Nodes(_) if self.view.nodes.is_empty() => {
+                        "peers by node are not analysed: no node is in view"
+                    }
+                    AdminPeer::Nodes(_) if !self.view.nodes.are_all() => {
+                        "peers by node stand for the nodes in view, which may not be all of them"
+                    }
                     AdminPeer::Domains(_) => "peers by domain name are not analysed",
                     AdminPeer::Unknown => "a peer of an unknown kind fails closed",
                     _ => continue,

@@ -8,6 +8,7 @@
 
 mod atoms;
 mod cells;
+mod certainty;
 mod change;
 mod classes;
 mod compile;
@@ -32,17 +33,19 @@ use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
 pub(crate) use cells::{Block, Cells, PairChange, Subject};
+pub use certainty::Verdict;
 pub(crate) use change::{Changed, Touch};
 pub(crate) use endpoints::{ASSUMED_CONTROLLER, KNOWN_CONTROLLERS};
 pub use endpoints::{Endpoint, Endpoints};
 pub use explain::{Decision, Explanation, Side};
 pub(crate) use profile::Space;
-pub use query::{Peer, Rows, Verdict};
+pub use query::{Peer, Rows};
 pub(crate) use resident::Engine;
 pub use shadow::{RuleRef, Shadowed};
 
 use crate::bits::{Bits, SharedBits};
 use crate::conn::{ConnId, ConnSet};
+use crate::nodes::Nodes;
 use crate::objects::{Action, ObjectKey, Tier};
 use crate::paged::Paged;
 use crate::state::ClusterState;
@@ -69,6 +72,9 @@ pub struct Options {
     /// np-guard's reading wherever it differs: pods stand for their direct owner, IPv6 blocks are taken for IPv4.
     pub np_guard: bool,
     pub block_pods: BlockPods,
+    /// The nodes in view are all that the cluster has. Without it that is so only of a state that says it
+    /// ([`ClusterState::has_all_nodes`]).
+    pub all_nodes: bool,
 }
 
 /// A direction of traffic, seen from the pod that a policy selects.
@@ -234,6 +240,8 @@ pub struct Connectivity {
     sources: Arc<AtomTable>,
     destinations: Arc<AtomTable>,
     warnings: Arc<Vec<Warning>>,
+    /// The nodes in view; to np-guard there are none.
+    nodes: Arc<Nodes>,
     shelf: Shelf,
 }
 
@@ -264,6 +272,11 @@ impl Connectivity {
         let rows = self.profiles.iter().flatten().count();
         let sets = self.conns.iter().filter(|set| !set.is_empty()).count() + 1;
         (self.live.count(), rows, sets)
+    }
+
+    /// The nodes in view.
+    pub(crate) fn nodes(&self) -> &Arc<Nodes> {
+        &self.nodes
     }
 
     /// True where both have the very same list of warnings.

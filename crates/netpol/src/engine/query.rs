@@ -8,9 +8,9 @@ use rustc_hash::FxHashMap;
 use super::matrix::Matrix;
 use super::profile::ByValue;
 use super::row::Row;
-use super::{BlockPods, Class, Connectivity, Direction, Space};
+use super::{Class, Connectivity, Direction, Space};
 use crate::bits::Bits;
-use crate::conn::{ConnId, ConnSet, ConnTable, Protocol};
+use crate::conn::{ConnId, ConnSet, ConnTable};
 use crate::ip::IpRange;
 use crate::objects::ObjectKey;
 
@@ -57,15 +57,6 @@ impl Rows {
     pub fn is_empty(&self) -> bool {
         self.rows.is_empty()
     }
-}
-
-/// What is declared about one packet.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Verdict {
-    Allow,
-    Deny,
-    /// Depends on what is not in view or on the network plugin.
-    Unknown,
 }
 
 impl Connectivity {
@@ -154,67 +145,6 @@ impl Connectivity {
             }
         }
         all
-    }
-
-    /// The verdict on one packet; [`Verdict::Unknown`] where a side has host networking or, with
-    /// [`BlockPods::Unknown`], an address block may or may not match the peer.
-    pub fn verdict(&self, source: Peer, destination: Peer, protocol: Protocol, port: u16) -> Verdict {
-        if source == destination {
-            return Verdict::Allow;
-        }
-        if self.between(source, destination).contains(protocol, port) {
-            return Verdict::Allow;
-        }
-        let host = |peer: Peer| match peer {
-            Peer::Workload(index) => self.endpoints.get(index).is_some_and(|endpoint| endpoint.host_network),
-            Peer::Range(_) => false,
-        };
-        let blocks = self.options.block_pods == BlockPods::Unknown
-            && (self.block_may_match(source, Direction::Egress)
-                || self.block_may_match(destination, Direction::Ingress));
-        if host(source) || host(destination) || blocks { Verdict::Unknown } else { Verdict::Deny }
-    }
-
-    /// Why what is declared of two peers may not be what happens between them, in words.
-    pub fn caveats(&self, source: Peer, destination: Peer) -> Vec<String> {
-        let mut found = Vec::new();
-        let ends = [(source, Direction::Egress, "egress"), (destination, Direction::Ingress, "ingress")];
-        for (peer, direction, word) in ends {
-            let Peer::Workload(index) = peer else { continue };
-            let Some(endpoint) = self.endpoints.get(index) else { continue };
-            let selected = self.is_selected(index, direction);
-            if endpoint.host_network {
-                found.push(format!(
-                    "{endpoint} uses the node's network, where policies are as a rule not enforced"
-                ));
-            }
-            let between_pods = matches!((source, destination), (Peer::Workload(_), Peer::Workload(_)));
-            if between_pods
-                && self.options.block_pods != BlockPods::Match
-                && self.block_may_match(peer, direction)
-            {
-                found.push(format!(
-                    "whether the address blocks in the {word} rules of {endpoint} match pods depends on the network plugin"
-                ));
-            }
-            if selected && direction == Direction::Ingress {
-                found.push(format!("traffic to {endpoint} from its own node is always allowed"));
-            }
-        }
-        found.dedup();
-        found
-    }
-
-    /// True when a policy that selects the peer names addresses in this direction.
-    fn block_may_match(&self, peer: Peer, direction: Direction) -> bool {
-        self.classes_of(peer).iter().filter_map(|class| self.class(*class)).any(|class| {
-            self.selecting(class, direction).any(|policy| {
-                policy.rules(direction).unwrap_or_default().iter().any(|rule| {
-                    let set = self.sets.get(rule.peers as usize);
-                    set.is_some_and(|set| !set.atoms.is_empty())
-                })
-            })
-        })
     }
 
     pub(super) fn selecting<'a>(
@@ -564,6 +494,11 @@ impl Connectivity {
         bits
     }
 
+    /// The column of an address as a source.
+    pub(crate) fn source_column(&self, address: IpAddr) -> Option<usize> {
+        self.sources.slot_of(IpRange::one(address))
+    }
+
     /// What a workload may exchange with any of the columns of the outside.
     pub(crate) fn with_outside(
         &self,
@@ -620,7 +555,9 @@ impl Connectivity {
 
     /// True when the outside has the same columns in both, as far as that is cheap to tell.
     pub(crate) fn shares_outside(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.sources, &other.sources) && Arc::ptr_eq(&self.destinations, &other.destinations)
+        Arc::ptr_eq(&self.sources, &other.sources)
+            && Arc::ptr_eq(&self.destinations, &other.destinations)
+            && Arc::ptr_eq(&self.nodes, &other.nodes)
     }
 }
 

@@ -21,6 +21,7 @@ use super::{Class, Connectivity, Direction, Endpoint, Options, Policy, PortName,
 use crate::bits::Bits;
 use crate::conn::ConnTable;
 use crate::ip::{Family, IpRange};
+use crate::nodes::Fleet;
 use crate::objects::{Object, ObjectKey};
 use crate::state::ClusterState;
 
@@ -78,6 +79,9 @@ pub(crate) struct Engine {
     pub(super) classes: Classes,
     pub(super) sets: Sets,
     pub(super) groups: Groups,
+    pub(super) fleet: Fleet,
+    /// Number of policies with peers by node.
+    pub(super) node_peers: usize,
     /// Label keys of pods that some selector reads, or read once.
     pub(super) keys: FxHashSet<String>,
     pub(super) port_ids: FxHashMap<Vec<NamedPort>, u32>,
@@ -150,6 +154,7 @@ impl Engine {
                 sources: Arc::default(),
                 destinations: Arc::default(),
                 warnings: Arc::default(),
+                nodes: Arc::default(),
                 shelf: Default::default(),
             },
             conns: ConnTable::default(),
@@ -157,6 +162,8 @@ impl Engine {
             classes: Classes::default(),
             sets: Sets::default(),
             groups: Groups::of(state, options),
+            fleet: Fleet::default(),
+            node_peers: 0,
             keys: FxHashSet::default(),
             port_ids: FxHashMap::default(),
             named_ids: FxHashMap::default(),
@@ -196,6 +203,10 @@ impl Engine {
 
     /// The order is that of dependence: what selectors read, what pods there are, then policies over them.
     fn found(&mut self, state: &ClusterState) {
+        if !self.view.options.np_guard {
+            self.fleet = Fleet::of(state, state.has_all_nodes() || self.view.options.all_nodes);
+            self.view.nodes = Arc::new(self.fleet.nodes().clone());
+        }
         let shared = |object: &Object| state.share(&object.key());
         let mut policies: Vec<Arc<Object>> =
             state.objects().filter(|object| AnyPolicy::of(object).is_some()).filter_map(shared).collect();
@@ -206,7 +217,8 @@ impl Engine {
                     self.keys.insert(key.to_owned());
                 }
             }
-            let (blocks, pods) = policy.blocks(&self.view.options);
+            let (blocks, pods) = policy.blocks(&self.view.options, &self.view.nodes);
+            self.node_peers += usize::from(policy.has_node_peers());
             for (ranges, cuts) in blocks.iter().zip(&mut self.cuts) {
                 ranges.iter().for_each(|range| cuts.count(*range));
                 self.six += ranges.iter().filter(|range| range.family == Family::V6).count();
@@ -243,7 +255,7 @@ impl Engine {
         }
         for object in policies {
             let Some(policy) = AnyPolicy::of(&object) else { continue };
-            let blocks = policy.blocks(&self.view.options).0;
+            let blocks = policy.blocks(&self.view.options, &self.view.nodes).0;
             self.swap_policy(&object.key(), Some((Arc::clone(&object), blocks)), state);
         }
         for object in state.objects() {

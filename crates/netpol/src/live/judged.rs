@@ -11,6 +11,7 @@ use crate::engine::{
 };
 use crate::entries::{ByNamespace, Source, Ways, by_namespace, controllers, ingress_of, is_controller};
 use crate::exposure::{Callers, Judge, Outside, WorkloadExposure, is_doubt};
+use crate::nodes::Nodes;
 use crate::objects::Object;
 use crate::paged::Paged;
 use crate::state::ClusterState;
@@ -34,6 +35,9 @@ pub(super) struct Judgements {
     watches: Vec<Watch>,
     /// Workloads with a way in through a controller.
     routed: BTreeSet<u32>,
+    /// Workloads whose exposure depends on nodes.
+    by_node: BTreeSet<u32>,
+    nodes: Arc<Nodes>,
     /// Ingress controllers in view.
     in_view: BTreeSet<u32>,
     controllers: Vec<Peer>,
@@ -71,6 +75,8 @@ impl Judgements {
             neighbours: by_namespace(connectivity),
             watches: Vec::new(),
             routed: BTreeSet::new(),
+            by_node: BTreeSet::new(),
+            nodes: Arc::clone(connectivity.nodes()),
             in_view: BTreeSet::new(),
             controllers: Vec::new(),
             doubts: doubts(connectivity),
@@ -135,6 +141,11 @@ impl Judgements {
             }
             if let Some(slot) = self.watches.get_mut(index) {
                 *slot = watch.unwrap_or_default();
+            }
+            if found.is_some() && judge.consulted_nodes() {
+                self.by_node.insert(id);
+            } else {
+                self.by_node.remove(&id);
             }
             if found.is_some() && entries.iter().any(|entry| entry.source == Source::Controller) {
                 self.routed.insert(id);
@@ -204,9 +215,14 @@ impl Judgements {
             }
         }
         let controllers = self.current_controllers(after);
-        if controllers != self.controllers {
+        // A controller on the node's network may have come to another node.
+        if controllers != self.controllers || changed.described.iter().any(|id| self.in_view.contains(id)) {
             self.controllers = controllers;
             again.extend(&self.routed);
+        }
+        if !Arc::ptr_eq(&self.nodes, after.nodes()) {
+            self.nodes = Arc::clone(after.nodes());
+            again.extend(&self.by_node);
         }
         let called: BTreeSet<u32> = changed.judged.difference(&again).copied().collect();
         again.extend(&called);

@@ -50,7 +50,7 @@ pub enum AdminPeer {
         pods: Option<Selector>,
     },
     Networks(Vec<IpNet>),
-    /// Nodes are not in the model; such a peer matches no pod and an unknown part of the outside.
+    /// Nodes by label: every address of their status, and the pods in view that have one of them.
     Nodes(Selector),
     Domains(Vec<String>),
     /// A peer of a later API version; the rule fails closed.

@@ -4,6 +4,7 @@
 //! the object and the field, never a guess.
 
 mod admin;
+mod cluster_node;
 mod entry;
 mod foreign;
 mod node;
@@ -17,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 pub use admin::{Action, AdminFlavor, AdminPeer, AdminPolicy, AdminPort, AdminRule, Subject, Tier};
+pub use cluster_node::ClusterNode;
 pub use entry::{
     BackendPort, Gateway, GatewayListener, Ingress, IngressBackend, Namespaces, ReferenceGrant, Route,
     RouteBackend, RouteParent, Service, ServicePort, ServiceType, TargetPort,
@@ -110,6 +112,7 @@ pub enum Object {
     Gateway(Gateway),
     Other(Other),
     ReferenceGrant(ReferenceGrant),
+    Node(ClusterNode),
 }
 
 impl Object {
@@ -128,6 +131,7 @@ impl Object {
             Self::Gateway(object) => &object.meta,
             Self::Other(object) => &object.meta,
             Self::ReferenceGrant(object) => &object.meta,
+            Self::Node(object) => &object.meta,
         }
     }
 
@@ -145,6 +149,7 @@ impl Object {
             Self::Gateway(object) => &mut object.meta,
             Self::Other(object) => &mut object.meta,
             Self::ReferenceGrant(object) => &mut object.meta,
+            Self::Node(object) => &mut object.meta,
         }
     }
 
@@ -168,6 +173,7 @@ impl Object {
             Self::Gateway(_) => "gateway.networking.k8s.io/Gateway",
             Self::Other(object) => &object.kind,
             Self::ReferenceGrant(_) => "gateway.networking.k8s.io/ReferenceGrant",
+            Self::Node(_) => "Node",
         }
     }
 

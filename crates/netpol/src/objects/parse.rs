@@ -5,7 +5,10 @@ use thiserror::Error;
 
 use super::node::{Misread, Node, Read, Refused};
 use super::workload::WorkloadKind;
-use super::{AdminFlavor, Meta, Namespace, Object, Other, OwnerRef, admin, entry, foreign, policy, workload};
+use super::{
+    AdminFlavor, Meta, Namespace, Object, Other, OwnerRef, admin, cluster_node, entry, foreign, policy,
+    workload,
+};
 
 /// Most bytes of one input.
 pub(super) const MAX_BYTES: usize = 64 << 20;
@@ -225,8 +228,9 @@ impl Reader<'_> {
 }
 
 /// Kinds of Kubernetes' own groups that the analysis rests on.
-const KNOWN_KINDS: [(&str, &str); 13] = [
+const KNOWN_KINDS: [(&str, &str); 14] = [
     ("", "Namespace"),
+    ("", "Node"),
     ("", "Pod"),
     ("", "Service"),
     ("", "ReplicationController"),
@@ -291,6 +295,7 @@ fn read(root: &Node<'_>, version: &str, kind: &str, options: ParseOptions) -> Re
     }
     let object = match (group, kind) {
         ("", "Namespace") => Object::Namespace(Namespace { meta: meta(root, false)? }),
+        ("", "Node") => Object::Node(cluster_node::read(meta(root, false)?, root)?),
         ("", "Service") => Object::Service(entry::service(meta(root, true)?, root)?),
         ("networking.k8s.io" | "extensions", "NetworkPolicy") => {
             Object::NetworkPolicy(policy::read(meta(root, true)?, root)?)

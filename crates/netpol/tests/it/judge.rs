@@ -132,6 +132,16 @@ impl Judge<'_> {
         }
     }
 
+    fn is_node(&self, selector: &Selector, address: &IpAddr) -> bool {
+        self.state.objects().any(|object| match object {
+            Object::Node(node) => {
+                selects(selector, &node.meta.labels)
+                    && (node.internal.contains(address) || node.external.contains(address))
+            }
+            _ => false,
+        })
+    }
+
     fn rule_matches(
         &self,
         policy: &NetworkPolicy,
@@ -181,6 +191,10 @@ impl Judge<'_> {
             (AdminPeer::Networks(networks), peer) => networks
                 .iter()
                 .any(|net| self.in_block(&IpBlock { cidr: *net, except: Vec::new() }, peer, cluster)),
+            (AdminPeer::Nodes(selector), End::Address(address)) => self.is_node(selector, &address),
+            (AdminPeer::Nodes(selector), End::Pod(pod)) => {
+                pod.pod_ips.iter().any(|address| self.is_node(selector, address))
+            }
             (AdminPeer::Pods { namespaces, pods }, End::Pod(pod)) => {
                 !(cluster && pod.host_network)
                     && selects(namespaces, &self.namespace_labels(&pod.meta.namespace))

@@ -19,7 +19,7 @@ use plimsoll_netpol::objects::{
 use plimsoll_netpol::state::{ClusterState, Scope};
 use proptest::prelude::*;
 
-use crate::oracle::{PORTS, SPACES, admin_policy, labels, namespace, network_policy, pod};
+use crate::oracle::{PORTS, SPACES, admin_policy, labels, namespace, network_policy, node, pod};
 
 /// The pods of a Deployment through a ReplicaSet, each of the three in view or not.
 fn nested() -> impl Strategy<Value = Object> {
@@ -44,7 +44,7 @@ fn nested() -> impl Strategy<Value = Object> {
     })
 }
 
-fn controller() -> impl Strategy<Value = Object> {
+pub(crate) fn controller() -> impl Strategy<Value = Object> {
     pod(8).prop_map(|object| {
         let Object::Workload(mut workload) = object else { unreachable!() };
         workload.meta.namespace = "ingress-nginx".into();
@@ -53,7 +53,7 @@ fn controller() -> impl Strategy<Value = Object> {
     })
 }
 
-fn service(index: usize) -> impl Strategy<Value = Object> {
+pub(crate) fn service(index: usize) -> impl Strategy<Value = Object> {
     let kind = proptest::sample::select(
         [ServiceType::ClusterIp, ServiceType::NodePort, ServiceType::LoadBalancer].as_slice(),
     );
@@ -177,7 +177,7 @@ fn foreign_policy() -> impl Strategy<Value = Object> {
     }))
 }
 
-fn object() -> BoxedStrategy<Object> {
+pub(crate) fn object() -> BoxedStrategy<Object> {
     prop_oneof![
         6 => (1usize..5).prop_flat_map(pod),
         3 => nested(),
@@ -190,6 +190,7 @@ fn object() -> BoxedStrategy<Object> {
         3 => gateway(),
         2 => direct(),
         1 => foreign_policy(),
+        3 => (1usize..4).prop_flat_map(node),
     ]
     .boxed()
 }
@@ -200,6 +201,8 @@ enum Step {
     Apply(Object),
     Delete(usize),
     Namespace(&'static str, Vec<Object>),
+    /// The cluster is what it is, with other objects among it or, without them, said once more.
+    Whole(Vec<Object>),
     Several(Vec<Object>, usize),
 }
 
@@ -209,6 +212,7 @@ fn step() -> impl Strategy<Value = Step> {
         3 => any::<usize>().prop_map(Step::Delete),
         1 => (proptest::sample::select(SPACES.as_slice()), proptest::collection::vec(object(), 0..5))
             .prop_map(|(name, objects)| Step::Namespace(name, objects)),
+        1 => proptest::collection::vec(object(), 0..3).prop_map(Step::Whole),
         1 => (proptest::collection::vec(object(), 1..6), any::<usize>())
             .prop_map(|(objects, gone)| Step::Several(objects, gone)),
     ]
@@ -224,6 +228,10 @@ fn changes(step: Step, state: &ClusterState) -> Vec<Change> {
         Step::Apply(object) => vec![Change::Apply(object)],
         Step::Delete(index) => pick(state, index).map(Change::Delete).into_iter().collect(),
         Step::Namespace(name, objects) => vec![Change::Replace(Scope::Namespace(name.into()), objects)],
+        Step::Whole(objects) => {
+            let all = state.objects().cloned().chain(objects).collect();
+            vec![Change::Replace(Scope::Cluster, all)]
+        }
         Step::Several(objects, gone) => {
             let gone = pick(state, gone).map(Change::Delete);
             gone.into_iter().chain(objects.into_iter().map(Change::Apply)).collect()
@@ -373,7 +381,7 @@ proptest! {
         mode in 0usize..6,
     ) {
         let block_pods = [BlockPods::Never, BlockPods::Match, BlockPods::Unknown][mode % 3];
-        run(first, steps, &Options { block_pods, np_guard: mode == 3 })?;
+        run(first, steps, &Options { block_pods, np_guard: mode == 3, all_nodes: mode > 2 })?;
     }
 }
 

@@ -13,6 +13,7 @@ mod hostile;
 mod judge;
 mod live;
 mod mutated;
+mod nodes;
 mod odd;
 mod oracle;
 mod semantics;

@@ -210,7 +210,7 @@ const DIFFS: [DiffFormat; 8] = [
 fn every_answer(before: &Folder, after: &Folder, flows: &Path) {
     for np_guard in [false, true] {
         let block_pods = if np_guard { BlockPods::Never } else { BlockPods::Match };
-        let engine = Options { np_guard, block_pods };
+        let engine = Options { np_guard, block_pods, all_nodes: true };
         for format in FORMATS.into_iter().filter_map(OutputFormat::parse) {
             let options = ConnectionsOptions {
                 engine: engine.clone(),

@@ -8,9 +8,9 @@ use plimsoll_netpol::conn::Protocol;
 use plimsoll_netpol::diff::{ChangeKind, DiffPeer, Snapshot, diff_snapshots};
 use plimsoll_netpol::engine::{BlockPods, Connectivity, Direction, Options, Peer};
 use plimsoll_netpol::objects::{
-    Action, AdminFlavor, AdminPeer, AdminPolicy, AdminPort, AdminRule, Container, ContainerPort, IpBlock,
-    Meta, Namespace, NetworkPolicy, Object, PolicyPeer, PolicyPort, PolicyRule, PortRef, Subject, Tier,
-    Workload, WorkloadKind,
+    Action, AdminFlavor, AdminPeer, AdminPolicy, AdminPort, AdminRule, ClusterNode, Container, ContainerPort,
+    IpBlock, Meta, Namespace, NetworkPolicy, Object, PolicyPeer, PolicyPort, PolicyRule, PortRef, Subject,
+    Tier, Workload, WorkloadKind,
 };
 use plimsoll_netpol::selector::{Labels, Operator, Requirement, Selector};
 use plimsoll_netpol::state::ClusterState;
@@ -23,7 +23,17 @@ const VALUES: [&str; 3] = ["a", "b", "c"];
 pub(crate) const SPACES: [&str; 3] = ["red", "green", "blue"];
 const BLOCKS: [&str; 7] =
     ["10.0.0.0/8", "10.0.0.0/30", "10.0.0.2/32", "0.0.0.0/0", "192.0.2.0/24", "2001:db8::/32", "::/0"];
-const ADDRESSES: [&str; 6] = ["10.0.0.1", "10.0.0.9", "192.0.2.77", "8.8.8.8", "2001:db8::1", "2606:4700::1"];
+pub(crate) const ADDRESSES: [&str; 8] = [
+    "10.0.0.1",
+    "10.0.0.9",
+    "192.0.2.77",
+    "8.8.8.8",
+    "2001:db8::1",
+    "2606:4700::1",
+    "10.0.0.65",
+    "203.0.113.65",
+];
+const MACHINES: [&str; 3] = ["n1", "n2", "n3"];
 pub(crate) const PORTS: [u16; 5] = [79, 80, 81, 443, 8080];
 const NAMES: [&str; 2] = ["web", "dns"];
 
@@ -119,6 +129,7 @@ pub(crate) fn admin_policy(index: usize) -> impl Strategy<Value = Object> {
     let peer = prop_oneof![
         3 => (namespace_selector(), proptest::option::of(selector())).prop_map(|(namespaces, pods)| AdminPeer::Pods { namespaces, pods }),
         1 => proptest::collection::vec(block().prop_map(|block| block.cidr), 1..3).prop_map(AdminPeer::Networks),
+        1 => selector().prop_map(AdminPeer::Nodes),
     ];
     let port = prop_oneof![
         (protocol(), proptest::sample::select(PORTS.as_slice()), 0u16..3)
@@ -175,8 +186,13 @@ pub(crate) fn pod(index: usize) -> impl Strategy<Value = Object> {
             host_port: None,
         });
     let ports = proptest::collection::vec(port, 0..3);
-    (proptest::sample::select(SPACES.as_slice()), labels(), ports, proptest::bool::weighted(0.1)).prop_map(
-        move |(namespace, pod_labels, ports, host_network)| {
+    let place = (proptest::option::of(proptest::sample::select(MACHINES.as_slice())), any::<bool>());
+    (proptest::sample::select(SPACES.as_slice()), labels(), ports, proptest::bool::weighted(0.1), place)
+        .prop_map(move |(namespace, pod_labels, ports, host_network, (node, host))| {
+            // By convention 10.0.0.65 is the first address of n1, and so on.
+            let machine = node.map(|name| format!("10.0.0.6{}", 4 + name[1..].parse::<u8>().unwrap()));
+            let machine = machine.map(|address| address.parse::<IpAddr>().unwrap());
+            let own = format!("10.0.0.{index}").parse().unwrap();
             let container = Container {
                 name: "main".into(),
                 image: "registry.test/app:1".into(),
@@ -193,13 +209,27 @@ pub(crate) fn pod(index: usize) -> impl Strategy<Value = Object> {
                 containers: vec![container],
                 host_network,
                 service_account: None,
-                pod_ips: vec![format!("10.0.0.{index}").parse().unwrap()],
-                node: None,
-                host_ip: None,
+                pod_ips: vec![machine.filter(|_| host_network).unwrap_or(own)],
+                node: node.map(str::to_owned),
+                host_ip: machine.filter(|_| host),
                 replicas: None,
             })
-        },
-    )
+        })
+}
+
+pub(crate) fn node(index: usize) -> impl Strategy<Value = Object> {
+    let internal =
+        proptest::sample::subsequence(vec![format!("10.0.0.6{}", 4 + index), "192.0.2.5".into()], 0..3);
+    let external = proptest::sample::subsequence(vec!["203.0.113.65", "2606:4700::1", "10.9.9.9"], 0..2);
+    let pods = proptest::sample::subsequence(vec!["10.0.0.0/28", "2001:db8:1::/64"], 0..3);
+    (labels(), internal, external, pods).prop_map(move |(labels, internal, external, pods)| {
+        Object::Node(ClusterNode {
+            meta: Meta { name: MACHINES[index - 1].into(), labels, ..Meta::default() },
+            pod_cidrs: pods.iter().map(|block| block.parse().unwrap()).collect(),
+            internal: internal.iter().map(|address| address.parse().unwrap()).collect(),
+            external: external.iter().map(|address| address.parse().unwrap()).collect(),
+        })
+    })
 }
 
 pub(crate) fn namespace(name: &'static str) -> impl Strategy<Value = Object> {
@@ -213,8 +243,9 @@ pub(crate) fn cluster() -> impl Strategy<Value = ClusterState> {
     let pods = (pod(1), pod(2), pod(3), pod(4)).prop_map(|(a, b, c, d)| vec![a, b, c, d]);
     let policies = (0usize..4).prop_flat_map(|count| (0..count).map(network_policy).collect::<Vec<_>>());
     let admin = (0usize..4).prop_flat_map(|count| (0..count).map(admin_policy).collect::<Vec<_>>());
-    (namespaces, pods, policies, admin).prop_map(|(a, b, c, d)| {
-        ClusterState::from([a, b, c, d].into_iter().flatten().collect::<Vec<Object>>())
+    let nodes = (0usize..4).prop_flat_map(|count| (1..count).map(node).collect::<Vec<_>>());
+    (namespaces, pods, policies, admin, nodes).prop_map(|(a, b, c, d, e)| {
+        ClusterState::from([a, b, c, d, e].into_iter().flatten().collect::<Vec<Object>>())
     })
 }
 

@@ -67,7 +67,7 @@ pub(crate) enum What {
     Explain {
         /// Directory of manifests, or one file
         dir: PathBuf,
-        /// NAME or NAMESPACE/NAME of a workload, or an address outside the cluster
+        /// NAME or NAMESPACE/NAME of a workload, an address outside the cluster, or node/NAME
         #[arg(long, value_name = "WORKLOAD")]
         from: String,
         /// The same of the other end
@@ -171,6 +171,9 @@ pub(crate) struct Reading {
     /// Whether address blocks of policies match pods, which Kubernetes leaves to the network plugin
     #[arg(long, value_enum, value_name = "MODE", default_value_t = Blocks::Never)]
     block_pods: Blocks,
+    /// The Node objects among the manifests are all nodes of the cluster: what none of them has, no node has
+    #[arg(long)]
+    all_nodes: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -268,6 +271,7 @@ impl From<Reading> for Options {
                 Blocks::Match => BlockPods::Match,
                 Blocks::Unknown => BlockPods::Unknown,
             },
+            all_nodes: reading.all_nodes,
         }
     }
 }
