@@ -9,7 +9,7 @@ use plimsoll_model::fact::{ImageFact, ImagePushed, ManifestFact, ManifestKind, M
 use plimsoll_model::{
     ComponentKey, Digest, Ecosystem, Fact, FactBody, MatchSet, PackageKey, Platform, Timestamp,
 };
-use plimsoll_store::{Emit, Settings, Store};
+use plimsoll_store::{Emit, Filter, Settings, Store};
 use plimsoll_vuln::{BuildOptions, Db, build, diff};
 
 use super::RematchArguments;
@@ -28,6 +28,9 @@ const NAMES: usize = 500;
 const BATCH: usize = 256;
 /// Images of one transaction while the fleet is built: what a store that is rebuilt takes at a time.
 const BULK: usize = 1_000;
+/// As the interface asks: findings of a page, and steps of a plan.
+const PAGE: u32 = 100;
+const ACTIONS: usize = 50;
 const NOW: Timestamp = Timestamp(1_800_000_000_000);
 
 /// Measures.
@@ -160,6 +163,26 @@ pub(super) async fn run(arguments: &RematchArguments) -> Result<(), LoadError> {
     let affected = reader.affected(&one, &[]).await.map_err(LoadError::other)?;
     let took = began.elapsed().as_secs_f64() * 1e3;
     note("where are we affected", &format!("{} ms, {} holders", figure(took), affected.affected.len()));
+    let began = Instant::now();
+    let page = reader.findings(&Filter::default(), None, PAGE).await.map_err(LoadError::other)?;
+    let first = began.elapsed().as_secs_f64() * 1e3;
+    let began = Instant::now();
+    let narrow = Filter { package: Some(name(0)), ..Filter::default() };
+    reader.findings(&narrow, None, PAGE).await.map_err(LoadError::other)?;
+    let narrowed = began.elapsed().as_secs_f64() * 1e3;
+    note(
+        "findings in order",
+        &format!(
+            "a page of {} in {} ms; of one package in {} ms",
+            page.findings.len(),
+            figure(first),
+            figure(narrowed)
+        ),
+    );
+    let began = Instant::now();
+    let actions = reader.actions(ACTIONS).await.map_err(LoadError::other)?;
+    let took = began.elapsed().as_secs_f64() * 1e3;
+    note("what to do first", &format!("{} actions in {} ms", actions.len(), figure(took)));
     note("peak memory", &format!("{} MiB", figure(mib(peak_of("self")))));
     Ok(())
 }
