@@ -1,5 +1,6 @@
-//! A worker for crash tests: `worker URL stage|fold claim|effect LOG ACK_WAIT_MS`. It runs until it is killed, by
-//! `PLIMSOLL_KILL_AT` or by its owner. Each run of a job appends a line to LOG.
+//! A worker for crash tests: `worker URL stage|fold|ledger claim|effect LOG ACK_WAIT_MS`. It runs until it is killed, by
+//! `PLIMSOLL_KILL_AT` or by its owner. Each run of a job appends a line to LOG; for a ledger LOG is a file that says
+//! what time it is.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, unreachable_pub)]
 
@@ -8,6 +9,8 @@
 mod toy;
 
 use std::io::Write;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use plimsoll_bus::{Durability, Failure, Guard, fold, stage};
@@ -24,7 +27,21 @@ async fn main() {
     let bus = toy::connect(settings).await;
     let stop = CancellationToken::new();
     if role == "fold" {
-        fold::run(bus, toy::Tape, stop, Duration::from_millis(50)).await.unwrap();
+        fold::run(bus, toy::Tape, stop, fold::Settling::after(Duration::from_millis(50))).await.unwrap();
+        return;
+    }
+    if role == "ledger" {
+        let clock = Arc::new(AtomicI64::new(0));
+        let settling =
+            fold::Settling::after(Duration::from_millis(toy::QUIET_MS)).with_clock(Arc::clone(&clock));
+        std::thread::spawn(move || {
+            loop {
+                let said = std::fs::read_to_string(&log).unwrap_or_default();
+                clock.store(said.parse().unwrap_or(0), Ordering::SeqCst);
+                std::thread::sleep(Duration::from_millis(10));
+            }
+        });
+        fold::run(bus, toy::Ledger, stop, settling).await.unwrap();
         return;
     }
     let guard = if guard == "claim" { Guard::Claim } else { Guard::Effect };

@@ -2,37 +2,43 @@
 //!
 //! Events are a log; a delivered event only says "there is news of this key". One leased owner folds the log from the
 //! key's checkpoint on, publishes, moves the checkpoint by compare-and-set, and only then acknowledges. The state stays
-//! resident and is used again while nobody else moved the checkpoint. A taken-over key starts from the checkpoint, so
-//! what the old owner published and did not checkpoint is published again, with the same base and at least the same
-//! target: readers take a fact only if its target is newer than theirs.
+//! resident and is used again while nobody else moved the checkpoint. Keys do not wait for one another.
+//!
+//! What an event says is told when the parts of the state that it touches are quiet ([`settling`]). Until then it is not
+//! folded in: a checkpoint is the sequence through which every event is in the state, and the later ones that are in it
+//! too. What is told is therefore always the difference of two whole states, and what waits is in the log alone, where a
+//! crash cannot lose it and nobody tells it twice.
+//!
+//! An owner that died may have published more than its checkpoint says. Who takes over from it folds the whole log at
+//! once, so that its target is at least the dead owner's, and is told so, to say everything again. Publications of a
+//! key are numbered by its fence: readers take a fact only if its target is newer than theirs, or its target is the same and its
+//! number higher.
 //!
 //! The log is read from the stream's leader, message by message: a replica that lags would end it too early, and the
 //! events behind that end would be acknowledged without having been folded.
 
+mod advance;
+pub mod settling;
+
 use std::collections::{BTreeMap, HashMap};
 use std::panic::AssertUnwindSafe;
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 
-use async_nats::jetstream::stream::RawMessageErrorKind;
 use async_trait::async_trait;
 use futures::FutureExt;
-use plimsoll_proto::v1;
 use plimsoll_telemetry::trace;
-use prost::Message as _;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
-use crate::batches::{Batches, Received, last_of};
-use crate::claims::lease_left;
-use crate::connection::{ARTIFACT_HEADER, Bus, BusError, Outgoing, message_id};
-use crate::dead::{self, Letter};
-use crate::fault;
+use crate::batches::{Batches, Received};
+use crate::connection::{Bus, BusError, Outgoing};
 use crate::records::Records;
-
-/// Quiet time after which a burst of events counts as settled.
-pub const QUIET: Duration = Duration::from_millis(500);
-/// Longest time that a burst may go on before its state is published anyhow.
-pub const LONGEST_BURST: Duration = Duration::from_secs(5);
+use advance::{Advanced, Held};
+use settling::Clock;
+pub use settling::{LONGEST_BURST, Parts, QUIET, Settling};
 
 /// An event of the log.
 #[derive(Debug, Clone)]
@@ -40,6 +46,20 @@ pub struct LogEvent {
     pub subject: String,
     pub seq: u64,
     pub payload: bytes::Bytes,
+    pub trace: String,
+}
+
+/// A publication of a key.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Publication {
+    /// The newest event of the state that was published last; 0 when there is none.
+    pub base_seq: u64,
+    /// The newest event that is in the state now.
+    pub target_seq: u64,
+    /// Every event up to this one is in the state. Of those between it and `target_seq` some wait.
+    pub through_seq: u64,
+    /// Higher than that of any publication of the key before, whoever made it.
+    pub number: u64,
     pub trace: String,
 }
 
@@ -51,406 +71,269 @@ pub trait Fold: Send + Sync + 'static {
     /// The stream of the log, and the subjects of all keys.
     const STREAM: &'static str;
     const SUBJECTS: &'static str;
-    type State: Send + Sync;
+    type State: Send + Sync + 'static;
 
-    /// The state before any event, or what a checkpoint's artifact holds.
-    fn load(&self, key: &str, checkpoint: Option<&[u8]>) -> Result<Self::State, String>;
+    /// What an event touches. Events that touch no common part must come to the same state in either order.
+    fn parts(&self, payload: &[u8]) -> Parts {
+        let _ = payload;
+        Parts::All
+    }
+    /// The state before any event, or what a checkpoint's artifact holds. `beyond`: an owner that died may have published
+    /// more than the checkpoint says, and what that was is not known.
+    fn load(&self, key: &str, checkpoint: Option<&[u8]>, beyond: bool) -> Result<Self::State, String>;
     /// The artifact of a state.
     fn save(&self, state: &Self::State) -> Result<Vec<u8>, String>;
     /// Folds one event in. On an error (or a panic) the state is thrown away and the log folded again from the
     /// checkpoint; an event that fails three times is passed over and becomes a dead letter.
     async fn apply(&self, state: &mut Self::State, event: &LogEvent) -> Result<(), String>;
-    /// What the settled state says, compared with the state at `base_seq`. Called once per checkpoint.
-    async fn settle(
-        &self,
-        state: &mut Self::State,
-        base_seq: u64,
-        target_seq: u64,
-        trace: &str,
-    ) -> Vec<Outgoing>;
-}
-
-/// Failures of one event until it is passed over.
-const POISON: u32 = 3;
-
-struct Resident<S> {
-    state: S,
-    through_seq: u64,
-    artifact: String,
-}
-
-/// What advancing a key came to.
-enum Advanced {
-    /// The checkpoint is at the end of the log.
-    Done,
-    /// Another owner has the key for about this long.
-    Busy(Duration),
+    /// What the state says, compared with that of `base_seq`. Called once per checkpoint.
+    async fn settle(&self, state: &mut Self::State, publication: &Publication) -> Vec<Outgoing>;
 }
 
 /// How long a fold may finish what it is at after it was asked to stop. What it leaves is folded by the next owner.
 const GRACE: Duration = Duration::from_secs(10);
+/// How long the broker is left alone after it did not answer.
+const PAUSE: Duration = Duration::from_millis(500);
 
 /// Runs a fold until `stop`.
 pub async fn run<F: Fold>(
     bus: Bus,
     fold: F,
     stop: CancellationToken,
-    quiet: Duration,
+    settling: Settling,
 ) -> Result<(), BusError> {
     let late = async {
         stop.cancelled().await;
         tokio::time::sleep(GRACE).await;
     };
     tokio::select! {
-        ended = drive(bus, fold, stop.clone(), quiet) => ended,
+        ended = drive(bus, fold, stop.clone(), settling) => ended,
         // A broker that went away with the request to stop would otherwise be waited for.
         () = late => Ok(()),
     }
 }
 
-async fn drive<F: Fold>(bus: Bus, fold: F, stop: CancellationToken, quiet: Duration) -> Result<(), BusError> {
-    let batches = Batches::open(&bus, F::STREAM, &format!("fold-{}", F::NAME), &[F::SUBJECTS]).await?;
-    let retry = bus.settings().retry_step;
-    let mut runner = Runner {
-        records: bus.records("clusters"),
-        bus,
-        fold,
-        resident: HashMap::new(),
-        failures: HashMap::new(),
-    };
-    let mut waiting: BTreeMap<String, Vec<Received>> = BTreeMap::new();
-    while !stop.is_cancelled() {
-        let received = tokio::select! {
-            () = stop.cancelled() => break,
-            received = batches.next(256, Duration::from_secs(1)) => received,
-        };
-        match received {
-            Ok(received) => {
-                for message in received {
-                    waiting.entry(message.subject.clone()).or_default().push(message);
-                }
-            }
-            Err(error) => {
-                tracing::warn!(fold = F::NAME, %error, "cannot read the log");
-                tokio::time::sleep(Duration::from_millis(500)).await;
-                continue;
-            }
-        }
-        if waiting.is_empty() {
-            continue;
-        }
-        settled(&batches, &mut waiting, quiet).await;
-        for (subject, messages) in std::mem::take(&mut waiting) {
-            let trace = messages.last().map(|m| m.trace.clone()).unwrap_or_default();
-            let span =
-                tracing::info_span!("fold", otel.name = F::NAME, fold = F::NAME, events = messages.len());
-            trace::continue_from(&span, &trace);
-            let newest = messages.iter().map(|m| m.stream_seq).max().unwrap_or(0);
-            let again = match runner.advance(&subject, newest, &messages).instrument(span).await {
-                Ok(Advanced::Done) => {
-                    for message in messages {
-                        if let Err(error) = message.done().await {
-                            tracing::warn!(fold = F::NAME, %error, "cannot acknowledge an event");
-                        }
-                    }
-                    continue;
-                }
-                // The messages come again and find the checkpoint behind them, or the lease free.
-                Ok(Advanced::Busy(left)) => left,
-                Err(error) => {
-                    tracing::warn!(fold = F::NAME, %error, "a fold failed and will be repeated");
-                    runner.resident.remove(&subject);
-                    retry
-                }
-            };
-            for message in &messages {
-                if let Err(error) = message.later(again).await {
-                    tracing::warn!(fold = F::NAME, %error, "cannot put an event off");
-                }
-            }
-        }
-    }
-    Ok(())
-}
-
-/// Waits until no event came for `quiet`, but not longer than [`LONGEST_BURST`].
-async fn settled(batches: &Batches, waiting: &mut BTreeMap<String, Vec<Received>>, quiet: Duration) {
-    let began = Instant::now();
-    while began.elapsed() < LONGEST_BURST && !quiet.is_zero() {
-        match batches.next(256, quiet).await {
-            Ok(more) if more.is_empty() => return,
-            Ok(more) => {
-                for message in more {
-                    waiting.entry(message.subject.clone()).or_default().push(message);
-                }
-            }
-            Err(_) => return,
-        }
-    }
-}
-
-/// The lease on a key, and its record as this owner wrote it last.
-struct Lease {
-    records: Records,
-    key: String,
-    record: v1::FoldRecord,
-    revision: u64,
-}
-
-impl Lease {
-    /// Writes the record again. False when another owner has it.
-    async fn write(&mut self) -> Result<bool, BusError> {
-        let value = self.record.encode_to_vec();
-        loop {
-            if let Some(revision) = self.records.update(&self.key, &value, self.revision).await? {
-                self.revision = revision;
-                return Ok(true);
-            }
-            // Taken over, unless an earlier write of ours was stored and its acknowledgement lost.
-            let Some(stored) = self.records.get(&self.key).await? else { return Ok(false) };
-            let record: v1::FoldRecord = stored.decode()?;
-            if record.owner != self.record.owner || record.fence != self.record.fence {
-                return Ok(false);
-            }
-            self.revision = stored.revision;
-        }
-    }
-}
-
+/// What folds of all keys share.
 struct Runner<F: Fold> {
     bus: Bus,
     records: Records,
     fold: F,
-    resident: HashMap<String, Resident<F::State>>,
-    /// Failures of events after a subject's checkpoint, by sequence.
-    failures: HashMap<String, BTreeMap<u64, u32>>,
+    settling: Settling,
+}
+
+/// An event that was delivered and is not acknowledged.
+struct Delivered {
+    message: Received,
+    parts: Parts,
+}
+
+type Delivery = BTreeMap<u64, Delivered>;
+
+/// A key of which this process was told.
+struct Key<S> {
+    waiting: Delivery,
+    /// None while the key is advanced.
+    held: Option<Held<S>>,
+    /// Not looked at before this time.
+    not_before: i64,
+}
+
+impl<S> Default for Key<S> {
+    fn default() -> Self {
+        Self { waiting: Delivery::new(), held: Some(Held::default()), not_before: i64::MIN }
+    }
+}
+
+/// What became of a key.
+struct Worked<S> {
+    subject: String,
+    held: Held<S>,
+    waiting: Delivery,
+    not_before: i64,
+}
+
+impl<S> Key<S> {
+    /// When it is to be advanced, as far as the events that were delivered to this process say; none while it is being
+    /// advanced or nothing waits.
+    fn due(&self, settling: &Settling, now: i64) -> Option<i64> {
+        self.held.as_ref()?;
+        self.waiting.first_key_value()?;
+        let due = settling.due(waiting(&self.waiting), now);
+        let time = if due.events.is_empty() { due.next? } else { now };
+        Some(time.max(self.not_before))
+    }
+
+    fn take(&mut self, delivered: Delivered) {
+        self.waiting.insert(delivered.message.stream_seq, delivered);
+    }
+
+    fn give_back(&mut self, worked: Worked<S>) {
+        for (seq, delivered) in worked.waiting {
+            // One that was delivered again meanwhile is the one that the broker waits for.
+            self.waiting.entry(seq).or_insert(delivered);
+        }
+        self.held = Some(worked.held);
+        self.not_before = worked.not_before;
+    }
+}
+
+fn waiting(delivered: &Delivery) -> impl Iterator<Item = settling::Waiting<'_>> {
+    delivered.iter().map(|(seq, event)| settling::Waiting {
+        seq: *seq,
+        parts: &event.parts,
+        at: event.message.published.0,
+    })
+}
+
+async fn drive<F: Fold>(
+    bus: Bus,
+    fold: F,
+    stop: CancellationToken,
+    settling: Settling,
+) -> Result<(), BusError> {
+    let batches = Batches::open(&bus, F::STREAM, &format!("fold-{}", F::NAME), &[F::SUBJECTS]).await?;
+    let runner = Arc::new(Runner { records: bus.records("clusters"), bus, fold, settling });
+    let (sender, mut news) = mpsc::channel(1);
+    let mut reading = JoinSet::new();
+    reading.spawn(read(F::NAME, batches, sender, stop.clone()));
+    let mut working: JoinSet<Worked<F::State>> = JoinSet::new();
+    let mut keys: HashMap<String, Key<F::State>> = HashMap::new();
+    let mut clock: Option<Clock> = None;
+    loop {
+        if clock.as_ref().is_none_or(Clock::is_old) {
+            let time = tokio::select! {
+                () = stop.cancelled() => break,
+                time = runner.records.server_time() => time,
+            };
+            match time {
+                Ok(time) => clock = Some(runner.settling.clock(time.0)),
+                Err(error) => tracing::warn!(fold = F::NAME, %error, "the broker does not say its time"),
+            }
+        }
+        let mut wake = PAUSE;
+        for (subject, key) in &mut keys {
+            let Some(clock) = &clock else { break };
+            let now = clock.now();
+            let Some(due) = key.due(&runner.settling, now) else { continue };
+            if due > now {
+                wake = wake.min(clock.until(due));
+                continue;
+            }
+            let Some(held) = key.held.take() else { continue };
+            let waiting = std::mem::take(&mut key.waiting);
+            working.spawn(Arc::clone(&runner).work(subject.clone(), held, waiting, clock.clone()));
+        }
+        tokio::select! {
+            () = stop.cancelled() => break,
+            Some(received) = news.recv() => {
+                for message in received {
+                    let parts = runner.parts(&message.payload);
+                    keys.entry(message.subject.clone()).or_default().take(Delivered { message, parts });
+                }
+            }
+            Some(worked) = working.join_next(), if !working.is_empty() => {
+                if let Ok(worked) = worked {
+                    keys.entry(worked.subject.clone()).or_default().give_back(worked);
+                }
+            }
+            () = tokio::time::sleep(wake) => {}
+        }
+    }
+    while let Some(worked) = working.join_next().await {
+        if let Ok(worked) = worked {
+            keys.entry(worked.subject.clone()).or_default().give_back(worked);
+        }
+    }
+    // Another owner need not wait for them to come again.
+    news.close();
+    let mut left: Vec<Received> =
+        keys.into_values().flat_map(|key| key.waiting.into_values()).map(|event| event.message).collect();
+    while let Some(received) = news.recv().await {
+        left.extend(received);
+    }
+    for message in left {
+        let _ = message.later(Duration::ZERO).await;
+    }
+    Ok(())
+}
+
+/// Hands on what is delivered. A pull that is dropped half-way would lose messages until they come again.
+async fn read(
+    fold: &'static str,
+    batches: Batches,
+    news: mpsc::Sender<Vec<Received>>,
+    stop: CancellationToken,
+) {
+    loop {
+        let received = tokio::select! {
+            () = stop.cancelled() => return,
+            received = batches.next(256, Duration::from_secs(1)) => received,
+        };
+        match received {
+            Ok(received) => {
+                if !received.is_empty() && news.send(received).await.is_err() {
+                    return;
+                }
+            }
+            Err(error) => {
+                tracing::warn!(fold, %error, "cannot read the log");
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
+    }
 }
 
 impl<F: Fold> Runner<F> {
-    fn lease_ms(&self) -> u64 {
-        u64::try_from(self.bus.settings().ack_wait.as_millis()).unwrap_or(30_000) * 2
+    /// What an event touches; any part where that is not to be known.
+    fn parts(&self, payload: &[u8]) -> Parts {
+        std::panic::catch_unwind(AssertUnwindSafe(|| self.fold.parts(payload))).unwrap_or(Parts::All)
     }
 
-    /// Brings one key to the end of its log, which is at `newest` or beyond.
-    async fn advance(
-        &mut self,
-        subject: &str,
-        newest: u64,
-        messages: &[Received],
-    ) -> Result<Advanced, BusError> {
-        let key = format!("{}.{}", F::NAME, subject.rsplit('.').next().unwrap_or("="));
-        let mut lease = match self.acquire(&key, newest).await? {
-            Ok(lease) => lease,
-            Err(done) => return Ok(done),
-        };
-        fault::point(F::NAME, "leased");
-        let held = lease.record.clone();
-        let mut resident = self.resident_at(subject, &key, &held).await?;
-        let fenced = Ok(Advanced::Busy(self.bus.settings().ack_wait));
-        let renewals = Duration::from_millis(self.lease_ms()) / 6;
-        let mut ticks = tokio::time::interval_at(tokio::time::Instant::now() + renewals, renewals);
-        let outputs = {
-            let work = self.fold_log(subject, newest, &mut resident);
-            let mut work = std::pin::pin!(work);
-            loop {
-                tokio::select! {
-                    biased;
-                    outputs = &mut work => break outputs?,
-                    _ = ticks.tick() => {
-                        if !lease.write().await? {
-                            return fenced;
-                        }
-                        for message in messages {
-                            message.keep().await?;
-                        }
+    /// Advances a key and acknowledges what that made good. On a failure its events come again.
+    async fn work(
+        self: Arc<Self>,
+        subject: String,
+        mut held: Held<F::State>,
+        mut waiting: Delivery,
+        clock: Clock,
+    ) -> Worked<F::State> {
+        let trace = waiting.values().next_back().map(|last| last.message.trace.clone()).unwrap_or_default();
+        let span = tracing::info_span!("fold", otel.name = F::NAME, fold = F::NAME, events = waiting.len());
+        trace::continue_from(&span, &trace);
+        let work = AssertUnwindSafe(self.advance(&subject, &mut held, &waiting, &clock)).catch_unwind();
+        let advanced =
+            work.instrument(span).await.unwrap_or_else(|_| Err(BusError::Other("the fold panicked".into())));
+        let mut not_before = i64::MIN;
+        let again = match advanced {
+            Ok(Advanced::To(reached)) => {
+                let good: Vec<Delivered> =
+                    waiting.extract_if(.., |seq, _| reached.has(*seq)).map(|(_, event)| event).collect();
+                for delivered in good {
+                    if let Err(error) = delivered.message.done().await {
+                        tracing::warn!(fold = F::NAME, %error, "cannot acknowledge an event");
                     }
                 }
+                None
+            }
+            Ok(Advanced::NotBefore(time)) => {
+                not_before = time;
+                None
+            }
+            // The messages come again and find the checkpoint behind them, or the lease free.
+            Ok(Advanced::Busy(left)) => Some(left),
+            Err(error) => {
+                tracing::warn!(fold = F::NAME, %error, "a fold failed and will be repeated");
+                held.forget();
+                Some(self.bus.settings().retry_step)
             }
         };
-        self.failures.remove(subject);
-        let target = resident.through_seq;
-        // Just before publishing, so that an owner that was away for long does not publish beside the new one.
-        if !lease.write().await? {
-            return fenced;
-        }
-        for (index, output) in outputs.iter().enumerate() {
-            let id = message_id(&[
-                output.subject.as_bytes(),
-                key.as_bytes(),
-                &target.to_le_bytes(),
-                &(index as u64).to_le_bytes(),
-                &lease.record.fence.to_le_bytes(),
-            ]);
-            match self.bus.publish(output, &id, &[]).await {
-                // The fence is of this run alone, so the id is ours.
-                Ok(_) | Err(BusError::Duplicate { .. }) => {}
-                Err(error) => return Err(error),
-            }
-        }
-        fault::point(F::NAME, "published");
-        lease.record.artifact.clone_from(&resident.artifact);
-        lease.record.through_seq = target;
-        lease.record.lease_ms = 0;
-        if !lease.write().await? {
-            // The new owner started from the old checkpoint and publishes the same.
-            return fenced;
-        }
-        fault::point(F::NAME, "checkpointed");
-        self.resident.insert(subject.to_owned(), resident);
-        if !held.artifact.is_empty() && held.artifact != lease.record.artifact {
-            self.bus.artifacts().delete(&held.artifact).await?;
-        }
-        Ok(Advanced::Done)
-    }
-
-    /// Folds what is new, settles and saves. The log is read while the lease is held and renewed.
-    async fn fold_log(
-        &mut self,
-        subject: &str,
-        newest: u64,
-        resident: &mut Resident<F::State>,
-    ) -> Result<Vec<Outgoing>, BusError> {
-        let base = resident.through_seq;
-        // The leader knows the end; older events may have left the log by its limits.
-        let target = last_of(&self.bus, F::STREAM, subject).await?.max(newest);
-        let mut next = base + 1;
-        while next <= target {
-            let Some((event, raw)) = self.event(subject, next).await? else { break };
-            next = event.seq + 1;
-            let failures = self.failures.get(subject).and_then(|f| f.get(&event.seq));
-            if failures.is_some_and(|&count| count >= POISON) {
-                tracing::warn!(fold = F::NAME, seq = event.seq, "an event was passed over");
-                continue;
-            }
-            let applied = match raw {
-                Ok(()) => {
-                    let apply = AssertUnwindSafe(self.fold.apply(&mut resident.state, &event));
-                    apply.catch_unwind().await.unwrap_or_else(|_| Err("the fold panicked".to_owned()))
-                }
-                Err(reason) => Err(reason),
-            };
-            if let Err(reason) = applied {
-                return Err(self.failed(subject, &event, &reason).await?);
-            }
-        }
-        fault::point(F::NAME, "applied");
-        let trace = trace::current();
-        let settle = self.fold.settle(&mut resident.state, base, target, &trace);
-        let outputs = AssertUnwindSafe(settle)
-            .catch_unwind()
-            .await
-            .map_err(|_| BusError::Other("the fold panicked when it settled".into()))?;
-        let bytes = self.fold.save(&resident.state).map_err(BusError::other)?;
-        // Named by key and target too: two keys with the same state must not share what each deletes by itself.
-        let name = message_id(&[subject.as_bytes(), F::NAME.as_bytes(), &target.to_le_bytes(), &bytes]);
-        resident.artifact = format!("state.{name}");
-        self.bus.artifacts().put_named(&resident.artifact, &bytes).await?;
-        resident.through_seq = target;
-        Ok(outputs)
-    }
-
-    /// Counts the failure of an event; the last one makes it a dead letter.
-    async fn failed(&mut self, subject: &str, event: &LogEvent, reason: &str) -> Result<BusError, BusError> {
-        let counted = self.failures.get(subject).and_then(|f| f.get(&event.seq)).copied().unwrap_or(0) + 1;
-        if counted >= POISON {
-            let letter = Letter {
-                stage: F::NAME,
-                subject,
-                payload: &event.payload,
-                artifact: None,
-                code: "bad_message",
-                detail: reason,
-                trace: &event.trace,
-                cause: &format!("{}/{}", F::STREAM, event.seq),
-            };
-            dead::write(&self.bus, &letter).await?;
-        }
-        self.failures.entry(subject.to_owned()).or_default().insert(event.seq, counted);
-        Ok(BusError::Other(format!("event {} of {subject}: {reason}", event.seq)))
-    }
-
-    /// The lease, or why there is nothing to do.
-    async fn acquire(&self, key: &str, newest: u64) -> Result<Result<Lease, Advanced>, BusError> {
-        loop {
-            let current = self.records.get(key).await?;
-            let mut record: v1::FoldRecord =
-                current.as_ref().map(crate::Record::decode).transpose()?.unwrap_or_default();
-            if record.through_seq >= newest {
-                return Ok(Err(Advanced::Done));
-            }
-            if let Some(current) = &current
-                && record.owner != self.bus.owner()
-                && record.lease_ms > 0
-            {
-                let now = self.records.server_time().await?;
-                let left = lease_left(current.written, record.lease_ms, now);
-                if left > 0 {
-                    return Ok(Err(Advanced::Busy(Duration::from_millis(left))));
+        if let Some(again) = again {
+            for delivered in std::mem::take(&mut waiting).into_values() {
+                if let Err(error) = delivered.message.later(again).await {
+                    tracing::warn!(fold = F::NAME, %error, "cannot put an event off");
                 }
             }
-            record.owner = self.bus.owner().to_owned();
-            record.fence += 1;
-            record.lease_ms = self.lease_ms();
-            let value = record.encode_to_vec();
-            let written = match &current {
-                None => self.records.create(key, &value).await?,
-                Some(current) => self.records.update(key, &value, current.revision).await?,
-            };
-            if let Some(revision) = written {
-                let (records, key) = (self.records.clone(), key.to_owned());
-                return Ok(Ok(Lease { records, key, record, revision }));
-            }
         }
-    }
-
-    /// The state at the checkpoint: the resident one if nobody moved the checkpoint since, else from its artifact.
-    async fn resident_at(
-        &mut self,
-        subject: &str,
-        key: &str,
-        record: &v1::FoldRecord,
-    ) -> Result<Resident<F::State>, BusError> {
-        if let Some(resident) = self.resident.remove(subject)
-            && resident.through_seq == record.through_seq
-            && resident.artifact == record.artifact
-        {
-            return Ok(resident);
-        }
-        let bytes = match record.artifact.as_str() {
-            "" => None,
-            name => {
-                let bytes = self.bus.artifacts().get(name).await?;
-                Some(bytes.ok_or_else(|| BusError::MissingArtifact(name.into()))?)
-            }
-        };
-        let name = key.rsplit('.').next().unwrap_or_default();
-        let state = self.fold.load(name, bytes.as_deref()).map_err(BusError::other)?;
-        Ok(Resident { state, through_seq: record.through_seq, artifact: record.artifact.clone() })
-    }
-
-    /// The first event of a subject at or after a sequence, from the leader. With it the reason why it cannot be read,
-    /// where its payload is an artifact that is missing.
-    async fn event(
-        &self,
-        subject: &str,
-        from: u64,
-    ) -> Result<Option<(LogEvent, Result<(), String>)>, BusError> {
-        let stream = self.bus.context().get_stream_no_info(F::STREAM).await.map_err(BusError::other)?;
-        let message = match stream.raw_message_builder().sequence(from).next_by_subject(subject).send().await
-        {
-            Ok(message) => message,
-            Err(error) if error.kind() == RawMessageErrorKind::NoMessageFound => return Ok(None),
-            Err(error) => return Err(BusError::other(error)),
-        };
-        let trace = message.headers.get(trace::HEADER).map_or("", async_nats::HeaderValue::as_str).to_owned();
-        let (payload, read) = match self.bus.payload(Some(&message.headers), &message.payload).await {
-            Ok(payload) => (payload, Ok(())),
-            Err(error @ (BusError::MissingArtifact(_) | BusError::BadArtifact { .. } | BusError::Key(_))) => {
-                let name = message.headers.get(ARTIFACT_HEADER).map_or("", async_nats::HeaderValue::as_str);
-                (message.payload.clone(), Err(format!("{error} ({name})")))
-            }
-            Err(error) => return Err(error),
-        };
-        Ok(Some((LogEvent { subject: subject.to_owned(), seq: message.sequence, payload, trace }, read)))
+        Worked { subject, held, waiting, not_before }
     }
 }

@@ -151,10 +151,17 @@ pub struct ScanFailed {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ExposureFact {
     pub cluster: String,
-    /// EVENTS sequence of the state that `changes` starts from; 0 for none.
+    /// EVENTS sequence of the newest event of the state that `changes` starts from; 0 for none.
     pub base_seq: u64,
-    /// EVENTS sequence through which events are folded in.
+    /// EVENTS sequence of the newest event that is folded in.
     pub target_seq: u64,
+    /// Number of the publication: of two facts with the same target, the higher is the newer. 0 of older writers.
+    #[serde(default)]
+    pub publication: u64,
+    /// EVENTS sequence through which every event is folded in: those of namespaces that were not quiet yet are left
+    /// out. 0 of older writers, which leave none out.
+    #[serde(default)]
+    pub through_seq: u64,
     /// Absolute state of every workload that differs between base and target (all of them when base is 0).
     pub workloads: Vec<WorkloadFact>,
     /// Workloads that are gone.

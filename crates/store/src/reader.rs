@@ -117,7 +117,7 @@ impl Reader {
         self.counter("SELECT value FROM meta WHERE key = 'published'").await
     }
 
-    /// The EVENTS sequence through which a cluster's state is known; `None` for an unknown cluster.
+    /// The EVENTS sequence through which all that happened to a cluster is known; `None` for an unknown cluster.
     ///
     /// # Errors
     /// [`StoreError`].

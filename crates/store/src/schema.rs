@@ -13,7 +13,7 @@ use crate::error::{StoreError, decode};
 type Statements = &'static [&'static str];
 
 /// Statements of each schema version, in order.
-const MIGRATIONS: &[Statements] = &[FIRST, BACKLOG, STATEMENTS, PODS, FOLDED, BASES];
+const MIGRATIONS: &[Statements] = &[FIRST, BACKLOG, STATEMENTS, PODS, FOLDED, BASES, PUBLICATIONS];
 
 const FIRST: Statements = &[
     // Counters: epoch, seq (last of the outbox), db_seq, fence.
@@ -124,6 +124,12 @@ const BASES: &[&str] = &[
     "CREATE TABLE image_releases (release TEXT NOT NULL, image INTEGER NOT NULL, PRIMARY KEY (release, image)) WITHOUT ROWID",
     "CREATE INDEX image_releases_image ON image_releases (image)",
     "INSERT INTO image_releases SELECT DISTINCT c.ecosystem || ':' || c.release, ic.image FROM components c JOIN image_components ic ON ic.component = c.id WHERE c.release <> ''",
+];
+
+/// Clusters' facts with the same target, of which the later tells what had waited.
+const PUBLICATIONS: Statements = &[
+    "ALTER TABLE workloads ADD COLUMN publication INTEGER NOT NULL DEFAULT 0",
+    "ALTER TABLE clusters ADD COLUMN full_publication INTEGER NOT NULL DEFAULT 0",
 ];
 
 /// Numbers the layers of the images that were there before the column was.

@@ -46,6 +46,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     pbjson_build::Builder::new()
         .register_descriptors(&prost::Message::encode_to_vec(&descriptors))?
         .out_dir(&out)
+        // What a newer writer adds is passed over, as in protobuf.
+        .ignore_unknown_fields()
         .build(&PUBLIC.map(|name| format!(".plimsoll.v1.{name}")))?;
     Ok(())
 }

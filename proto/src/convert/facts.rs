@@ -155,6 +155,8 @@ impl From<ExposureFact> for v1::ExposureFact {
             actor: value.actor,
             transient: into_all(value.transient),
             unlisted: (!value.unlisted.is_none()).then(|| value.unlisted.into()),
+            publication: value.publication,
+            through_seq: value.through_seq,
         }
     }
 }
@@ -172,6 +174,8 @@ impl TryFrom<v1::ExposureFact> for ExposureFact {
             actor: message.actor,
             transient: all(message.transient)?,
             unlisted: message.unlisted.map(Unlisted::from).unwrap_or_default(),
+            publication: message.publication,
+            through_seq: message.through_seq,
         })
     }
 }

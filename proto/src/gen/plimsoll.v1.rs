@@ -232,6 +232,9 @@ pub struct ClusterChanged {
     /// References of the images that the objects run, distinct and sorted.
     #[prost(string, repeated, tag = "8")]
     pub images: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Namespaces that the event touches, distinct and sorted; empty where it may touch any, or touches many.
+    #[prost(string, repeated, tag = "9")]
+    pub namespaces: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 /// type dev.plimsoll.db.updated.v1, subject events.db.updated
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -629,8 +632,15 @@ pub struct FoldRecord {
     /// Name of the artifact that holds the state.
     #[prost(string, tag = "4")]
     pub artifact: ::prost::alloc::string::String,
+    /// Every event of the log up to this one is folded in.
     #[prost(uint64, tag = "5")]
     pub through_seq: u64,
+    /// Later events that are folded in too, sorted: those between them wait until what they touch is quiet.
+    #[prost(uint64, repeated, tag = "6")]
+    pub ahead: ::prost::alloc::vec::Vec<u64>,
+    /// An owner has begun to publish what the artifact does not have yet.
+    #[prost(bool, tag = "7")]
+    pub publishing: bool,
 }
 /// KV `control`, key `store`: a copy of the aggregator's store, and through where it has FACTS and EVENTS.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -903,6 +913,12 @@ pub struct ExposureFact {
     /// those that differ too and are not among changes
     #[prost(message, optional, tag = "9")]
     pub unlisted: ::core::option::Option<Unlisted>,
+    /// number of the publication, rising where target_seq stays; 0 of older writers
+    #[prost(uint64, tag = "10")]
+    pub publication: u64,
+    /// every event of the cluster up to this one is folded in; 0 of older writers, which mean target_seq
+    #[prost(uint64, tag = "11")]
+    pub through_seq: u64,
 }
 /// Connections that are not listed, by what happened to them.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]

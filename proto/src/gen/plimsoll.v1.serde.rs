@@ -45,6 +45,7 @@ impl<'de> serde::Deserialize<'de> for Cause {
             Kind,
             Id,
             Sentence,
+            __SkipField__,
         }
         impl<'de> serde::Deserialize<'de> for GeneratedField {
             fn deserialize<D>(deserializer: D) -> std::result::Result<GeneratedField, D::Error>
@@ -69,7 +70,7 @@ impl<'de> serde::Deserialize<'de> for Cause {
                             "kind" => Ok(GeneratedField::Kind),
                             "id" => Ok(GeneratedField::Id),
                             "sentence" => Ok(GeneratedField::Sentence),
-                            _ => Err(serde::de::Error::unknown_field(value, FIELDS)),
+                            _ => Ok(GeneratedField::__SkipField__),
                         }
                     }
                 }
@@ -110,6 +111,9 @@ impl<'de> serde::Deserialize<'de> for Cause {
                                 return Err(serde::de::Error::duplicate_field("sentence"));
                             }
                             sentence__ = Some(map_.next_value()?);
+                        }
+                        GeneratedField::__SkipField__ => {
+                            let _ = map_.next_value::<serde::de::IgnoredAny>()?;
                         }
                     }
                 }
@@ -171,6 +175,7 @@ impl<'de> serde::Deserialize<'de> for Change {
             Kind,
             PreviousClass,
             Finding,
+            __SkipField__,
         }
         impl<'de> serde::Deserialize<'de> for GeneratedField {
             fn deserialize<D>(deserializer: D) -> std::result::Result<GeneratedField, D::Error>
@@ -195,7 +200,7 @@ impl<'de> serde::Deserialize<'de> for Change {
                             "kind" => Ok(GeneratedField::Kind),
                             "previousClass" | "previous_class" => Ok(GeneratedField::PreviousClass),
                             "finding" => Ok(GeneratedField::Finding),
-                            _ => Err(serde::de::Error::unknown_field(value, FIELDS)),
+                            _ => Ok(GeneratedField::__SkipField__),
                         }
                     }
                 }
@@ -236,6 +241,9 @@ impl<'de> serde::Deserialize<'de> for Change {
                                 return Err(serde::de::Error::duplicate_field("finding"));
                             }
                             finding__ = map_.next_value()?;
+                        }
+                        GeneratedField::__SkipField__ => {
+                            let _ = map_.next_value::<serde::de::IgnoredAny>()?;
                         }
                     }
                 }
@@ -281,6 +289,9 @@ impl serde::Serialize for ClusterChanged {
         if !self.images.is_empty() {
             len += 1;
         }
+        if !self.namespaces.is_empty() {
+            len += 1;
+        }
         let mut struct_ser = serializer.serialize_struct("plimsoll.v1.ClusterChanged", len)?;
         if !self.cluster.is_empty() {
             struct_ser.serialize_field("cluster", &self.cluster)?;
@@ -308,6 +319,9 @@ impl serde::Serialize for ClusterChanged {
         if !self.images.is_empty() {
             struct_ser.serialize_field("images", &self.images)?;
         }
+        if !self.namespaces.is_empty() {
+            struct_ser.serialize_field("namespaces", &self.namespaces)?;
+        }
         struct_ser.end()
     }
 }
@@ -326,6 +340,7 @@ impl<'de> serde::Deserialize<'de> for ClusterChanged {
             "actor",
             "at",
             "images",
+            "namespaces",
         ];
 
         #[allow(clippy::enum_variant_names)]
@@ -338,6 +353,8 @@ impl<'de> serde::Deserialize<'de> for ClusterChanged {
             Actor,
             At,
             Images,
+            Namespaces,
+            __SkipField__,
         }
         impl<'de> serde::Deserialize<'de> for GeneratedField {
             fn deserialize<D>(deserializer: D) -> std::result::Result<GeneratedField, D::Error>
@@ -367,7 +384,8 @@ impl<'de> serde::Deserialize<'de> for ClusterChanged {
                             "actor" => Ok(GeneratedField::Actor),
                             "at" => Ok(GeneratedField::At),
                             "images" => Ok(GeneratedField::Images),
-                            _ => Err(serde::de::Error::unknown_field(value, FIELDS)),
+                            "namespaces" => Ok(GeneratedField::Namespaces),
+                            _ => Ok(GeneratedField::__SkipField__),
                         }
                     }
                 }
@@ -394,6 +412,7 @@ impl<'de> serde::Deserialize<'de> for ClusterChanged {
                 let mut actor__ = None;
                 let mut at__ = None;
                 let mut images__ = None;
+                let mut namespaces__ = None;
                 while let Some(k) = map_.next_key()? {
                     match k {
                         GeneratedField::Cluster => {
@@ -448,6 +467,15 @@ impl<'de> serde::Deserialize<'de> for ClusterChanged {
                             }
                             images__ = Some(map_.next_value()?);
                         }
+                        GeneratedField::Namespaces => {
+                            if namespaces__.is_some() {
+                                return Err(serde::de::Error::duplicate_field("namespaces"));
+                            }
+                            namespaces__ = Some(map_.next_value()?);
+                        }
+                        GeneratedField::__SkipField__ => {
+                            let _ = map_.next_value::<serde::de::IgnoredAny>()?;
+                        }
                     }
                 }
                 Ok(ClusterChanged {
@@ -459,6 +487,7 @@ impl<'de> serde::Deserialize<'de> for ClusterChanged {
                     actor: actor__.unwrap_or_default(),
                     at: at__.unwrap_or_default(),
                     images: images__.unwrap_or_default(),
+                    namespaces: namespaces__.unwrap_or_default(),
                 })
             }
         }
@@ -516,6 +545,7 @@ impl<'de> serde::Deserialize<'de> for DbUpdated {
             Seq,
             Artifact,
             At,
+            __SkipField__,
         }
         impl<'de> serde::Deserialize<'de> for GeneratedField {
             fn deserialize<D>(deserializer: D) -> std::result::Result<GeneratedField, D::Error>
@@ -540,7 +570,7 @@ impl<'de> serde::Deserialize<'de> for DbUpdated {
                             "seq" => Ok(GeneratedField::Seq),
                             "artifact" => Ok(GeneratedField::Artifact),
                             "at" => Ok(GeneratedField::At),
-                            _ => Err(serde::de::Error::unknown_field(value, FIELDS)),
+                            _ => Ok(GeneratedField::__SkipField__),
                         }
                     }
                 }
@@ -585,6 +615,9 @@ impl<'de> serde::Deserialize<'de> for DbUpdated {
                             at__ = 
                                 Some(map_.next_value::<::pbjson::private::NumberDeserialize<_>>()?.0)
                             ;
+                        }
+                        GeneratedField::__SkipField__ => {
+                            let _ = map_.next_value::<serde::de::IgnoredAny>()?;
                         }
                     }
                 }
@@ -710,6 +743,7 @@ impl<'de> serde::Deserialize<'de> for Factors {
             Epss,
             Reaches,
             Modifiers,
+            __SkipField__,
         }
         impl<'de> serde::Deserialize<'de> for GeneratedField {
             fn deserialize<D>(deserializer: D) -> std::result::Result<GeneratedField, D::Error>
@@ -742,7 +776,7 @@ impl<'de> serde::Deserialize<'de> for Factors {
                             "epss" => Ok(GeneratedField::Epss),
                             "reaches" => Ok(GeneratedField::Reaches),
                             "modifiers" => Ok(GeneratedField::Modifiers),
-                            _ => Err(serde::de::Error::unknown_field(value, FIELDS)),
+                            _ => Ok(GeneratedField::__SkipField__),
                         }
                     }
                 }
@@ -846,6 +880,9 @@ impl<'de> serde::Deserialize<'de> for Factors {
                             }
                             modifiers__ = Some(map_.next_value()?);
                         }
+                        GeneratedField::__SkipField__ => {
+                            let _ = map_.next_value::<serde::de::IgnoredAny>()?;
+                        }
                     }
                 }
                 Ok(Factors {
@@ -905,6 +942,7 @@ impl<'de> serde::Deserialize<'de> for Failure {
         enum GeneratedField {
             Code,
             Detail,
+            __SkipField__,
         }
         impl<'de> serde::Deserialize<'de> for GeneratedField {
             fn deserialize<D>(deserializer: D) -> std::result::Result<GeneratedField, D::Error>
@@ -928,7 +966,7 @@ impl<'de> serde::Deserialize<'de> for Failure {
                         match value {
                             "code" => Ok(GeneratedField::Code),
                             "detail" => Ok(GeneratedField::Detail),
-                            _ => Err(serde::de::Error::unknown_field(value, FIELDS)),
+                            _ => Ok(GeneratedField::__SkipField__),
                         }
                     }
                 }
@@ -962,6 +1000,9 @@ impl<'de> serde::Deserialize<'de> for Failure {
                                 return Err(serde::de::Error::duplicate_field("detail"));
                             }
                             detail__ = Some(map_.next_value()?);
+                        }
+                        GeneratedField::__SkipField__ => {
+                            let _ = map_.next_value::<serde::de::IgnoredAny>()?;
                         }
                     }
                 }
@@ -1172,6 +1213,7 @@ impl<'de> serde::Deserialize<'de> for Finding {
             DbSeq,
             Evidence,
             Suppressions,
+            __SkipField__,
         }
         impl<'de> serde::Deserialize<'de> for GeneratedField {
             fn deserialize<D>(deserializer: D) -> std::result::Result<GeneratedField, D::Error>
@@ -1214,7 +1256,7 @@ impl<'de> serde::Deserialize<'de> for Finding {
                             "dbSeq" | "db_seq" => Ok(GeneratedField::DbSeq),
                             "evidence" => Ok(GeneratedField::Evidence),
                             "suppressions" => Ok(GeneratedField::Suppressions),
-                            _ => Err(serde::de::Error::unknown_field(value, FIELDS)),
+                            _ => Ok(GeneratedField::__SkipField__),
                         }
                     }
                 }
@@ -1388,6 +1430,9 @@ impl<'de> serde::Deserialize<'de> for Finding {
                             }
                             suppressions__ = Some(map_.next_value()?);
                         }
+                        GeneratedField::__SkipField__ => {
+                            let _ = map_.next_value::<serde::de::IgnoredAny>()?;
+                        }
                     }
                 }
                 Ok(Finding {
@@ -1458,6 +1503,7 @@ impl<'de> serde::Deserialize<'de> for Holder {
         enum GeneratedField {
             Workload,
             Repository,
+            __SkipField__,
         }
         impl<'de> serde::Deserialize<'de> for GeneratedField {
             fn deserialize<D>(deserializer: D) -> std::result::Result<GeneratedField, D::Error>
@@ -1481,7 +1527,7 @@ impl<'de> serde::Deserialize<'de> for Holder {
                         match value {
                             "workload" => Ok(GeneratedField::Workload),
                             "repository" => Ok(GeneratedField::Repository),
-                            _ => Err(serde::de::Error::unknown_field(value, FIELDS)),
+                            _ => Ok(GeneratedField::__SkipField__),
                         }
                     }
                 }
@@ -1516,6 +1562,9 @@ impl<'de> serde::Deserialize<'de> for Holder {
                             }
                             holder__ = map_.next_value::<::std::option::Option<_>>()?.map(holder::Holder::Repository)
 ;
+                        }
+                        GeneratedField::__SkipField__ => {
+                            let _ = map_.next_value::<serde::de::IgnoredAny>()?;
                         }
                     }
                 }
@@ -1592,6 +1641,7 @@ impl<'de> serde::Deserialize<'de> for ImageDeleted {
             Tag,
             Digest,
             At,
+            __SkipField__,
         }
         impl<'de> serde::Deserialize<'de> for GeneratedField {
             fn deserialize<D>(deserializer: D) -> std::result::Result<GeneratedField, D::Error>
@@ -1618,7 +1668,7 @@ impl<'de> serde::Deserialize<'de> for ImageDeleted {
                             "tag" => Ok(GeneratedField::Tag),
                             "digest" => Ok(GeneratedField::Digest),
                             "at" => Ok(GeneratedField::At),
-                            _ => Err(serde::de::Error::unknown_field(value, FIELDS)),
+                            _ => Ok(GeneratedField::__SkipField__),
                         }
                     }
                 }
@@ -1675,6 +1725,9 @@ impl<'de> serde::Deserialize<'de> for ImageDeleted {
                             at__ = 
                                 Some(map_.next_value::<::pbjson::private::NumberDeserialize<_>>()?.0)
                             ;
+                        }
+                        GeneratedField::__SkipField__ => {
+                            let _ = map_.next_value::<serde::de::IgnoredAny>()?;
                         }
                     }
                 }
@@ -1772,6 +1825,7 @@ impl<'de> serde::Deserialize<'de> for ImagePushed {
             MediaType,
             At,
             Lane,
+            __SkipField__,
         }
         impl<'de> serde::Deserialize<'de> for GeneratedField {
             fn deserialize<D>(deserializer: D) -> std::result::Result<GeneratedField, D::Error>
@@ -1800,7 +1854,7 @@ impl<'de> serde::Deserialize<'de> for ImagePushed {
                             "mediaType" | "media_type" => Ok(GeneratedField::MediaType),
                             "at" => Ok(GeneratedField::At),
                             "lane" => Ok(GeneratedField::Lane),
-                            _ => Err(serde::de::Error::unknown_field(value, FIELDS)),
+                            _ => Ok(GeneratedField::__SkipField__),
                         }
                     }
                 }
@@ -1872,6 +1926,9 @@ impl<'de> serde::Deserialize<'de> for ImagePushed {
                             }
                             lane__ = Some(map_.next_value()?);
                         }
+                        GeneratedField::__SkipField__ => {
+                            let _ = map_.next_value::<serde::de::IgnoredAny>()?;
+                        }
                     }
                 }
                 Ok(ImagePushed {
@@ -1928,6 +1985,7 @@ impl<'de> serde::Deserialize<'de> for Kev {
         enum GeneratedField {
             DateAdded,
             Ransomware,
+            __SkipField__,
         }
         impl<'de> serde::Deserialize<'de> for GeneratedField {
             fn deserialize<D>(deserializer: D) -> std::result::Result<GeneratedField, D::Error>
@@ -1951,7 +2009,7 @@ impl<'de> serde::Deserialize<'de> for Kev {
                         match value {
                             "dateAdded" | "date_added" => Ok(GeneratedField::DateAdded),
                             "ransomware" => Ok(GeneratedField::Ransomware),
-                            _ => Err(serde::de::Error::unknown_field(value, FIELDS)),
+                            _ => Ok(GeneratedField::__SkipField__),
                         }
                     }
                 }
@@ -1985,6 +2043,9 @@ impl<'de> serde::Deserialize<'de> for Kev {
                                 return Err(serde::de::Error::duplicate_field("ransomware"));
                             }
                             ransomware__ = Some(map_.next_value()?);
+                        }
+                        GeneratedField::__SkipField__ => {
+                            let _ = map_.next_value::<serde::de::IgnoredAny>()?;
                         }
                     }
                 }
@@ -2073,6 +2134,7 @@ impl<'de> serde::Deserialize<'de> for LayerPushed {
             MediaType,
             Size,
             At,
+            __SkipField__,
         }
         impl<'de> serde::Deserialize<'de> for GeneratedField {
             fn deserialize<D>(deserializer: D) -> std::result::Result<GeneratedField, D::Error>
@@ -2100,7 +2162,7 @@ impl<'de> serde::Deserialize<'de> for LayerPushed {
                             "mediaType" | "media_type" => Ok(GeneratedField::MediaType),
                             "size" => Ok(GeneratedField::Size),
                             "at" => Ok(GeneratedField::At),
-                            _ => Err(serde::de::Error::unknown_field(value, FIELDS)),
+                            _ => Ok(GeneratedField::__SkipField__),
                         }
                     }
                 }
@@ -2167,6 +2229,9 @@ impl<'de> serde::Deserialize<'de> for LayerPushed {
                                 Some(map_.next_value::<::pbjson::private::NumberDeserialize<_>>()?.0)
                             ;
                         }
+                        GeneratedField::__SkipField__ => {
+                            let _ = map_.next_value::<serde::de::IgnoredAny>()?;
+                        }
                     }
                 }
                 Ok(LayerPushed {
@@ -2229,6 +2294,7 @@ impl<'de> serde::Deserialize<'de> for PackageKey {
             Ecosystem,
             Release,
             Name,
+            __SkipField__,
         }
         impl<'de> serde::Deserialize<'de> for GeneratedField {
             fn deserialize<D>(deserializer: D) -> std::result::Result<GeneratedField, D::Error>
@@ -2253,7 +2319,7 @@ impl<'de> serde::Deserialize<'de> for PackageKey {
                             "ecosystem" => Ok(GeneratedField::Ecosystem),
                             "release" => Ok(GeneratedField::Release),
                             "name" => Ok(GeneratedField::Name),
-                            _ => Err(serde::de::Error::unknown_field(value, FIELDS)),
+                            _ => Ok(GeneratedField::__SkipField__),
                         }
                     }
                 }
@@ -2294,6 +2360,9 @@ impl<'de> serde::Deserialize<'de> for PackageKey {
                                 return Err(serde::de::Error::duplicate_field("name"));
                             }
                             name__ = Some(map_.next_value()?);
+                        }
+                        GeneratedField::__SkipField__ => {
+                            let _ = map_.next_value::<serde::de::IgnoredAny>()?;
                         }
                     }
                 }
@@ -2346,6 +2415,7 @@ impl<'de> serde::Deserialize<'de> for Partial {
         enum GeneratedField {
             Code,
             Detail,
+            __SkipField__,
         }
         impl<'de> serde::Deserialize<'de> for GeneratedField {
             fn deserialize<D>(deserializer: D) -> std::result::Result<GeneratedField, D::Error>
@@ -2369,7 +2439,7 @@ impl<'de> serde::Deserialize<'de> for Partial {
                         match value {
                             "code" => Ok(GeneratedField::Code),
                             "detail" => Ok(GeneratedField::Detail),
-                            _ => Err(serde::de::Error::unknown_field(value, FIELDS)),
+                            _ => Ok(GeneratedField::__SkipField__),
                         }
                     }
                 }
@@ -2403,6 +2473,9 @@ impl<'de> serde::Deserialize<'de> for Partial {
                                 return Err(serde::de::Error::duplicate_field("detail"));
                             }
                             detail__ = Some(map_.next_value()?);
+                        }
+                        GeneratedField::__SkipField__ => {
+                            let _ = map_.next_value::<serde::de::IgnoredAny>()?;
                         }
                     }
                 }
@@ -2462,6 +2535,7 @@ impl<'de> serde::Deserialize<'de> for Platform {
             Os,
             Architecture,
             Variant,
+            __SkipField__,
         }
         impl<'de> serde::Deserialize<'de> for GeneratedField {
             fn deserialize<D>(deserializer: D) -> std::result::Result<GeneratedField, D::Error>
@@ -2486,7 +2560,7 @@ impl<'de> serde::Deserialize<'de> for Platform {
                             "os" => Ok(GeneratedField::Os),
                             "architecture" => Ok(GeneratedField::Architecture),
                             "variant" => Ok(GeneratedField::Variant),
-                            _ => Err(serde::de::Error::unknown_field(value, FIELDS)),
+                            _ => Ok(GeneratedField::__SkipField__),
                         }
                     }
                 }
@@ -2527,6 +2601,9 @@ impl<'de> serde::Deserialize<'de> for Platform {
                                 return Err(serde::de::Error::duplicate_field("variant"));
                             }
                             variant__ = Some(map_.next_value()?);
+                        }
+                        GeneratedField::__SkipField__ => {
+                            let _ = map_.next_value::<serde::de::IgnoredAny>()?;
                         }
                     }
                 }
@@ -2579,6 +2656,7 @@ impl<'de> serde::Deserialize<'de> for Release {
         enum GeneratedField {
             Id,
             Version,
+            __SkipField__,
         }
         impl<'de> serde::Deserialize<'de> for GeneratedField {
             fn deserialize<D>(deserializer: D) -> std::result::Result<GeneratedField, D::Error>
@@ -2602,7 +2680,7 @@ impl<'de> serde::Deserialize<'de> for Release {
                         match value {
                             "id" => Ok(GeneratedField::Id),
                             "version" => Ok(GeneratedField::Version),
-                            _ => Err(serde::de::Error::unknown_field(value, FIELDS)),
+                            _ => Ok(GeneratedField::__SkipField__),
                         }
                     }
                 }
@@ -2636,6 +2714,9 @@ impl<'de> serde::Deserialize<'de> for Release {
                                 return Err(serde::de::Error::duplicate_field("version"));
                             }
                             version__ = Some(map_.next_value()?);
+                        }
+                        GeneratedField::__SkipField__ => {
+                            let _ = map_.next_value::<serde::de::IgnoredAny>()?;
                         }
                     }
                 }
@@ -2695,6 +2776,7 @@ impl<'de> serde::Deserialize<'de> for RepositoryHolder {
             Registry,
             Repository,
             Platform,
+            __SkipField__,
         }
         impl<'de> serde::Deserialize<'de> for GeneratedField {
             fn deserialize<D>(deserializer: D) -> std::result::Result<GeneratedField, D::Error>
@@ -2719,7 +2801,7 @@ impl<'de> serde::Deserialize<'de> for RepositoryHolder {
                             "registry" => Ok(GeneratedField::Registry),
                             "repository" => Ok(GeneratedField::Repository),
                             "platform" => Ok(GeneratedField::Platform),
-                            _ => Err(serde::de::Error::unknown_field(value, FIELDS)),
+                            _ => Ok(GeneratedField::__SkipField__),
                         }
                     }
                 }
@@ -2760,6 +2842,9 @@ impl<'de> serde::Deserialize<'de> for RepositoryHolder {
                                 return Err(serde::de::Error::duplicate_field("platform"));
                             }
                             platform__ = map_.next_value()?;
+                        }
+                        GeneratedField::__SkipField__ => {
+                            let _ = map_.next_value::<serde::de::IgnoredAny>()?;
                         }
                     }
                 }
@@ -2872,6 +2957,7 @@ impl<'de> serde::Deserialize<'de> for RollUp {
             Changes,
             Failure,
             Trace,
+            __SkipField__,
         }
         impl<'de> serde::Deserialize<'de> for GeneratedField {
             fn deserialize<D>(deserializer: D) -> std::result::Result<GeneratedField, D::Error>
@@ -2902,7 +2988,7 @@ impl<'de> serde::Deserialize<'de> for RollUp {
                             "changes" => Ok(GeneratedField::Changes),
                             "failure" => Ok(GeneratedField::Failure),
                             "trace" => Ok(GeneratedField::Trace),
-                            _ => Err(serde::de::Error::unknown_field(value, FIELDS)),
+                            _ => Ok(GeneratedField::__SkipField__),
                         }
                     }
                 }
@@ -2990,6 +3076,9 @@ impl<'de> serde::Deserialize<'de> for RollUp {
                             }
                             trace__ = Some(map_.next_value()?);
                         }
+                        GeneratedField::__SkipField__ => {
+                            let _ = map_.next_value::<serde::de::IgnoredAny>()?;
+                        }
                     }
                 }
                 Ok(RollUp {
@@ -3047,6 +3136,7 @@ impl<'de> serde::Deserialize<'de> for SourcedFlag {
         enum GeneratedField {
             Value,
             Source,
+            __SkipField__,
         }
         impl<'de> serde::Deserialize<'de> for GeneratedField {
             fn deserialize<D>(deserializer: D) -> std::result::Result<GeneratedField, D::Error>
@@ -3070,7 +3160,7 @@ impl<'de> serde::Deserialize<'de> for SourcedFlag {
                         match value {
                             "value" => Ok(GeneratedField::Value),
                             "source" => Ok(GeneratedField::Source),
-                            _ => Err(serde::de::Error::unknown_field(value, FIELDS)),
+                            _ => Ok(GeneratedField::__SkipField__),
                         }
                     }
                 }
@@ -3104,6 +3194,9 @@ impl<'de> serde::Deserialize<'de> for SourcedFlag {
                                 return Err(serde::de::Error::duplicate_field("source"));
                             }
                             source__ = Some(map_.next_value()?);
+                        }
+                        GeneratedField::__SkipField__ => {
+                            let _ = map_.next_value::<serde::de::IgnoredAny>()?;
                         }
                     }
                 }
@@ -3212,6 +3305,7 @@ impl<'de> serde::Deserialize<'de> for Suppression {
             Document,
             SignedBy,
             Expires,
+            __SkipField__,
         }
         impl<'de> serde::Deserialize<'de> for GeneratedField {
             fn deserialize<D>(deserializer: D) -> std::result::Result<GeneratedField, D::Error>
@@ -3242,7 +3336,7 @@ impl<'de> serde::Deserialize<'de> for Suppression {
                             "document" => Ok(GeneratedField::Document),
                             "signedBy" | "signed_by" => Ok(GeneratedField::SignedBy),
                             "expires" => Ok(GeneratedField::Expires),
-                            _ => Err(serde::de::Error::unknown_field(value, FIELDS)),
+                            _ => Ok(GeneratedField::__SkipField__),
                         }
                     }
                 }
@@ -3325,6 +3419,9 @@ impl<'de> serde::Deserialize<'de> for Suppression {
                                 return Err(serde::de::Error::duplicate_field("expires"));
                             }
                             expires__ = Some(map_.next_value()?);
+                        }
+                        GeneratedField::__SkipField__ => {
+                            let _ = map_.next_value::<serde::de::IgnoredAny>()?;
                         }
                     }
                 }
@@ -3473,6 +3570,7 @@ impl<'de> serde::Deserialize<'de> for Vulnerability {
             Exploit,
             Automatable,
             TotalImpact,
+            __SkipField__,
         }
         impl<'de> serde::Deserialize<'de> for GeneratedField {
             fn deserialize<D>(deserializer: D) -> std::result::Result<GeneratedField, D::Error>
@@ -3507,7 +3605,7 @@ impl<'de> serde::Deserialize<'de> for Vulnerability {
                             "exploit" => Ok(GeneratedField::Exploit),
                             "automatable" => Ok(GeneratedField::Automatable),
                             "totalImpact" | "total_impact" => Ok(GeneratedField::TotalImpact),
-                            _ => Err(serde::de::Error::unknown_field(value, FIELDS)),
+                            _ => Ok(GeneratedField::__SkipField__),
                         }
                     }
                 }
@@ -3621,6 +3719,9 @@ impl<'de> serde::Deserialize<'de> for Vulnerability {
                             }
                             total_impact__ = map_.next_value()?;
                         }
+                        GeneratedField::__SkipField__ => {
+                            let _ = map_.next_value::<serde::de::IgnoredAny>()?;
+                        }
                     }
                 }
                 Ok(Vulnerability {
@@ -3682,6 +3783,7 @@ impl<'de> serde::Deserialize<'de> for WorkloadHolder {
         enum GeneratedField {
             Workload,
             Container,
+            __SkipField__,
         }
         impl<'de> serde::Deserialize<'de> for GeneratedField {
             fn deserialize<D>(deserializer: D) -> std::result::Result<GeneratedField, D::Error>
@@ -3705,7 +3807,7 @@ impl<'de> serde::Deserialize<'de> for WorkloadHolder {
                         match value {
                             "workload" => Ok(GeneratedField::Workload),
                             "container" => Ok(GeneratedField::Container),
-                            _ => Err(serde::de::Error::unknown_field(value, FIELDS)),
+                            _ => Ok(GeneratedField::__SkipField__),
                         }
                     }
                 }
@@ -3739,6 +3841,9 @@ impl<'de> serde::Deserialize<'de> for WorkloadHolder {
                                 return Err(serde::de::Error::duplicate_field("container"));
                             }
                             container__ = Some(map_.next_value()?);
+                        }
+                        GeneratedField::__SkipField__ => {
+                            let _ = map_.next_value::<serde::de::IgnoredAny>()?;
                         }
                     }
                 }
@@ -3806,6 +3911,7 @@ impl<'de> serde::Deserialize<'de> for WorkloadName {
             Namespace,
             Kind,
             Name,
+            __SkipField__,
         }
         impl<'de> serde::Deserialize<'de> for GeneratedField {
             fn deserialize<D>(deserializer: D) -> std::result::Result<GeneratedField, D::Error>
@@ -3831,7 +3937,7 @@ impl<'de> serde::Deserialize<'de> for WorkloadName {
                             "namespace" => Ok(GeneratedField::Namespace),
                             "kind" => Ok(GeneratedField::Kind),
                             "name" => Ok(GeneratedField::Name),
-                            _ => Err(serde::de::Error::unknown_field(value, FIELDS)),
+                            _ => Ok(GeneratedField::__SkipField__),
                         }
                     }
                 }
@@ -3879,6 +3985,9 @@ impl<'de> serde::Deserialize<'de> for WorkloadName {
                                 return Err(serde::de::Error::duplicate_field("name"));
                             }
                             name__ = Some(map_.next_value()?);
+                        }
+                        GeneratedField::__SkipField__ => {
+                            let _ = map_.next_value::<serde::de::IgnoredAny>()?;
                         }
                     }
                 }

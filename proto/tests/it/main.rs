@@ -253,3 +253,13 @@ fn exposures_with_unknown_words_are_errors() {
     assert_eq!(Exposure::try_from(message.clone()).unwrap(), exposure);
     assert!(Exposure::try_from(v1::Exposure { level: "wide".into(), ..message }).is_err());
 }
+
+/// Events are read by versions that do not know all of their fields, and lack what older versions did not write.
+#[test]
+fn events_of_other_versions_are_read() {
+    let text = r#"{"cluster": "east", "mode": "apply", "at": "7", "of_a_later_version": {"deep": [1]}}"#;
+    let changed: v1::ClusterChanged = serde_json::from_str(text).unwrap();
+    let expected =
+        v1::ClusterChanged { cluster: "east".into(), mode: "apply".into(), at: 7, ..Default::default() };
+    assert_eq!(changed, expected);
+}

@@ -1,14 +1,18 @@
 //! What clusters run: `POST /v1/deploys`.
 
+use std::collections::BTreeSet;
+
 use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use plimsoll_bus::connection::message_id;
+use plimsoll_bus::fold::Publication;
 use plimsoll_bus::{BusError, Outgoing, fault, subjects};
 use plimsoll_config::Scope;
 use plimsoll_model::time::Timestamp;
 use plimsoll_netpol::objects::{Format, Object, parse_documents};
+use plimsoll_netpol::state::Scope as ReplacedScope;
 use plimsoll_netpol_service::resident::{Outcome, Resident};
 use plimsoll_netpol_service::state::{Cluster, Policy, encode_objects, scope};
 use plimsoll_proto::v1;
@@ -56,7 +60,7 @@ pub async fn deploy(
         return Err(ApiError::bad("bad_request", "mode is one of apply, delete, replace"));
     }
     let scope_text = asked.scope.as_deref().unwrap_or("cluster");
-    scope(scope_text).map_err(|error| ApiError::bad("bad_request", error))?;
+    let replaced = scope(scope_text).map_err(|error| ApiError::bad("bad_request", error))?;
     let input = bytes.clone();
     let parsed = app.pool.run("deploy.parse", move |_: &_| parse_documents(&input, Format::Yaml)).await;
     let objects = parsed.map_err(ApiError::unavailable)?.map_err(|error| {
@@ -75,6 +79,7 @@ pub async fn deploy(
         actor,
         at: Timestamp::now().0,
         images: images(&objects),
+        namespaces: namespaces(mode, &replaced, &objects),
     };
     if asked.dry_run {
         return dry_run(&app, &event, lines).await;
@@ -129,6 +134,30 @@ fn images(objects: &[Object]) -> Vec<String> {
     images
 }
 
+/// Namespaces that an event names at most; above, it counts as touching any.
+const MAX_NAMESPACES: usize = 64;
+
+/// Namespaces that a change touches, distinct and sorted; none where it may touch any: the cluster as a whole, objects of
+/// an owner, which may be anywhere, and objects that are in no namespace. A Namespace is in itself.
+fn namespaces(mode: &str, scope: &ReplacedScope, objects: &[Object]) -> Vec<String> {
+    let mut names: BTreeSet<&str> = BTreeSet::new();
+    match scope {
+        ReplacedScope::Namespace(name) if mode == "replace" => {
+            names.insert(name);
+        }
+        _ if mode == "replace" => return Vec::new(),
+        _ => {}
+    }
+    for object in objects {
+        let meta = object.meta();
+        names.insert(if matches!(object, Object::Namespace(_)) { &meta.name } else { &meta.namespace });
+    }
+    if names.contains("") || names.len() > MAX_NAMESPACES {
+        return Vec::new();
+    }
+    names.into_iter().map(str::to_owned).collect()
+}
+
 /// The difference that the event would make to the newest checkpoint of its cluster.
 async fn dry_run(app: &App, event: &v1::ClusterChanged, lines: Vec<u8>) -> Result<Response, ApiError> {
     let key = format!("netpol.{}", subjects::token(&event.cluster));
@@ -141,12 +170,15 @@ async fn dry_run(app: &App, event: &v1::ClusterChanged, lines: Vec<u8>) -> Resul
         name => app.bus.artifacts().get(name).await?,
     };
     let (event, policy) = (event.clone(), Policy::of(&app.config, &event.cluster));
-    let through = record.through_seq;
+    // What is told waits for quiet: events that are newer than the base may be in the checkpoint already.
+    let (through, newest) =
+        (record.through_seq, record.ahead.iter().copied().fold(record.through_seq, u64::max));
     let work = move |_: &_| -> Result<_, String> {
         let cluster = checkpoint.as_deref().map_or_else(|| Ok(Cluster::default()), Cluster::decode)?;
         let mut resident = Resident::new(cluster);
-        resident.apply(&event, &lines, through + 1)?;
-        let Outcome { fact, effects } = resident.settle(&policy, through, through + 1);
+        resident.apply(&event, &lines, newest + 1)?;
+        let publication = Publication { base_seq: newest, target_seq: newest + 1, ..Publication::default() };
+        let Outcome { fact, effects } = resident.settle(&policy, &publication);
         Ok((effects, fact))
     };
     let (effects, fact) = app
@@ -178,4 +210,46 @@ async fn dry_run(app: &App, event: &v1::ClusterChanged, lines: Vec<u8>) -> Resul
         "removed": fact.removed.iter().map(ToString::to_string).collect::<Vec<_>>(),
     }))
     .into_response())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn an_event_names_the_namespaces_that_it_touches() {
+        const POD: &str = "{apiVersion: v1, kind: Pod, metadata: {name: web, namespace: shop}}";
+        const BARE: &str = "{apiVersion: v1, kind: Pod, metadata: {name: web}}";
+        const SPACE: &str = "{apiVersion: v1, kind: Namespace, metadata: {name: bank}}";
+        const WIDE: &str = "{apiVersion: policy.networking.k8s.io/v1alpha1, kind: AdminNetworkPolicy, metadata: {name: wide}, \
+            spec: {priority: 1, subject: {namespaces: {}}}}";
+        let cases: [(&str, &str, &[&str], &[&str]); 10] = [
+            ("apply", "cluster", &[POD, POD], &["shop"]),
+            ("apply", "cluster", &[POD, BARE], &["default", "shop"]),
+            ("delete", "cluster", &[POD, SPACE], &["bank", "shop"]),
+            ("apply", "cluster", &[POD, WIDE], &[]),
+            // An apply has no scope.
+            ("apply", "owner=ci", &[POD], &["shop"]),
+            ("replace", "namespace=bank", &[], &["bank"]),
+            ("replace", "namespace=bank", &[POD], &["bank", "shop"]),
+            ("replace", "cluster", &[POD], &[]),
+            ("replace", "owner=ci", &[POD], &[]),
+            ("replace", "namespace=bank", &[WIDE], &[]),
+        ];
+        for (mode, text, documents, expected) in cases {
+            let objects = parse_documents(documents.join("\n---\n").as_bytes(), Format::Yaml).unwrap();
+            assert_eq!(
+                namespaces(mode, &scope(text).unwrap(), &objects),
+                expected,
+                "{mode} {text} {documents:?}"
+            );
+        }
+        let pod = |n: usize| POD.replace("shop", &format!("shop-{n}"));
+        let many: Vec<String> = (0..=MAX_NAMESPACES).map(pod).collect();
+        let parse = |pods: &[String]| parse_documents(pods.join("\n---\n").as_bytes(), Format::Yaml).unwrap();
+        assert_eq!(namespaces("apply", &ReplacedScope::Cluster, &parse(&many)), Vec::<String>::new());
+        assert_eq!(namespaces("apply", &ReplacedScope::Cluster, &parse(&many[1..])).len(), MAX_NAMESPACES);
+    }
 }

@@ -1,7 +1,11 @@
 //! The netpol role: one fold per cluster, from deploy events to exposure.
 //!
-//! Invariant: the state of a cluster is a function of its events alone; what is published for a checkpoint is a
-//! function of the states before and after it.
+//! Events are folded in when the namespaces that they touch are quiet. Those of different namespaces touch different
+//! objects, so that the objects, connections and exposures do not depend on which came first; what a change brought
+//! about may, where it depends on what was there before.
+//!
+//! Invariant: the state of a cluster is a function of its events in the order in which they were folded in, however they
+//! were told; what is published for a checkpoint is a function of the states before and after it.
 
 pub mod resident;
 pub mod state;
@@ -9,7 +13,7 @@ pub mod state;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use plimsoll_bus::fold::{self, Fold, LogEvent};
+use plimsoll_bus::fold::{self, Fold, LogEvent, Parts, Publication, Settling};
 use plimsoll_bus::{Artifacts, Outgoing, subjects};
 use plimsoll_config::Config;
 use plimsoll_cpu::Pool;
@@ -34,7 +38,7 @@ pub async fn run(role: Role) -> Result<(), ProcessError> {
         .and_then(|ms| ms.parse().ok())
         .map_or(fold::QUIET, std::time::Duration::from_millis);
     role.bus.health().ready("netpol");
-    fold::run(role.bus.clone(), fold, role.stop.clone(), quiet).await?;
+    fold::run(role.bus.clone(), fold, role.stop.clone(), Settling::after(quiet)).await?;
     Ok(())
 }
 
@@ -60,11 +64,16 @@ impl Fold for NetpolFold {
     const SUBJECTS: &'static str = subjects::CLUSTERS_CHANGED;
     type State = Held;
 
-    fn load(&self, _key: &str, checkpoint: Option<&[u8]>) -> Result<Held, String> {
-        Ok(Held(Some(match checkpoint {
-            Some(bytes) => Resident::taken_over(Cluster::decode(bytes)?),
-            None => Resident::new(Cluster::default()),
-        })))
+    fn parts(&self, payload: &[u8]) -> Parts {
+        match serde_json::from_slice::<v1::ClusterChanged>(payload) {
+            Ok(changed) if !changed.namespaces.is_empty() => Parts::Of(changed.namespaces),
+            _ => Parts::All,
+        }
+    }
+
+    fn load(&self, _key: &str, checkpoint: Option<&[u8]>, beyond: bool) -> Result<Held, String> {
+        let cluster = checkpoint.map_or_else(|| Ok(Cluster::default()), Cluster::decode)?;
+        Ok(Held(Some(if beyond { Resident::taken_over(cluster) } else { Resident::new(cluster) })))
     }
 
     fn save(&self, state: &Held) -> Result<Vec<u8>, String> {
@@ -83,11 +92,12 @@ impl Fold for NetpolFold {
         Ok(())
     }
 
-    async fn settle(&self, state: &mut Held, base_seq: u64, target_seq: u64, trace: &str) -> Vec<Outgoing> {
+    async fn settle(&self, state: &mut Held, publication: &Publication) -> Vec<Outgoing> {
         let Ok(mut resident) = state.take() else { return Vec::new() };
         let policy = Policy::of(&self.config, &resident.cluster().name);
+        let asked = publication.clone();
         let work = move |_: &_| {
-            let outcome = resident.settle(&policy, base_seq, target_seq);
+            let outcome = resident.settle(&policy, &asked);
             (resident, outcome.fact)
         };
         let (resident, fact) = match self.pool.run("netpol.settle", work).await {
@@ -102,13 +112,14 @@ impl Fold for NetpolFold {
         let id = plimsoll_bus::connection::message_id(&[
             b"exposure",
             cluster.name.as_bytes(),
-            &base_seq.to_le_bytes(),
-            &target_seq.to_le_bytes(),
+            &publication.base_seq.to_le_bytes(),
+            &publication.target_seq.to_le_bytes(),
+            &publication.number.to_le_bytes(),
         ]);
         let fact = Fact {
             id,
             at: Timestamp(cluster.as_of),
-            trace: trace.to_owned(),
+            trace: publication.trace.clone(),
             body: FactBody::Exposure(fact),
         };
         state.0 = Some(resident);

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use plimsoll_bus::fold::Publication;
 use plimsoll_model::exposure::{Exposure, ExposureLevel, WorkloadName};
 use plimsoll_model::fact::{ConnectionChange, ConnectionChangeKind, ExposureFact, NetworkNote, WorkloadFact};
 use plimsoll_model::time::Timestamp;
@@ -111,7 +112,8 @@ impl Resident {
 
     /// What the events since the last call say, in absolute exposures of the workloads that differ; of all of them for
     /// a cluster that is seen for the first time (`base_seq` 0).
-    pub fn settle(&mut self, policy: &Policy, base_seq: u64, target_seq: u64) -> Outcome {
+    pub fn settle(&mut self, policy: &Policy, publication: &Publication) -> Outcome {
+        let base_seq = publication.base_seq;
         let settled = self.window.settle();
         let after = self.live().snapshot();
         let touched = std::mem::take(&mut self.touched);
@@ -168,7 +170,9 @@ impl Resident {
         let fact = ExposureFact {
             cluster: self.cluster.name.clone(),
             base_seq,
-            target_seq,
+            target_seq: publication.target_seq,
+            publication: publication.number,
+            through_seq: publication.through_seq,
             workloads,
             removed: removed.into_iter().map(|fact| fact.name).collect(),
             changes,

@@ -16,7 +16,7 @@ fn run(bus: Bus, quiet_ms: u64) -> (CancellationToken, JoinHandle<()>) {
     let stop = CancellationToken::new();
     let token = stop.clone();
     let task = tokio::spawn(async move {
-        fold::run(bus, Tape, token, Duration::from_millis(quiet_ms)).await.unwrap();
+        fold::run(bus, Tape, token, fold::Settling::after(Duration::from_millis(quiet_ms))).await.unwrap();
     });
     (stop, task)
 }

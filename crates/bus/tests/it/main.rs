@@ -8,6 +8,7 @@ mod folds;
 mod kills;
 mod lanes;
 mod outage;
+mod parts;
 mod publishing;
 mod support;
 mod sweeping;

@@ -203,7 +203,8 @@ async fn leaders_die(cluster: &mut NatsCluster, place: &Place) {
         }))
         .await;
     let stop = CancellationToken::new();
-    let folding = tokio::spawn(fold::run(place.bus.clone(), Tape, stop.clone(), Duration::ZERO));
+    let folding =
+        tokio::spawn(fold::run(place.bus.clone(), Tape, stop.clone(), fold::Settling::after(Duration::ZERO)));
     for n in 0..5 {
         place.send(&cluster_changed("a"), &format!("a-{n}")).await;
     }

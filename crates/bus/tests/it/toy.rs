@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use plimsoll_bus::claims::WorkKey;
-use plimsoll_bus::fold::{Fold, LogEvent};
+use plimsoll_bus::fold::{Fold, LogEvent, Parts, Publication};
 use plimsoll_bus::subjects::Lane;
 use plimsoll_bus::{Bus, Cx, Emit, Failure, Guard, Limits, Outgoing, Settings, Source, Stage};
 use plimsoll_telemetry::{Health, Metrics};
@@ -94,7 +94,7 @@ impl Fold for Tape {
     const SUBJECTS: &'static str = "events.cluster.*";
     type State = Vec<String>;
 
-    fn load(&self, _key: &str, checkpoint: Option<&[u8]>) -> Result<Vec<String>, String> {
+    fn load(&self, _key: &str, checkpoint: Option<&[u8]>, _beyond: bool) -> Result<Vec<String>, String> {
         let text = String::from_utf8(checkpoint.unwrap_or_default().to_vec()).map_err(|e| e.to_string())?;
         Ok(text.lines().map(str::to_owned).collect())
     }
@@ -111,14 +111,8 @@ impl Fold for Tape {
         if text.starts_with("bad") { Err("as asked".into()) } else { Ok(()) }
     }
 
-    async fn settle(
-        &self,
-        state: &mut Vec<String>,
-        base_seq: u64,
-        target_seq: u64,
-        _trace: &str,
-    ) -> Vec<Outgoing> {
-        let text = format!("{base_seq} {target_seq} {}", state.join(","));
+    async fn settle(&self, state: &mut Vec<String>, publication: &Publication) -> Vec<Outgoing> {
+        let text = format!("{} {} {}", publication.base_seq, publication.target_seq, state.join(","));
         vec![Outgoing { subject: "facts.tape".into(), payload: text.into_bytes() }]
     }
 }
@@ -136,4 +130,57 @@ pub fn settings(url: &str, name: &str, ack_wait: Duration) -> Settings {
 
 pub async fn connect(settings: Settings) -> Bus {
     Bus::connect(settings, Metrics::default(), Health::default()).await.unwrap()
+}
+
+/// Quiet after which a ledger's events are due.
+pub const QUIET_MS: u64 = 400;
+
+/// Keeps the texts of its events, which are `parts:text` with `*` for all parts, and says which are new.
+pub struct Ledger;
+
+#[derive(Default)]
+pub struct Entries {
+    pub told: Vec<String>,
+    pub new: Vec<String>,
+    pub beyond: bool,
+}
+
+#[async_trait]
+impl Fold for Ledger {
+    const NAME: &'static str = "ledger";
+    const STREAM: &'static str = "EVENTS";
+    const SUBJECTS: &'static str = "events.cluster.*";
+    type State = Entries;
+
+    fn parts(&self, payload: &[u8]) -> Parts {
+        let text = String::from_utf8_lossy(payload);
+        match text.split_once(':') {
+            Some((parts, _)) if parts != "*" => Parts::Of(parts.split(',').map(str::to_owned).collect()),
+            _ => Parts::All,
+        }
+    }
+
+    fn load(&self, _key: &str, checkpoint: Option<&[u8]>, beyond: bool) -> Result<Entries, String> {
+        let text = String::from_utf8(checkpoint.unwrap_or_default().to_vec()).map_err(|e| e.to_string())?;
+        Ok(Entries { told: text.lines().map(str::to_owned).collect(), new: Vec::new(), beyond })
+    }
+
+    fn save(&self, state: &Entries) -> Result<Vec<u8>, String> {
+        Ok(state.told.join("\n").into_bytes())
+    }
+
+    async fn apply(&self, state: &mut Entries, event: &LogEvent) -> Result<(), String> {
+        state.new.push(String::from_utf8_lossy(&event.payload).into_owned());
+        Ok(())
+    }
+
+    async fn settle(&self, state: &mut Entries, publication: &Publication) -> Vec<Outgoing> {
+        let Publication { base_seq, target_seq, through_seq, number, .. } = publication;
+        let new = std::mem::take(&mut state.new);
+        state.told.extend(new.iter().cloned());
+        let (what, said) =
+            if std::mem::take(&mut state.beyond) { ("all", &state.told) } else { ("more", &new) };
+        let text = format!("{number} {base_seq} {target_seq} {through_seq} {what} {}", said.join(" "));
+        vec![Outgoing { subject: "facts.ledger".into(), payload: text.into_bytes() }]
+    }
 }

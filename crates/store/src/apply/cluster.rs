@@ -15,6 +15,20 @@ use crate::error::{StoreError, decode, encode, signed};
 /// Holder, workload, name, stated digest, repository.
 type Waiting = (i64, i64, String, Option<String>, Option<i64>);
 
+/// Which of two facts of a cluster is the newer: the one with the newer target; of those with the same, the later
+/// publication, which told what had waited.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Order {
+    seq: i64,
+    publication: i64,
+}
+
+impl Order {
+    fn of(exposure: &ExposureFact) -> Self {
+        Self { seq: signed(exposure.target_seq), publication: signed(exposure.publication) }
+    }
+}
+
 impl Work<'_> {
     pub(super) async fn resolved(&mut self, fact: &Fact, resolved: &ResolvedFact) -> Result<(), StoreError> {
         let sentence = format!("a deploy to {} was resolved", resolved.cluster);
@@ -65,12 +79,12 @@ impl Work<'_> {
 
     pub(super) async fn exposure(&mut self, fact: &Fact, exposure: &ExposureFact) -> Result<(), StoreError> {
         let seen = exposure.workloads.iter().map(|w| w.exposure.as_of).max().unwrap_or(fact.at);
-        let full_seq = self.cluster(fact, exposure, seen.max(fact.at)).await?;
+        let full = self.cluster(fact, exposure, seen.max(fact.at)).await?;
         for workload in &exposure.workloads {
-            self.workload(fact, exposure, workload, full_seq).await?;
+            self.workload(fact, exposure, workload, full).await?;
         }
         for name in &exposure.removed {
-            let gone = self.remember_workload(name, exposure.target_seq, None, full_seq).await?;
+            let gone = self.remember_workload(name, Order::of(exposure), None, full).await?;
             if let Some((id, _)) = gone {
                 let sentence = format!("{name} was removed{}", by(exposure));
                 let cause = self.cause_of(fact, "delete", sentence);
@@ -80,21 +94,24 @@ impl Work<'_> {
         Ok(())
     }
 
-    /// Updates the cluster's row; gives the newest full view's sequence.
+    /// Updates the cluster's row; gives the place of the newest full view.
     async fn cluster(
         &mut self,
         fact: &Fact,
         exposure: &ExposureFact,
         as_of: Timestamp,
-    ) -> Result<i64, StoreError> {
-        let full = if exposure.base_seq == 0 { signed(exposure.target_seq) } else { 0 };
+    ) -> Result<Order, StoreError> {
+        let full = if exposure.base_seq == 0 { Order::of(exposure) } else { Order::default() };
+        // Older writers leave nothing out.
+        let through = if exposure.through_seq == 0 { exposure.target_seq } else { exposure.through_seq };
         let stale = i64::from(self.is_stale(as_of.0));
-        let (full_seq, newest, was): (i64, i64, i64) = sqlx::query_as(
-            "INSERT INTO clusters (name, full_seq, target_seq, as_of, stale) VALUES (?, ?, ?, ?, ?) ON CONFLICT (name) DO UPDATE SET full_seq = MAX(full_seq, excluded.full_seq), target_seq = MAX(target_seq, excluded.target_seq), as_of = MAX(as_of, excluded.as_of) RETURNING full_seq, as_of, stale",
+        let (full_seq, full_publication, newest, was): (i64, i64, i64, i64) = sqlx::query_as(
+            "INSERT INTO clusters (name, full_seq, full_publication, target_seq, as_of, stale) VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (name) DO UPDATE SET full_publication = CASE WHEN (excluded.full_seq, excluded.full_publication) > (full_seq, full_publication) THEN excluded.full_publication ELSE full_publication END, full_seq = MAX(full_seq, excluded.full_seq), target_seq = MAX(target_seq, excluded.target_seq), as_of = MAX(as_of, excluded.as_of) RETURNING full_seq, full_publication, as_of, stale",
         )
         .bind(&exposure.cluster)
-        .bind(full)
-        .bind(signed(exposure.target_seq))
+        .bind(full.seq)
+        .bind(full.publication)
+        .bind(signed(through))
         .bind(as_of.0)
         .bind(stale)
         .fetch_one(&mut *self.connection)
@@ -109,12 +126,14 @@ impl Work<'_> {
             at: fact.at.min(self.now),
         };
         self.refresh_staleness(&exposure.cluster, newest, was, || caused).await?;
-        if full > 0 && full_seq == full {
+        let newest_full = Order { seq: full_seq, publication: full_publication };
+        if full > Order::default() && newest_full == full {
             let gone: Vec<i64> = sqlx::query_scalar(
-                "UPDATE workloads SET live = 0 WHERE cluster = ? AND live = 1 AND seq < ? RETURNING id",
+                "UPDATE workloads SET live = 0 WHERE cluster = ? AND live = 1 AND (seq, publication) < (?, ?) RETURNING id",
             )
             .bind(&exposure.cluster)
-            .bind(full_seq)
+            .bind(full.seq)
+            .bind(full.publication)
             .fetch_all(&mut *self.connection)
             .await?;
             // Those that this fact lists come back below; the rest is gone.
@@ -126,7 +145,7 @@ impl Work<'_> {
                 }
             }
         }
-        Ok(full_seq)
+        Ok(newest_full)
     }
 
     fn is_stale(&self, as_of: i64) -> bool {
@@ -165,13 +184,13 @@ impl Work<'_> {
     async fn remember_workload(
         &mut self,
         name: &WorkloadName,
-        seq: u64,
+        order: Order,
         body: Option<&str>,
-        full_seq: i64,
+        full: Order,
     ) -> Result<Option<(i64, Option<String>)>, StoreError> {
-        let live = i64::from(body.is_some() && signed(seq) >= full_seq);
-        let known: Option<(i64, i64, Option<String>)> = sqlx::query_as(
-            "SELECT id, seq, body FROM workloads WHERE cluster = ? AND namespace = ? AND kind = ? AND name = ?",
+        let live = i64::from(body.is_some() && order >= full);
+        let known: Option<(i64, i64, i64, Option<String>)> = sqlx::query_as(
+            "SELECT id, seq, publication, body FROM workloads WHERE cluster = ? AND namespace = ? AND kind = ? AND name = ?",
         )
         .bind(&name.cluster)
         .bind(&name.namespace)
@@ -180,10 +199,11 @@ impl Work<'_> {
         .fetch_optional(&mut *self.connection)
         .await?;
         match known {
-            Some((_, known, _)) if known >= signed(seq) => Ok(None),
-            Some((id, _, old)) => {
-                sqlx::query("UPDATE workloads SET seq = ?, live = ?, body = ? WHERE id = ?")
-                    .bind(signed(seq))
+            Some((_, seq, publication, _)) if Order { seq, publication } >= order => Ok(None),
+            Some((id, _, _, old)) => {
+                sqlx::query("UPDATE workloads SET seq = ?, publication = ?, live = ?, body = ? WHERE id = ?")
+                    .bind(order.seq)
+                    .bind(order.publication)
                     .bind(live)
                     .bind(body)
                     .bind(id)
@@ -193,13 +213,14 @@ impl Work<'_> {
             }
             None => {
                 let id = sqlx::query_scalar(
-                    "INSERT INTO workloads (cluster, namespace, kind, name, seq, live, body) VALUES (?, ?, ?, ?, ?, ?, ?) RETURNING id",
+                    "INSERT INTO workloads (cluster, namespace, kind, name, seq, publication, live, body) VALUES (?, ?, ?, ?, ?, ?, ?, ?) RETURNING id",
                 )
                 .bind(&name.cluster)
                 .bind(&name.namespace)
                 .bind(&name.kind)
                 .bind(&name.name)
-                .bind(signed(seq))
+                .bind(order.seq)
+                .bind(order.publication)
                 .bind(live)
                 .bind(body)
                 .fetch_one(&mut *self.connection)
@@ -214,12 +235,11 @@ impl Work<'_> {
         fact: &Fact,
         exposure: &ExposureFact,
         workload: &WorkloadFact,
-        full_seq: i64,
+        full: Order,
     ) -> Result<(), StoreError> {
         let body = encode("workloads", workload)?;
-        let seq = exposure.target_seq;
-        let Some((id, old)) = self.remember_workload(&workload.name, seq, Some(&body), full_seq).await?
-        else {
+        let order = Order::of(exposure);
+        let Some((id, old)) = self.remember_workload(&workload.name, order, Some(&body), full).await? else {
             return Ok(());
         };
         let old: Option<WorkloadFact> = old.as_deref().map(|t| decode("workloads", t)).transpose()?;
@@ -231,7 +251,7 @@ impl Work<'_> {
         } else {
             self.cause_of(fact, "policy", policy_sentence(exposure, workload))
         };
-        if signed(seq) < full_seq {
+        if order < full {
             return self.drop_containers(id, &[], cause).await;
         }
         self.keep_pod(id, workload).await?;

@@ -258,6 +258,8 @@ async fn an_older_store_is_brought_up_to_date() {
         "ALTER TABLE images DROP COLUMN introduced",
         "DROP TABLE moved",
         "DROP TABLE image_releases",
+        "ALTER TABLE workloads DROP COLUMN publication",
+        "ALTER TABLE clusters DROP COLUMN full_publication",
         "DELETE FROM migrations WHERE version >= 6",
     ] {
         sqlx::query(statement).execute(&mut connection).await.unwrap();

@@ -147,7 +147,8 @@ fn random_fact(dice: &mut Dice, n: u64) -> Fact {
                     }
                 }
             }
-            exposure(base, n, workloads, &removed)
+            // Of one target there may be several publications.
+            published(exposure(base, 1 + n / 3, workloads, &removed), n)
         }
     };
     if !matches!(fact.body, FactBody::Manifest(_)) {

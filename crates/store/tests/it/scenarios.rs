@@ -144,6 +144,40 @@ async fn a_deploy_rescopes_and_a_policy_reclassifies() {
     assert_eq!(words, [format!("fixed 3d CVE-1 {MAIN}"), format!("rescoped 3d CVE-1 {}", repository())]);
 }
 
+/// A namespace that was busy is told later than newer events of others: of one target the later publication counts.
+#[tokio::test]
+async fn what_waited_is_told_with_the_same_target() {
+    let bench = Bench::new().await;
+    bench.commit(&vulnerable_push(WEB, "1", 1, 1, &["CVE-1"])).await;
+    bench.commit(&vulnerable_push(WEB, "2", 2, 2, &["CVE-2"])).await;
+    let runs = |tag: &str, seq| workload("web", &reference(WEB, tag), seq, ExposureLevel::Open);
+    let view = published(exposure(0, 5, vec![runs("1", 5)], &[]), 1);
+    bench.commit(&[resolved(5, &[(WEB, "1", Some(1))]), view.clone()]).await;
+    // The deploy of event 6 waits, event 7 is told.
+    let mut told_first = published(exposure(5, 7, vec![], &[]), 2);
+    if let plimsoll_model::FactBody::Exposure(exposure) = &mut told_first.body {
+        exposure.through_seq = 5;
+    }
+    bench.commit(&[resolved(6, &[(WEB, "2", Some(2))]), told_first]).await;
+    assert_eq!(bench.store.reader().cluster_seq("east").await.unwrap(), Some(5));
+    // What the reference of event 6 meant is still asked for.
+    bench.store.prune(plimsoll_model::Timestamp(NOW.0 - 1)).await.unwrap();
+    let waited = published(exposure(7, 7, vec![runs("2", 6)], &[]), 3);
+    bench.commit(&[waited]).await;
+    let words =
+        async || bench.words().await.into_iter().filter(|word| word.ends_with(MAIN)).collect::<Vec<_>>();
+    let now = [format!("3d CVE-2 left-pad {MAIN}")];
+    assert_eq!(words().await, now);
+    assert_eq!(bench.store.reader().cluster_seq("east").await.unwrap(), Some(7));
+    // Older words with that target, in part and as a whole, come too late.
+    let late = [published(exposure(5, 7, vec![], &["web"]), 2), published(exposure(0, 7, vec![], &[]), 2)];
+    assert!(told(&bench.commit(&late).await).is_empty());
+    assert_eq!(words().await, now);
+    // A newer one as a whole does not.
+    bench.commit(&[published(exposure(0, 7, vec![], &[]), 4)]).await;
+    assert!(words().await.is_empty());
+}
+
 #[tokio::test]
 async fn a_tag_moved_under_a_running_workload_does_not_change_what_runs() {
     let bench = Bench::new().await;

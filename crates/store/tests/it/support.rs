@@ -285,6 +285,8 @@ pub(crate) fn exposure(base: u64, target: u64, workloads: Vec<WorkloadFact>, rem
         cluster: "east".into(),
         base_seq: base,
         target_seq: target,
+        publication: 0,
+        through_seq: target,
         workloads,
         removed: removed.iter().map(|w| name(w)).collect(),
         changes: vec![],
@@ -293,6 +295,15 @@ pub(crate) fn exposure(base: u64, target: u64, workloads: Vec<WorkloadFact>, rem
         actor: "ci".into(),
     };
     fact(&format!("exposure-{base}-{target}"), FactBody::Exposure(body))
+}
+
+/// The fact as a publication of this number.
+pub(crate) fn published(mut fact: Fact, number: u64) -> Fact {
+    if let FactBody::Exposure(exposure) = &mut fact.body {
+        exposure.publication = number;
+        fact.id = format!("{}-{number}", fact.id);
+    }
+    fact
 }
 
 pub(crate) fn resolved(seq: u64, references: &[(&str, &str, Option<u8>)]) -> Fact {

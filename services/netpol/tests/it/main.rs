@@ -1,8 +1,11 @@
 //! A resident cluster: what it publishes event by event is what a cluster that is read anew would say.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+mod waiting;
+
 use std::collections::BTreeMap;
 
+use plimsoll_bus::fold::Publication;
 use plimsoll_config::Completeness;
 use plimsoll_model::exposure::ExposureLevel;
 use plimsoll_model::fact::{ConnectionChange, ConnectionChangeKind, ExposureFact, WorkloadFact};
@@ -25,6 +28,10 @@ fn event(mode: &str, yaml: &str, at: i64) -> (v1::ClusterChanged, Vec<u8>) {
         ..Default::default()
     };
     (event, encode_objects(&objects).unwrap())
+}
+
+fn publication(base_seq: u64, target_seq: u64) -> Publication {
+    Publication { base_seq, target_seq, through_seq: target_seq, ..Publication::default() }
 }
 
 /// What a reader of the facts holds.
@@ -73,7 +80,7 @@ impl Owner {
     }
 
     fn settle(&mut self) -> ExposureFact {
-        let fact = self.resident.settle(&POLICY, self.settled, self.seq).fact;
+        let fact = self.resident.settle(&POLICY, &publication(self.settled, self.seq)).fact;
         self.settled = self.seq;
         self.reader.take(&fact);
         fact
@@ -91,7 +98,7 @@ impl Owner {
     /// What the readers hold is what a cluster that is read anew says.
     fn check(&self) {
         let mut anew = Resident::taken_over(self.checkpoint());
-        let said = anew.settle(&POLICY, self.settled, self.settled).fact;
+        let said = anew.settle(&POLICY, &publication(self.settled, self.settled)).fact;
         let said: BTreeMap<String, WorkloadFact> =
             said.workloads.into_iter().map(|fact| (fact.name.to_string(), fact)).collect();
         assert_eq!(self.reader.workloads, said);
@@ -296,7 +303,7 @@ fn what_a_lost_owner_published_is_taken_back() {
     owner.send("delete", CLOSED);
     owner.send("apply", &deployment("short", "short", "i:1", 1));
     // Published, and killed before the checkpoint.
-    let fact = owner.resident.settle(&POLICY, owner.settled, owner.seq).fact;
+    let fact = owner.resident.settle(&POLICY, &publication(owner.settled, owner.seq)).fact;
     owner.reader.take(&fact);
     assert_eq!(owner.reader.workloads.len(), 2);
     owner.resident = Resident::taken_over(checkpoint);
