@@ -4,7 +4,7 @@
 //!
 //! | module | routes |
 //! |---|---|
-//! | [`webhooks`] | `POST /v1/webhooks/distribution`, `…/harbor`, `…/acr`, `…/github` |
+//! | [`webhooks`] | `POST /v1/webhooks/distribution`, `…/harbor`, `…/acr`, `…/github`, `…/ecr`, `…/quay` |
 //! | [`images`] | `POST /v1/images`, `GET /v1/images/{digest}/status`, `…/sbom`, `…/secrets` |
 //! | [`deploys`] | `POST /v1/deploys` |
 //! | [`findings`] | `GET /v1/findings`, `/v1/findings/stream`, `/v1/affected/{id}`, `/v1/actions` |
@@ -82,6 +82,8 @@ pub fn router(app: App) -> Router {
             "/v1/webhooks/github",
             post(webhooks::github::receive).layer(DefaultBodyLimit::max(webhook_limit)),
         )
+        .route("/v1/webhooks/ecr", post(webhooks::ecr::receive).layer(DefaultBodyLimit::max(webhook_limit)))
+        .route("/v1/webhooks/quay", post(webhooks::quay::receive).layer(DefaultBodyLimit::max(webhook_limit)))
         .route(
             "/v1/images",
             post(images::submit).layer(DefaultBodyLimit::max(16 << 10)).get(findings::images),

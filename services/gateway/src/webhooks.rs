@@ -6,24 +6,30 @@
 //! | [`harbor`] | webhooks of Harbor, in both of its payload formats |
 //! | [`acr`] | webhooks of Azure Container Registry |
 //! | [`github`] | webhooks of GitHub for packages in its container registry, signed |
+//! | [`ecr`] | events of Amazon ECR, as EventBridge sends them |
+//! | [`quay`] | webhooks of Quay |
 //!
 //! Pushes, mounts and deletions count; pulls, our own among them, are ignored. An address inside an event is never
 //! connected to: the host that it names is looked up among the configured registries.
 
 pub mod acr;
 pub mod distribution;
+pub mod ecr;
 pub mod github;
 pub mod harbor;
+pub mod quay;
 
 use axum::Json;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use plimsoll_bus::connection::message_id;
+use plimsoll_bus::subjects::Lane;
 use plimsoll_bus::{BusError, Outgoing, fault, subjects};
 use plimsoll_model::digest::Digest;
 use plimsoll_model::reference::{valid_repository, valid_tag};
 use plimsoll_model::time::Timestamp;
 use plimsoll_proto::v1;
+use prost::Message as _;
 use serde::Deserialize;
 
 use crate::App;
@@ -90,6 +96,8 @@ impl Asked {
 /// What became of one event.
 enum Fate {
     Publish(Outgoing, &'static str),
+    /// The format does not tell what the tag points at: whoever plans it asks the registry.
+    Ask(Outgoing),
     Ignored,
 }
 
@@ -108,7 +116,11 @@ async fn accept(app: &App, events: &[Event], registry: Option<&str>) -> Result<R
     for event in events {
         match fate(app, event, registry) {
             Ok(Fate::Publish(message, kind)) => {
-                publish(app, event, &message, kind).await?;
+                publish(app, event, &message, Some(kind)).await?;
+                accepted += 1;
+            }
+            Ok(Fate::Ask(job)) => {
+                publish(app, event, &job, None).await?;
                 accepted += 1;
             }
             Ok(Fate::Ignored) => ignored += 1,
@@ -151,10 +163,11 @@ fn not_configured(name: &str) -> ApiError {
     .hint("add the host, or an alias, under registries: in the configuration")
 }
 
-async fn publish(app: &App, event: &Event, message: &Outgoing, kind: &str) -> Result<(), ApiError> {
+/// Publishes an event of a kind, or a job.
+async fn publish(app: &App, event: &Event, message: &Outgoing, kind: Option<&str>) -> Result<(), ApiError> {
     // A registry sends an envelope again until it is answered; its event ids make the repetition known.
     let id = message_id(&[b"webhook", message.subject.as_bytes(), event.id.as_bytes(), &message.payload]);
-    let headers = cloud_event(&id, kind, "registry");
+    let headers = kind.map(|kind| cloud_event(&id, kind, "registry")).unwrap_or_default();
     let headers: Vec<(&str, &str)> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
     match app.bus.publish(message, &id, &headers).await {
         Ok(_) | Err(BusError::Duplicate { .. }) => Ok(()),
@@ -210,7 +223,15 @@ fn fate(app: &App, event: &Event, registry: Option<&str>) -> Result<Fate, ApiErr
         let message = v1::ImageDeleted { registry, repository, tag, digest, at };
         return encode(subjects::IMAGE_DELETED, &message).map(|m| Fate::Publish(m, "image.deleted"));
     }
-    let Some(digest) = digest else { return Err(ApiError::bad("bad_event", "a push names no digest")) };
+    let Some(digest) = digest else {
+        if !target.manifest || target.tag.is_empty() {
+            return Err(ApiError::bad("bad_event", "a push names no digest"));
+        }
+        let source = Some(v1::Source { registry, repository });
+        let job = v1::ManifestJob { source, tag: target.tag.clone(), at, ..v1::ManifestJob::default() };
+        let subject = subjects::job("manifest", Lane::Hot);
+        return Ok(Fate::Ask(Outgoing { subject, payload: job.encode_to_vec() }));
+    };
     if target.manifest || is_manifest(&target.media_type) {
         let message = v1::ImagePushed {
             registry,

@@ -239,9 +239,25 @@ fn registries_tell_in_their_own_formats() {
             .to_string()
         };
         let before = events(fleet).await;
-        for (path, body) in
-            [("/v1/webhooks/harbor", harbor("PULL_ARTIFACT", "1")), ("/v1/webhooks/acr", acr("ping", "1"))]
-        {
+        // ECR's hosts are of its own, so the registry is named; Quay does not tell what a tag points at.
+        let ecr = |action: &str, tag: &str| {
+            json!({ "id": "e-1", "detail-type": "ECR Image Action", "account": "123456789012", "region": "eu-west-1",
+                "detail": { "result": "SUCCESS", "action-type": action, "repository-name": "formats/app",
+                    "image-digest": digest, "image-tag": tag } })
+            .to_string()
+        };
+        let quay = |tags: Value| {
+            json!({ "name": "app", "namespace": "formats", "repository": "formats/app", "docker_url": format!("{host}/formats/app"),
+                "updated_tags": tags })
+            .to_string()
+        };
+        let ecr_path = &*format!("/v1/webhooks/ecr?registry={host}");
+        for (path, body) in [
+            ("/v1/webhooks/harbor", harbor("PULL_ARTIFACT", "1")),
+            ("/v1/webhooks/acr", acr("ping", "1")),
+            (ecr_path, ecr("REPLICATE", "1")),
+            ("/v1/webhooks/quay", quay(json!([]))),
+        ] {
             let (status, _, body) = ask(fleet, path, Some(HOOKS), body).await;
             assert_eq!((status, &body["accepted"], &body["ignored"]), (202, &json!(0), &json!(1)), "{path}");
         }
@@ -272,6 +288,8 @@ fn registries_tell_in_their_own_formats() {
         for (path, body) in [
             ("/v1/webhooks/harbor", harbor("PUSH_ARTIFACT", "harbor")),
             ("/v1/webhooks/acr", acr("push", "acr")),
+            ("/v1/webhooks/ecr", ecr("PUSH", "ecr")),
+            ("/v1/webhooks/quay", quay(json!(["1"]))),
         ] {
             assert_eq!(ask(fleet, path, None, body.clone()).await.0, 401, "{path}");
             assert_eq!(ask(fleet, path, Some(TOKEN), "x").await.1, "bad_envelope", "{path}");
@@ -287,8 +305,26 @@ fn registries_tell_in_their_own_formats() {
         assert_eq!((status, &body["accepted"]), (202, &json!(1)), "{body}");
         let (status, body) = hub("registry_package", sign(&good), &good).await;
         assert_eq!((status, &body["accepted"]), (202, &json!(1)), "{body}");
+        let (status, code, _) = ask(fleet, "/v1/webhooks/ecr", Some(HOOKS), ecr("PUSH", "ecr")).await;
+        assert_eq!(
+            (status, code.as_str()),
+            (422, "registry_not_configured"),
+            "an account that is not configured"
+        );
+        let (status, _, body) = ask(fleet, ecr_path, Some(HOOKS), ecr("PUSH", "ecr")).await;
+        assert_eq!((status, &body["accepted"]), (202, &json!(1)), "{body}");
+        // As Quay calls `https://plimsoll:TOKEN@…`.
+        world.registry.push_image("formats/app", "quay", &app);
+        let request =
+            fleet.http.post(format!("{}/v1/webhooks/quay", fleet.url)).basic_auth("plimsoll", Some(HOOKS));
+        let answer = request.body(quay(json!(["quay", "-no-tag"]))).send().await.unwrap();
+        let (status, body) = (answer.status().as_u16(), answer.json::<Value>().await.unwrap());
+        assert_eq!(
+            (status, &body["accepted"], &body["refused"][0]["code"]),
+            (202, &json!(1), &json!("bad_event"))
+        );
         let path = format!("/v1/images/{digest}/status");
-        for tag in ["harbor", "acr", "github"] {
+        for tag in ["harbor", "acr", "github", "ecr", "quay"] {
             until(&format!("the tag {tag}"), async || {
                 let (_, body) = fleet.get(&path).await;
                 body["sources"].to_string().contains(&format!("formats/app:{tag}")).then_some(())
