@@ -16,7 +16,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::conn::ConnSet;
 use crate::diff::{ChangeKind, ConnDiff, DiffPeer, DiffRow, Outward, Snapshot, outward as outward_of};
-use crate::engine::{Connectivity, Direction, RuleRef, Warning};
+use crate::engine::{Direction, RuleRef};
 use crate::exposure::WorkloadExposure;
 use crate::format::ENTIRE_CLUSTER;
 use crate::live::{Delta, LiveSnapshot};
@@ -130,6 +130,12 @@ impl Effect {
             let finding = NetworkFinding { code: self.code, workload: &workload, side, peers: &self.peers };
             rule.accepts(&finding, now)
         })
+    }
+
+    /// The rules that decide and that its message does not name.
+    pub fn other_rules(&self) -> Vec<&str> {
+        let named = |rule: &&str| !self.message.contains(*rule);
+        self.decided_by.iter().map(String::as_str).filter(named).collect()
     }
 
     /// Text that is equal for the same effect of the same change, whatever else happened: code, subject, detail.
@@ -260,7 +266,7 @@ fn told<'a>(
         .tell(opened, &mut found);
     connections(listed, &objects, &mut found);
     idle_rules(&changed, before, after, &mut found);
-    hygiene(&before.connectivity, &after.connectivity, &mut found);
+    hygiene(before, after, &mut found);
     // That policies no longer isolate a workload says that others may reach it.
     let freed: BTreeSet<String> = found
         .iter()
@@ -392,11 +398,12 @@ fn isolation(
             continue;
         }
         let (now, word) = (new.selected_by(*index, direction), direction.as_str());
+        let holdable = new.endpoints().get(*index).is_some_and(remarks::holdable);
         let effect = |urgency, code, detail: &str, message| {
             Effect::new(code, urgency, name, detail, message).about(exposure.objects.clone())
         };
         let Some((then, _)) = &subject.before else {
-            if now.is_empty() {
+            if now.is_empty() && holdable {
                 let policed = policed.get_or_insert_with(|| Policed::of(new));
                 let here = policed.has(&exposure.namespace, direction);
                 let (urgency, why) = match (direction, here) {
@@ -472,7 +479,16 @@ fn connections(diff: &ConnDiff, known: &Objects<'_>, found: &mut Vec<Effect>) {
         let change = format!("{} => {}", row.source, row.destination);
         let (urgency, message) = match row.kind {
             ChangeKind::Added => (Urgency::Info, format!("{change}: {} added", row.after)),
-            ChangeKind::Changed => (Urgency::Info, format!("{change}: {} became {}", row.before, row.after)),
+            ChangeKind::Changed => {
+                let (lost, told) = (
+                    row.before.subtract(&row.after),
+                    format!("{change}: {} became {}", row.before, row.after),
+                );
+                match lost.is_empty() || row.source_differs || row.destination_differs {
+                    true => (Urgency::Info, told),
+                    false => (Urgency::Medium, format!("{told}, which may break what uses {lost}")),
+                }
+            }
             // Of a workload that is gone, or a new one by the same name, nobody waits for connections.
             ChangeKind::Removed if row.source_differs || row.destination_differs => {
                 (Urgency::Info, format!("{change}: {} removed", row.before))
@@ -494,12 +510,11 @@ fn connections(diff: &ConnDiff, known: &Objects<'_>, found: &mut Vec<Effect>) {
 }
 
 /// NETPOL007, 008, 011, 012, 020: what is odd about policies now and was not before.
-fn hygiene(before: &Connectivity, after: &Connectivity, found: &mut Vec<Effect>) {
-    if before.shares_warnings(after) {
-        return;
+fn hygiene(before: &Snapshot, after: &Snapshot, found: &mut Vec<Effect>) {
+    let (old, new) = (&before.connectivity, &after.connectivity);
+    if !old.shares_warnings(new) {
+        found.extend(remarks::of_warnings(remarks::new(old, new), &after.state, new));
     }
-    let new = |warning: &&Warning| before.warnings().binary_search(warning).is_err();
-    found.extend(after.warnings().iter().filter(new).map(remarks::of_warning));
 }
 
 /// NETPOL030: workloads of which what runs (after) allows otherwise than what is declared (before), one finding each.

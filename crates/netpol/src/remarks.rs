@@ -1,10 +1,12 @@
 //! What is odd about a state, without looking at what it was before.
 
+mod hint;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use crate::effects::{Effect, Urgency};
-use crate::engine::{BlockPods, Connectivity, Direction, Shadowed, Warning};
+use crate::engine::{BlockPods, Connectivity, Direction, Endpoint, RuleRef, Shadowed, Warning};
 use crate::entries::selects;
 use crate::ip::IpRange;
 use crate::nodes::senders;
@@ -35,7 +37,10 @@ const NOT_ENFORCING: [&str; 3] = ["kube-flannel-ds", "kube-flannel", "kube-multu
 /// Every remark on a state: about policies, workloads without policies, and rules that change nothing. Most urgent
 /// first.
 pub fn remarks(state: &ClusterState, connectivity: &Connectivity) -> Vec<Effect> {
-    let mut found: Vec<Effect> = connectivity.warnings().iter().map(of_warning).collect();
+    let unseen = |warning: &&Warning| warning.code == "namespace_labels_unknown";
+    let (unseen, others): (Vec<&Warning>, Vec<&Warning>) = connectivity.warnings().iter().partition(unseen);
+    let mut found = of_warnings(others.into_iter(), state, connectivity);
+    found.extend(unseen_namespaces(&unseen));
     found.extend(of_workloads(state, connectivity));
     unprotected(state, connectivity, &mut found);
     found.extend(connectivity.shadowed(None).into_iter().map(shadowed));
@@ -44,20 +49,124 @@ pub fn remarks(state: &ClusterState, connectivity: &Connectivity) -> Vec<Effect>
     found
 }
 
+/// Warnings of one state that are explained by what else is in view; of more, what the engine says has to do.
+const MAX_HINTS: usize = 50;
+/// Rules or policies that a remark names.
+const SHOWN: usize = 3;
+
+/// NETPOL007, 008, 011, 012 and 020: what the engine finds odd about objects. Whom nothing in view matches is told once,
+/// for all the rules that speak of him.
+pub(crate) fn of_warnings<'a>(
+    warnings: impl Iterator<Item = &'a Warning>,
+    state: &ClusterState,
+    connectivity: &Connectivity,
+) -> Vec<Effect> {
+    let mut found = Vec::new();
+    let mut absent = Vec::new();
+    let mut hints = 0;
+    for warning in warnings {
+        if !warning.absent.is_empty() {
+            absent.push(warning);
+            continue;
+        }
+        let mut effect = of_warning(warning);
+        if warning.is_of_nobody() && hints < MAX_HINTS {
+            hints += 1;
+            if let Some(hint) = hint::of(state, connectivity, warning) {
+                effect.message.push_str(&format!("; {hint}"));
+            }
+        }
+        found.push(effect);
+    }
+    found.extend(of_absent(absent).map(|(_, effect)| effect));
+    found
+}
+
+/// What was not there before. Whom nothing in view matches is no news where it was so already, whichever rule says so.
+pub(crate) fn new<'a>(
+    before: &'a Connectivity,
+    after: &'a Connectivity,
+) -> impl Iterator<Item = &'a Warning> {
+    let absent = |warning: &'a Warning| (warning.code, warning.absent.as_str());
+    let known: BTreeSet<(&str, &str)> = before.warnings().iter().map(absent).collect();
+    after.warnings().iter().filter(move |warning| match warning.absent.is_empty() {
+        true => before.warnings().binary_search(warning).is_err(),
+        false => !known.contains(&absent(warning)),
+    })
+}
+
 /// NETPOL007, 008, 011, 012 or 020: what the engine finds odd about an object.
-pub(crate) fn of_warning(warning: &Warning) -> Effect {
+fn of_warning(warning: &Warning) -> Effect {
     let (code, urgency) = match warning.code {
         "policy_selects_nothing" => ("NETPOL007", Urgency::Low),
         "rule_matches_nothing" => ("NETPOL008", Urgency::Low),
         "named_port_unresolved" => ("NETPOL011", Urgency::Medium),
         "policy_priority_tie" => ("NETPOL012", Urgency::Medium),
+        "namespace_labels_unknown" => ("NETPOL020", Urgency::Low),
         _ => ("NETPOL020", Urgency::Medium),
     };
     let object = &warning.object;
-    let detail = format!("{} {}", warning.code, warning.message);
+    // Whom a rule speaks of is wording.
+    let told = warning.message.split_once(": ").filter(|_| code == "NETPOL008");
+    let detail = format!("{} {}", warning.code, told.map_or(warning.message.as_str(), |(told, _)| told));
     let message = format!("{object}: {}", warning.message);
     let condition = Condition::Odd { code: warning.code.to_owned(), object: object.clone() };
     Effect::new(code, urgency, object, detail, message).about([object.clone()]).while_holds(condition)
+}
+
+/// NETPOL020: namespaces whose labels are not in view, where selectors ask for labels; one finding for all of them.
+fn unseen_namespaces(warnings: &[&Warning]) -> Option<Effect> {
+    let [first, .., _] = warnings else { return warnings.first().map(|warning| of_warning(warning)) };
+    let names: Vec<&str> = warnings.iter().take(SHOWN).map(|warning| warning.object.name.as_str()).collect();
+    let rest = match warnings.len().saturating_sub(SHOWN) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    let message = format!(
+        "the namespaces {}{rest} are not in view, so selectors of namespaces by label may miss them",
+        names.join(", ")
+    );
+    let effect = Effect::new("NETPOL020", Urgency::Low, "namespaces", first.code, message);
+    Some(effect.about(warnings.iter().map(|warning| warning.object.clone())))
+}
+
+/// NETPOL020: policies that speak of namespaces of which nothing is in view: what they allow there cannot be told, and
+/// it is no mistake that they match nothing. One finding for each whom they speak of, with the code of its warnings.
+pub(crate) fn of_absent<'a>(
+    warnings: impl IntoIterator<Item = &'a Warning>,
+) -> impl Iterator<Item = (&'a str, Effect)> {
+    let mut absent: BTreeMap<(&str, &str), Vec<&Warning>> = BTreeMap::new();
+    for warning in warnings {
+        absent.entry((warning.code, &warning.absent)).or_default().push(warning);
+    }
+    absent.into_iter().map(|((code, whom), warnings)| (code, absence(code, whom, &warnings)))
+}
+
+fn absence(code: &str, whom: &str, warnings: &[&Warning]) -> Effect {
+    let mut places: BTreeMap<&ObjectKey, Vec<String>> = BTreeMap::new();
+    for warning in warnings {
+        let rules = places.entry(&warning.object).or_default();
+        rules.extend(warning.rule.map(|(direction, index)| format!("{}[{index}]", direction.as_str())));
+    }
+    let place = |(object, rules): (&&ObjectKey, &Vec<String>)| match rules.as_slice() {
+        [] => object.to_string(),
+        rules => format!("{object} ({})", rules.join(", ")),
+    };
+    let shown = places.iter().take(SHOWN).map(place).collect::<Vec<_>>().join(", ");
+    let rest = match places.len().saturating_sub(SHOWN) {
+        0 => String::new(),
+        1 => " and 1 more policy".to_owned(),
+        more => format!(" and {more} more policies"),
+    };
+    let verb = match (code == "subject_not_in_view", places.len()) {
+        (true, 1) => "applies to",
+        (true, _) => "apply to",
+        (false, 1) => "speaks of",
+        (false, _) => "speak of",
+    };
+    let message = format!("{shown}{rest} {verb} {whom}, of which nothing is in view");
+    let objects = places.into_keys().cloned();
+    Effect::new("NETPOL020", Urgency::Info, whom, code, message).about(objects)
 }
 
 /// NETPOL020: where what workloads are keeps policies from being enforced as they are declared.
@@ -75,15 +184,26 @@ pub(crate) fn of_workloads(state: &ClusterState, connectivity: &Connectivity) ->
 /// NETPOL009 of a rule.
 pub(crate) fn shadowed(shadowed: Shadowed) -> Effect {
     let Shadowed { rule, by } = shadowed;
-    let by: Vec<String> = by.iter().map(ToString::to_string).collect();
-    let shown = by.iter().take(3).cloned().collect::<Vec<_>>().join(", ");
-    let rest = if by.len() > 3 { format!(" and {} more", by.len() - 3) } else { String::new() };
-    let message = format!("{rule} changes nothing: {shown}{rest} decides all of its traffic already");
-    let field = if rule.direction == Direction::Ingress { "ingress" } else { "egress" };
-    let detail = format!("{field}[{}]", rule.rule);
-    Effect::new("NETPOL009", Urgency::Low, &rule.policy, detail, message)
-        .decided(by)
+    let field = |rule: &RuleRef| {
+        let field = if rule.direction == Direction::Ingress { "ingress" } else { "egress" };
+        format!("{field}[{}]", rule.rule)
+    };
+    let name = |other: &RuleRef| match other.policy == rule.policy {
+        true => format!("its {}", field(other)),
+        false => other.to_string(),
+    };
+    let shown = by.iter().take(SHOWN).map(name).collect::<Vec<_>>().join(", ");
+    let rest = if by.len() > SHOWN { format!(" and {} more", by.len() - SHOWN) } else { String::new() };
+    let decide = if by.len() == 1 { "decides" } else { "decide" };
+    let message = format!("{rule} changes nothing: {shown}{rest} {decide} all of its traffic already");
+    Effect::new("NETPOL009", Urgency::Low, &rule.policy, field(&rule), message)
+        .decided(by.iter().map(ToString::to_string).collect())
         .about([rule.policy.clone()])
+}
+
+/// True for workloads that policies can hold: not for those on the node's network, whatever selects them.
+pub(crate) fn holdable(endpoint: &Endpoint) -> bool {
+    !endpoint.assumed && !endpoint.host_network
 }
 
 /// Namespaces some workload of which policies select, by direction: there a workload that none selects was forgotten,
@@ -95,7 +215,7 @@ impl Policed {
         Self([Direction::Ingress, Direction::Egress].map(|direction| {
             let mut found: BTreeSet<String> = BTreeSet::new();
             let endpoints = connectivity.endpoints().iter().enumerate();
-            for (index, endpoint) in endpoints.filter(|(_, endpoint)| !endpoint.assumed) {
+            for (index, endpoint) in endpoints.filter(|(_, endpoint)| holdable(endpoint)) {
                 if !found.contains(&endpoint.namespace) && connectivity.is_selected(index, direction) {
                     found.insert(endpoint.namespace.clone());
                 }
@@ -123,7 +243,7 @@ fn unprotected(state: &ClusterState, connectivity: &Connectivity, found: &mut Ve
     let policed = Policed::of(connectivity);
     let mut free: BTreeMap<&str, Vec<(String, &[ObjectKey])>> = BTreeMap::new();
     for (index, endpoint) in connectivity.endpoints().iter().enumerate() {
-        if endpoint.assumed {
+        if !holdable(endpoint) {
             continue;
         }
         free.entry(&endpoint.namespace).or_default().push((endpoint.to_string(), &endpoint.objects));
@@ -141,7 +261,10 @@ fn unprotected(state: &ClusterState, connectivity: &Connectivity, found: &mut Ve
         found.push(effect.about(endpoint.objects.clone()));
     }
     for (namespace, workloads) in free {
-        let Some(what) = words(BOTH.map(|direction| !policed.has(namespace, direction))) else { continue };
+        let open @ [ingress, _] = BOTH.map(|direction| !policed.has(namespace, direction));
+        let Some(what) = words(open) else { continue };
+        // Where ingress is held and egress is not, nobody meant to hold egress.
+        let urgency = if ingress { Urgency::Low } else { Urgency::Info };
         let key =
             ObjectKey { kind: "Namespace".into(), namespace: String::new(), name: namespace.to_owned() };
         let shown: Vec<&str> = workloads.iter().take(3).map(|(name, _)| name.as_str()).collect();
@@ -149,13 +272,18 @@ fn unprotected(state: &ClusterState, connectivity: &Connectivity, found: &mut Ve
             0 => String::new(),
             more => format!(" and {more} more"),
         };
+        let to = match open {
+            [true, true] => "to and from",
+            [true, false] => "to",
+            _ => "from",
+        };
         let message = format!(
-            "no policy selects a workload of namespace {namespace} for {what}: everything is allowed to or from {}{rest}",
+            "no policy selects a workload of namespace {namespace} for {what}: everything is allowed {to} {}{rest}",
             shown.join(", ")
         );
         let places = workloads.iter().flat_map(|(_, objects)| objects.iter().take(1)).take(3).cloned();
         let known = state.get(&key).map(|_| key.clone());
-        let effect = Effect::new("NETPOL006", Urgency::Low, &key, what, message);
+        let effect = Effect::new("NETPOL006", urgency, &key, what, message);
         found.push(effect.about(known.into_iter().chain(places)));
     }
 }

@@ -13,7 +13,7 @@ use crate::diff::{Snapshot, diff_snapshots};
 use crate::effects::{Effect, Judged, Urgency, drift, effects};
 use crate::engine::{Connectivity, Direction, Endpoint, Explanation, Options, Peer, Side, Warning};
 use crate::entries::ingress_rows;
-use crate::exposure::exposures;
+use crate::exposure::{exposures, is_doubt};
 use crate::format::{
     INGRESS_CONTROLLER, Located, OutputFormat, PotentialReport, PrintedRow, is_range, print_comment,
     print_connections, print_diff, print_json, print_lines, print_sarif,
@@ -22,7 +22,7 @@ use crate::load::{Lines, LoadError, Loaded, load};
 use crate::nodes::Nodes;
 use crate::objects::ParseOptions;
 use crate::potential::potential;
-use crate::remarks::remarks;
+use crate::remarks::{self, of_absent, remarks};
 use crate::state::ClusterState;
 
 /// Why there is no answer.
@@ -149,8 +149,12 @@ fn loaded(directory: &Path, options: &Options) -> Result<Loaded, LoadError> {
     load(directory, ParseOptions { np_guard: options.np_guard })
 }
 
-fn words(warnings: &[Warning]) -> impl Iterator<Item = String> {
-    warnings.iter().map(|warning| format!("{}: {} ({})", warning.object, warning.message, warning.code))
+/// Warnings as lines.
+fn words<'a>(warnings: impl Iterator<Item = &'a Warning>) -> impl Iterator<Item = String> {
+    let (absent, others): (Vec<_>, Vec<_>) = warnings.partition(|warning| !warning.absent.is_empty());
+    let others = others.into_iter();
+    let others = others.map(|warning| format!("{}: {} ({})", warning.object, warning.message, warning.code));
+    others.chain(of_absent(absent).map(|(code, effect)| format!("{} ({code})", effect.message)))
 }
 
 /// The connections of the manifests below a directory, printed.
@@ -160,7 +164,7 @@ fn words(warnings: &[Warning]) -> impl Iterator<Item = String> {
 pub fn connections(directory: &Path, options: &ConnectionsOptions) -> Result<Report, ReportError> {
     let Loaded { state, mut warnings } = loaded(directory, &options.engine)?;
     let connectivity = Connectivity::build(&state, &options.engine);
-    warnings.extend(words(connectivity.warnings()));
+    warnings.extend(words(connectivity.warnings().iter()));
     let names: Vec<String> = connectivity.endpoints().iter().map(ToString::to_string).collect();
     let name = |peer: Peer| match peer {
         Peer::Workload(index) => names.get(index).cloned().unwrap_or_default(),
@@ -301,7 +305,11 @@ pub fn diff_dirs(before: &Path, after: &Path, options: &DiffOptions) -> Result<R
     warnings.extend(after.warnings);
     let before = Snapshot::new(Arc::new(before.state), &options.engine);
     let after = Snapshot::new(Arc::new(after.state), &options.engine);
-    warnings.extend(words(after.connectivity.warnings()));
+    // What makes the answer less certain is said always, what is odd about policies where it is new.
+    let (old, new) = (&before.connectivity, &after.connectivity);
+    let doubts = new.warnings().iter().filter(is_doubt);
+    let odd = remarks::new(old, new).filter(|warning| !is_doubt(warning));
+    warnings.extend(words(doubts.chain(odd)));
     let whole = options.format == DiffFormat::Rows(OutputFormat::Dot);
     let diff = diff_snapshots(&before, &after, whole);
     let judged = options.judge || !matches!(options.format, DiffFormat::Rows(_));

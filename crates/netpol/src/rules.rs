@@ -70,14 +70,15 @@ pub const RULES: [Rule; 14] = [
         code: "NETPOL007",
         name: "policy-selects-nothing",
         urgency: Urgency::Low,
-        summary: "A policy selects no workload in view.",
+        summary: "A policy selects no workload, though its namespace has some in view.",
         advice: "Compare its podSelector with the labels of the pod template; remove it if it is left over.",
     },
     Rule {
         code: "NETPOL008",
         name: "rule-matches-nothing",
         urgency: Urgency::Low,
-        summary: "The peers of a rule match no workload in view and no address, or its ports are none.",
+        summary: "The peers of a rule match no workload and no address, though their namespaces are in view, or its \
+                  ports are none.",
         advice: "Compare its selectors with the labels of namespaces and pods: without namespaceSelector, a rule \
                  speaks of the policy's own namespace.",
     },

@@ -49,6 +49,23 @@ impl fmt::Display for Requirement {
     }
 }
 
+/// Requirements as `kubectl get -l` takes them: `app=web,tier in (a,b),!canary`.
+pub(crate) fn words(requirements: &[Requirement]) -> String {
+    let word = |Requirement { key, operator }: &Requirement| match operator {
+        Operator::In(values) => match values.as_slice() {
+            [value] => format!("{key}={value}"),
+            values => format!("{key} in ({})", values.join(",")),
+        },
+        Operator::NotIn(values) => match values.as_slice() {
+            [value] => format!("{key}!={value}"),
+            values => format!("{key} notin ({})", values.join(",")),
+        },
+        Operator::Exists => key.clone(),
+        Operator::DoesNotExist => format!("!{key}"),
+    };
+    requirements.iter().map(word).collect::<Vec<_>>().join(",")
+}
+
 /// A Kubernetes label selector as written; an empty one selects everything.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Selector {

@@ -343,6 +343,7 @@ impl Engine {
         if toggled.is_empty() {
             return;
         }
+        self.dirty.presence = true;
         let classes = self.selectors.namespaces.get(id as usize).map(|entry| entry.classes.clone());
         let classes = classes.unwrap_or_default();
         self.dirty.ties = true;

@@ -3,13 +3,22 @@
 use super::compile::{AnyPolicy, resolve};
 use super::profile::NO_NAMES;
 use super::resident::Engine;
+use super::selectors::{Pods, Scope};
+use super::sets::Term;
 use super::{Direction, Policy, Warning};
 use crate::bits::Bits;
 use crate::conn::ConnId;
 use crate::objects::{AdminPeer, ObjectKey};
+use crate::selector::{Operator, Requirement, words};
 
 /// Most policies of one priority that each is compared with.
 const MAX_TIES: usize = 50;
+/// Peers of a rule that a warning names.
+const MAX_PEERS: usize = 3;
+/// The label by which Kubernetes names a namespace.
+const NAME_LABEL: &str = "kubernetes.io/metadata.name";
+/// The namespace that every cluster has; where its workloads are in view, the manifests are those of a cluster.
+const SYSTEM_NAMESPACE: &str = "kube-system";
 
 impl Engine {
     /// A policy that selects nothing, rules that match nothing, names of ports that nobody has, peers that cannot be
@@ -32,27 +41,34 @@ impl Engine {
                     _ => continue,
                 };
                 let object = policy.key.clone();
-                warnings.push(Warning { code: "peer_not_analysed", object, message: what.into() });
+                warnings.push(Warning::of("peer_not_analysed", object, what.into()));
             }
         }
-        let mut warn = |code: &'static str, message: String| {
-            warnings.push(Warning { code, object: policy.key.clone(), message });
-        };
         let real = |class: u32| self.real.has(class as usize);
         if !self.selectors.find(info.subject, &self.classes, real) {
-            warn("policy_selects_nothing", "selects no workload".into());
+            let (code, absent) = match self.is_in_view(info.subject.scope) {
+                true => ("policy_selects_nothing", String::new()),
+                false => ("subject_not_in_view", self.absent(info.subject)),
+            };
+            let message = "selects no workload".into();
+            warnings.push(Warning { absent, ..Warning::of(code, policy.key.clone(), message) });
             return warnings;
         }
         for direction in [Direction::Ingress, Direction::Egress] {
             let field = if direction == Direction::Ingress { "ingress" } else { "egress" };
             let atoms = self.view.atoms(direction).live();
             for (index, rule) in policy.rules(direction).unwrap_or_default().iter().enumerate() {
+                let mut tell = |code: &'static str, message: String, absent: String| {
+                    let rule = Some((direction, index));
+                    warnings.push(Warning { rule, absent, ..Warning::of(code, policy.key.clone(), message) });
+                };
+                let mut warn = |code: &'static str, message: String| tell(code, message, String::new());
                 let Some(peers) = self.view.sets.get(rule.peers as usize) else { continue };
                 if !peers.classes.meets(&self.real) && !peers.atoms.meets(atoms) {
-                    warn(
-                        "rule_matches_nothing",
-                        format!("{field}[{index}] matches no workload and no address"),
-                    );
+                    let (whom, absent) = self.nobody(rule.peers);
+                    let code = if absent.is_empty() { "rule_matches_nothing" } else { "peer_not_in_view" };
+                    let whom = if whom.is_empty() { whom } else { format!(": {whom}") };
+                    tell(code, format!("{field}[{index}] matches no workload and no address{whom}"), absent);
                     continue;
                 }
                 if rule.ports.named == NO_NAMES {
@@ -85,6 +101,108 @@ impl Engine {
         warnings
     }
 
+    /// Whom a set of peers without members speaks of, in words, and those of them whose namespaces are not in view.
+    fn nobody(&self, set: u32) -> (String, String) {
+        let pods = self.sets.terms(set).iter().filter_map(|term| match term {
+            Term::Pods(pods) => Some(*pods),
+            Term::Everyone | Term::Addresses { .. } => None,
+        });
+        let (mut all, mut absent) = (Vec::new(), Vec::new());
+        for pods in pods {
+            if !self.is_in_view(pods.scope) {
+                absent.push(self.absent(pods));
+            }
+            all.push(self.words(pods));
+        }
+        // Terms are in order of numbers, which say nothing.
+        for words in [&mut all, &mut absent] {
+            words.sort();
+            words.dedup();
+        }
+        let listed = |words: Vec<String>| {
+            let shown: Vec<&str> = words.iter().take(MAX_PEERS).map(String::as_str).collect();
+            let rest = match words.len().saturating_sub(MAX_PEERS) {
+                0 => String::new(),
+                more => format!(" and {more} more"),
+            };
+            shown.join(", ") + &rest
+        };
+        (listed(all), listed(absent))
+    }
+
+    /// True where the namespaces that are meant have workloads in view, so that a selector that matches none of them is a
+    /// mistake. Which others a selector means nobody can tell: one by name speaks of those it names, one by other labels
+    /// of those that it matches, and one of all namespaces of more than are in view, unless the system's own is.
+    fn is_in_view(&self, scope: Scope) -> bool {
+        let seen = |id: u32| self.selectors.namespaces.get(id as usize).is_some_and(|found| found.real > 0);
+        let named = |name: &str| self.selectors.namespace_id(name).is_some_and(seen);
+        let selector = match scope {
+            Scope::Own(namespace) => return seen(namespace),
+            Scope::Selected(selector) => self.selectors.of_namespaces.get(selector as usize),
+        };
+        let Some(selector) = selector else { return false };
+        let names = selector.canonical.iter().find_map(|requirement| match &requirement.operator {
+            Operator::In(values) if requirement.key == NAME_LABEL => Some(values),
+            _ => None,
+        });
+        let chooses =
+            |requirement: &Requirement| matches!(requirement.operator, Operator::In(_) | Operator::Exists);
+        match names {
+            Some(names) => names.iter().all(|name| named(name)),
+            None if selector.canonical.iter().any(chooses) => {
+                selector.matches.iter().any(|namespace| seen(namespace as u32))
+            }
+            None => named(SYSTEM_NAMESPACE),
+        }
+    }
+
+    /// Pods of some namespaces, in words.
+    fn words(&self, pods: Pods) -> String {
+        let of = self.pod_words(pods.pods);
+        match self.namespace_words(pods.scope) {
+            Some(namespaces) => format!("{of} of {namespaces}"),
+            None => format!("{of} of any namespace"),
+        }
+    }
+
+    /// The namespaces that are not in view, in words; the pods where any namespace is meant.
+    fn absent(&self, pods: Pods) -> String {
+        self.namespace_words(pods.scope)
+            .unwrap_or_else(|| format!("{} of any namespace", self.pod_words(pods.pods)))
+    }
+
+    fn pod_words(&self, pods: u32) -> String {
+        match self.selectors.pods.get(pods as usize) {
+            Some(selector) if !selector.requirements.is_empty() => {
+                format!("pods with {}", words(&selector.requirements))
+            }
+            _ => "pods".to_owned(),
+        }
+    }
+
+    /// None for all of them.
+    fn namespace_words(&self, scope: Scope) -> Option<String> {
+        let named = |names: &[String]| {
+            let word = if names.len() == 1 { "namespace" } else { "namespaces" };
+            format!("{word} {}", names.join(", "))
+        };
+        match scope {
+            Scope::Own(namespace) => {
+                let found = self.selectors.namespaces.get(namespace as usize)?;
+                Some(named(std::slice::from_ref(&found.name)))
+            }
+            Scope::Selected(selector) => {
+                match self.selectors.of_namespaces.get(selector as usize)?.canonical.as_slice() {
+                    [] => None,
+                    [Requirement { key, operator: Operator::In(names) }] if key == NAME_LABEL => {
+                        Some(named(names))
+                    }
+                    requirements => Some(format!("namespaces with {}", words(requirements))),
+                }
+            }
+        }
+    }
+
     /// Policies of one tier and priority whose rules disagree on a common packet: the API leaves the outcome open.
     pub(super) fn ties(&mut self) -> Vec<Warning> {
         let mut warnings = Vec::new();
@@ -113,14 +231,9 @@ impl Engine {
                     continue;
                 };
                 if self.clash(&a, &b) {
-                    warnings.push(Warning {
-                        code: "policy_priority_tie",
-                        object: a.key.clone(),
-                        message: format!(
-                            "has the priority of {} and decides otherwise on common traffic",
-                            b.key
-                        ),
-                    });
+                    let message =
+                        format!("has the priority of {} and decides otherwise on common traffic", b.key);
+                    warnings.push(Warning::of("policy_priority_tie", a.key.clone(), message));
                 }
             }
         }
@@ -157,15 +270,11 @@ impl Engine {
         let unseen =
             self.selectors.namespaces.iter().filter(|namespace| !namespace.known && namespace.real > 0);
         unseen
-            .map(|namespace| Warning {
-                code: "namespace_labels_unknown",
-                object: ObjectKey {
-                    kind: "Namespace".into(),
-                    namespace: String::new(),
-                    name: namespace.name.clone(),
-                },
-                message: "the namespace is not in view, so selectors of namespaces by label may miss it"
-                    .into(),
+            .map(|namespace| {
+                let (kind, name) = ("Namespace".into(), namespace.name.clone());
+                let object = ObjectKey { kind, namespace: String::new(), name };
+                let message = "the namespace is not in view, so selectors of namespaces by label may miss it";
+                Warning::of("namespace_labels_unknown", object, message.into())
             })
             .collect()
     }

@@ -110,6 +110,25 @@ pub struct Warning {
     /// The object that it is about.
     pub object: ObjectKey,
     pub message: String,
+    /// The rule that it is about; none for the object as a whole.
+    pub rule: Option<(Direction, usize)>,
+    /// Of `peer_not_in_view` and `subject_not_in_view`: the namespaces, or pods of any namespace, of which nothing is in
+    /// view, in words. Otherwise empty.
+    pub absent: String,
+}
+
+impl Warning {
+    /// About an object as a whole.
+    pub(crate) fn of(code: &'static str, object: ObjectKey, message: String) -> Self {
+        Self { code, object, message, rule: None, absent: String::new() }
+    }
+
+    /// True for selectors that match nothing.
+    pub(crate) fn is_of_nobody(&self) -> bool {
+        let codes =
+            ["policy_selects_nothing", "subject_not_in_view", "rule_matches_nothing", "peer_not_in_view"];
+        codes.contains(&self.code)
+    }
 }
 
 /// In place of a profile: a column that is free, or a class whose rows are not evaluated yet.

@@ -64,6 +64,8 @@ pub(super) struct Dirty {
     pub(super) lint: FxHashSet<u32>,
     /// Classes came or went, or a policy of the administrator changed.
     pub(super) ties: bool,
+    /// Namespaces came into view, went out of it, or are matched by other selectors.
+    pub(super) presence: bool,
     /// Blocks whose boundaries may go, by direction.
     pub(super) retired: [Vec<IpRange>; 2],
     pub(super) warnings: bool,
@@ -522,7 +524,9 @@ impl Engine {
     fn count_real(&mut self, class: u32, real: bool) {
         let Some(key) = self.classes.key(class).cloned() else { return };
         if let Some(namespace) = self.selectors.namespaces.get_mut(key.namespace as usize) {
-            namespace.real = if real { namespace.real + 1 } else { namespace.real.saturating_sub(1) };
+            let before = namespace.real;
+            namespace.real = if real { before + 1 } else { before.saturating_sub(1) };
+            self.dirty.presence |= (before == 0) != (namespace.real == 0);
         }
         if real {
             self.real.set(class as usize)

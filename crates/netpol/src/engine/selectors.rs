@@ -67,7 +67,7 @@ fn meets(requirement: &Requirement, labels: &[(String, String)]) -> bool {
 #[derive(Debug, Clone, Default)]
 pub(super) struct NamespaceSelector {
     pub(super) selector: Selector,
-    canonical: Vec<Requirement>,
+    pub(super) canonical: Vec<Requirement>,
     pub(super) matches: Bits,
     pub(super) sets: Vec<u32>,
     pub(super) policies: Vec<u32>,

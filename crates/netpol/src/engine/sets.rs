@@ -88,6 +88,11 @@ pub(super) struct Ground<'a> {
 }
 
 impl Sets {
+    /// What a set is the union of.
+    pub(super) fn terms(&self, set: u32) -> &[Term] {
+        self.infos.get(set as usize).map(|info| info.definition.terms.as_slice()).unwrap_or_default()
+    }
+
     /// The policies that use a set.
     pub(super) fn users(&self, set: u32) -> &[u32] {
         self.infos.get(set as usize).map(|info| info.users.as_slice()).unwrap_or_default()

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::compile::resolve;
 use super::profile::{AdminEntry, Entry, NO_NAMES, Profile};
-use super::resident::{Engine, side};
+use super::resident::{Engine, PolicyInfo, side};
 use super::{Direction, Warning};
 use crate::bits::Bits;
 use crate::conn::ConnId;
@@ -161,6 +161,12 @@ impl Engine {
     }
 
     fn settle_warnings(&mut self) {
+        if std::mem::take(&mut self.dirty.presence) {
+            // Whether what matches nothing is a mistake depends on which namespaces are in view.
+            let odd = |info: &PolicyInfo| info.warnings.iter().any(Warning::is_of_nobody);
+            let infos = self.infos.iter().enumerate().filter_map(|(id, info)| Some((id, info.as_ref()?)));
+            self.dirty.lint.extend(infos.filter(|(_, info)| odd(info)).map(|(id, _)| id as u32));
+        }
         let mut changed = std::mem::take(&mut self.dirty.warnings);
         for id in std::mem::take(&mut self.dirty.lint) {
             let found = self.lint(id);
@@ -221,7 +227,7 @@ impl Engine {
         };
         match told {
             Some((code, message)) => {
-                let warning = Warning { code, object: key.clone(), message };
+                let warning = Warning::of(code, key.clone(), message);
                 let known = self.other_warnings.insert(key.clone(), warning.clone());
                 self.dirty.warnings |= known.as_ref() != Some(&warning);
             }

@@ -42,11 +42,14 @@ pub fn print_comment(diff: &ConnDiff, effects: &[Effect], accepted: &[(Effect, &
     let count = |kind| diff.of_kind(kind).count();
     let (added, removed, changed) =
         (count(ChangeKind::Added), count(ChangeKind::Removed), count(ChangeKind::Changed));
-    // Removed connections are in the table, and one line of the list says that there are some.
+    // Connections that may break are in the table, and one line of the list says that there are some.
+    let broken =
+        effects.iter().filter(|effect| effect.code == "NETPOL005" && effect.urgency == Urgency::Medium);
+    let broken = broken.count();
     let matters = |effect: &&Effect| effect.urgency <= Urgency::Medium && effect.code != "NETPOL005";
     let shown: Vec<&Effect> = effects.iter().filter(matters).collect();
     let of = |urgency| shown.iter().filter(|effect| effect.urgency == urgency).count();
-    let (high, medium) = (of(Urgency::High), of(Urgency::Medium) + usize::from(removed > 0));
+    let (high, medium) = (of(Urgency::High), of(Urgency::Medium) + usize::from(broken > 0));
     let rows = added + removed + changed;
     let connections = match rows {
         0 => "no connection differs".to_owned(),
@@ -63,15 +66,16 @@ pub fn print_comment(diff: &ConnDiff, effects: &[Effect], accepted: &[(Effect, &
         (high, medium) => format!("{high} {plural} of high urgency, {medium} of medium"),
     };
     let mut text = format!("**Network policy:** {connections}; {findings}.\n");
-    if !shown.is_empty() || removed > 0 {
+    if !shown.is_empty() || broken > 0 {
         text.push('\n');
     }
     for effect in shown.iter().take(MAX_FINDINGS) {
         let urgency = effect.urgency.as_str();
         text.push_str(&format!("- **{urgency}** `{}` {}", effect.code, plain(&effect.message)));
-        if !effect.decided_by.is_empty() && effect.code != "NETPOL010" {
-            let by: Vec<String> = effect.decided_by.iter().take(3).map(|by| plain(by)).collect();
-            let rest = effect.decided_by.len().saturating_sub(3);
+        let others = effect.other_rules();
+        if !others.is_empty() {
+            let by: Vec<String> = others.iter().take(3).map(|by| plain(by)).collect();
+            let rest = others.len().saturating_sub(3);
             let rest = if rest == 0 { String::new() } else { format!(" and {rest} more") };
             text.push_str(&format!(" (by {}{rest})", by.join("; ")));
         }
@@ -80,9 +84,14 @@ pub fn print_comment(diff: &ConnDiff, effects: &[Effect], accepted: &[(Effect, &
     if shown.len() > MAX_FINDINGS {
         text.push_str(&format!("- and {} more\n", shown.len() - MAX_FINDINGS));
     }
-    if removed > 0 {
-        let word = if removed == 1 { "1 connection is" } else { &format!("{removed} connections are") };
-        text.push_str(&format!("- **medium** `NETPOL005` {word} removed, which may break what uses them\n"));
+    if broken > 0 {
+        let (what, them) = match broken {
+            1 => ("1 connection is".to_owned(), "it"),
+            _ => (format!("{broken} connections are"), "them"),
+        };
+        text.push_str(&format!(
+            "- **medium** `NETPOL005` {what} removed or narrowed, which may break what uses {them}\n"
+        ));
     }
     let accepted: Vec<_> = accepted.iter().filter(|(effect, _)| matters(&effect)).collect();
     if !accepted.is_empty() {

@@ -123,8 +123,9 @@ pub fn print_sarif(findings: &[Located], accepted: &[(Located, String)]) -> Stri
         let related: Vec<Value> =
             finding.places.iter().skip(1).map(|other| json!({"physicalLocation": place(other)})).collect();
         let mut message = effect.message.clone();
-        if !effect.decided_by.is_empty() {
-            message.push_str(&format!(" (decided by {})", effect.decided_by.join("; ")));
+        let others = effect.other_rules();
+        if !others.is_empty() {
+            message.push_str(&format!(" (decided by {})", others.join("; ")));
         }
         let mut result = Map::new();
         result.insert("ruleId".into(), json!(effect.code));

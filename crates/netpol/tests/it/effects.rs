@@ -3,13 +3,17 @@
 use std::sync::Arc;
 
 use plimsoll_netpol::diff::{Snapshot, diff_snapshots};
-use plimsoll_netpol::effects::{Judged, effects};
+use plimsoll_netpol::effects::{Effect, Judged, Urgency, effects};
 use plimsoll_netpol::engine::Options;
 use plimsoll_netpol::exposure::exposures;
 use plimsoll_netpol::objects::{Format, parse_documents};
 use plimsoll_netpol::state::ClusterState;
 
 fn codes(before: &str, after: &str) -> Vec<(&'static str, String)> {
+    told(before, after).into_iter().map(|effect| (effect.code, effect.subject)).collect()
+}
+
+fn told(before: &str, after: &str) -> Vec<Effect> {
     let options = Options::default();
     let snapshot = |yaml: &str| {
         let state = ClusterState::from(parse_documents(yaml.as_bytes(), Format::Yaml).expect("valid"));
@@ -21,9 +25,6 @@ fn codes(before: &str, after: &str) -> Vec<(&'static str, String)> {
     let diff = diff_snapshots(&before, &after, false);
     let judged = |snapshot, exposures| Judged { snapshot, exposures };
     effects(judged(&before, &old), judged(&after, &new), &diff)
-        .into_iter()
-        .map(|effect| (effect.code, effect.subject))
-        .collect()
 }
 
 const PODS: &str = "
@@ -98,4 +99,56 @@ fn a_new_workload_without_policy() {
         !found.iter().any(|(code, _)| ["NETPOL001", "NETPOL002", "NETPOL004"].contains(code)),
         "{found:?}"
     );
+}
+
+#[test]
+fn who_is_not_in_view_is_told_once() {
+    let rule = |name: &str| {
+        format!(
+            "---\napiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {{name: {name}, namespace: shop}}\nspec: \
+             {{podSelector: {{}}, ingress: [{{from: [{{namespaceSelector: {{matchLabels: {{kubernetes.io/metadata.name: \
+             monitoring}}}}}}]}}]}}\n"
+        )
+    };
+    let one = PODS.to_owned() + &rule("one");
+    let absent = |found: &[(&str, String)]| found.iter().filter(|(code, _)| *code == "NETPOL020").count();
+    assert_eq!(absent(&codes(PODS, &one)), 1);
+    assert_eq!(absent(&codes(&one, &(one.clone() + &rule("two")))), 0);
+}
+
+/// Of a new workload nothing is passed over because others differ, too: the rules that opened a way are looked up for
+/// every workload.
+#[test]
+fn ways_out_of_many_new_workloads_are_all_told() {
+    let pods: String = (0..40)
+        .map(|index| {
+            format!("---\napiVersion: v1\nkind: Pod\nmetadata: {{name: p{index:02}, namespace: shop}}\nspec: {{containers: []}}\n")
+        })
+        .collect();
+    let open = "---\napiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {name: out, namespace: shop}\nspec: \
+                {podSelector: {}, policyTypes: [Egress], egress: [{to: [{ipBlock: {cidr: 0.0.0.0/0}}, {podSelector: {}}]}]}\n";
+    let found = codes(open, &(open.to_owned() + &pods));
+    assert!(found.iter().filter(|(code, _)| *code == "NETPOL005").count() > 1000, "past what is explained");
+    assert_eq!(found.iter().filter(|(code, _)| *code == "NETPOL004").count(), 40);
+}
+
+#[test]
+fn a_connection_that_loses_ports_may_break() {
+    let ports = |ports: &str| {
+        let policy = "---\napiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {name: web, namespace: shop}\n";
+        format!(
+            "{PODS}{policy}spec: {{podSelector: {{matchLabels: {{app: web}}}}, ingress: [{{from: [{{podSelector: {{}}}}], \
+             ports: [{ports}]}}]}}\n"
+        )
+    };
+    let (both, one) = (ports("{port: 80}, {port: 443}"), ports("{port: 80}"));
+    for (before, after, urgency, words) in [
+        (&both, &one, Urgency::Medium, "TCP 80,443 became TCP 80, which may break what uses TCP 443"),
+        (&one, &both, Urgency::Info, "TCP 80 became TCP 80,443"),
+    ] {
+        let found = told(before, after);
+        let changed = found.iter().find(|effect| effect.code == "NETPOL005").unwrap();
+        assert_eq!(changed.urgency, urgency, "{found:#?}");
+        assert!(changed.message.ends_with(words), "{}", changed.message);
+    }
 }

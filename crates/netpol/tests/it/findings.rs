@@ -134,6 +134,94 @@ fn remarks_by_table() {
     assert!(found(&good).is_empty(), "{:#?}", found(&good));
 }
 
+/// What matches nothing is a mistake only where its namespace is in view; what is not in view is told once.
+#[test]
+fn nobody_in_view_is_no_mistake() {
+    let far = |namespace: &str, app: &str| {
+        format!(
+            "---\napiVersion: v1\nkind: Pod\nmetadata: {{name: {app}, namespace: {namespace}, labels: {{app: {app}}}}}\nspec: \
+             {{containers: [{{name: c, image: i}}]}}\n"
+        )
+    };
+    let from = |name: &str, peer: &str| {
+        policy(name, &format!("{{podSelector: {{}}, ingress: [{{from: [{{{peer}}}]}}], egress: [{{}}]}}"))
+    };
+    let named = |namespace: &str, app: &str| {
+        format!(
+            "namespaceSelector: {{matchLabels: {{kubernetes.io/metadata.name: {namespace}}}}}, podSelector: {{matchLabels: \
+             {{app: {app}}}}}"
+        )
+    };
+    let dns = "namespaceSelector: {}, podSelector: {matchLabels: {app: dns}}";
+    let labelled = "namespaceSelector: {matchLabels: {team: ops}}, podSelector: {matchLabels: {app: x}}";
+    let known = "---\napiVersion: v1\nkind: Namespace\nmetadata: {name: shop}\n";
+    let spaces = "---\napiVersion: v1\nkind: Namespace\nmetadata: {name: ops, labels: {team: ops}}\n";
+    let (absent, mistake) = (("NETPOL020", Urgency::Info), ("NETPOL008", Urgency::Low));
+    let cases = [
+        (
+            from("p", &named("nginx", "entry")),
+            absent,
+            "(ingress[0]) speaks of namespace nginx, of which nothing",
+        ),
+        (
+            from("p", &named("nginx", "entry")) + &from("q", &named("nginx", "metrics")),
+            absent,
+            "shop/p (ingress[0]), networking.k8s.io/NetworkPolicy shop/q (ingress[0]) speak of namespace nginx",
+        ),
+        (
+            from("p", &named("nginx", "entry")) + &far("nginx", "web"),
+            mistake,
+            "pods with app=entry of namespace nginx; there app is web",
+        ),
+        (from("p", dns), absent, "speaks of pods with app=dns of any namespace"),
+        (from("p", dns) + &far("kube-system", "proxy"), mistake, "pods with app=dns of any namespace"),
+        (from("p", labelled) + known, absent, "speaks of namespaces with team=ops"),
+        (from("p", labelled) + known + spaces + &far("ops", "yard"), mistake, "there app is yard"),
+        (
+            from("p", "podSelector: {matchLabels: {app: yard}}") + &far("ops", "yard"),
+            mistake,
+            "such pods are in namespace ops, and without a namespaceSelector",
+        ),
+        (from("p", "podSelector: {matchLabels: {tier: back}}"), mistake, "no pod there has a label tier"),
+        (
+            policy("p", "{podSelector: {}, policyTypes: [Egress]}")
+                + &policy("q", "{podSelector: {}}").replace("namespace: shop", "namespace: till"),
+            absent,
+            "till/q applies to namespace till, of which nothing is in view",
+        ),
+    ];
+    for (yaml, (code, urgency), words) in cases {
+        let all = found(&(pod("a", "") + &yaml));
+        let about: Vec<&Effect> = all
+            .iter()
+            .filter(|effect| ["NETPOL007", "NETPOL008", "NETPOL020"].contains(&effect.code))
+            .collect();
+        assert_eq!(about.len(), 1, "{words}: {all:#?}");
+        assert_eq!((about[0].code, about[0].urgency), (code, urgency), "{words}: {all:#?}");
+        assert!(about[0].message.contains(words), "{words}: {}", about[0].message);
+    }
+    // Labels that are not in view are told once, too.
+    let unseen = found(&(pod("a", "") + &far("till", "b") + &from("p", labelled)));
+    let unseen: Vec<&Effect> =
+        unseen.iter().filter(|effect| effect.detail == "namespace_labels_unknown").collect();
+    assert!(unseen.len() == 1 && unseen[0].message.contains("shop, till"), "{unseen:#?}");
+    // A policy whose labels are wrong is one, whatever else is not in view.
+    let wrong = found(&(pod("a", "") + &policy("p", "{podSelector: {matchLabels: {app: z}}}")));
+    let told = wrong.iter().find(|effect| effect.code == "NETPOL007").unwrap();
+    assert!(
+        told.message.ends_with("selects no workload; no pod there has app=z: app is a"),
+        "{}",
+        told.message
+    );
+}
+
+/// Policies hold nothing that is on the node's network: nobody is asked to protect it by one.
+#[test]
+fn workloads_on_the_nodes_network_are_not_unprotected() {
+    let all = found(&(pod("a", "") + &pod("host", ", hostNetwork: true") + &policy("p", CLOSED)));
+    assert!(all.iter().all(|effect| effect.code != "NETPOL006"), "{all:#?}");
+}
+
 /// A namespace without policies is one finding, not one a workload; a forgotten workload is worse.
 #[test]
 fn unprotected_workloads_are_told_once() {
