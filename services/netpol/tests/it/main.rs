@@ -328,6 +328,49 @@ fn what_nobody_publishes_anew_keeps_its_last_word() {
     assert_eq!(owner.settle().workloads[0].replicas, 3);
 }
 
+/// A policy that admits addresses which no pod of [`node`]s has.
+const BLOCK: &str = "{apiVersion: networking.k8s.io/v1, kind: NetworkPolicy, metadata: {name: block, namespace: shop}, spec: \
+    {podSelector: {}, policyTypes: [Ingress], ingress: [{from: [{ipBlock: {cidr: 192.168.0.0/16}}]}]}}\n---\n";
+const LONE: &str = "{apiVersion: v1, kind: Pod, metadata: {name: lone, namespace: shop}, spec: {nodeName: n1, containers: [{name: c, \
+    image: 'i:1'}]}, status: {podIP: 10.1.0.7}}\n---\n";
+
+fn node(index: u32) -> String {
+    format!(
+        "{{apiVersion: v1, kind: Node, metadata: {{name: n{index}}}, spec: {{podCIDR: 10.{index}.0.0/24}}, status: {{addresses: \
+         [{{type: InternalIP, address: 10.0.0.{index}}}]}}}}\n---\n"
+    )
+}
+
+/// That all nodes are in view is in the checkpoint: who takes the cluster over judges by it, too.
+#[test]
+fn nodes_outlive_their_owner() {
+    let web = deployment("web", "web", "i:1", 1);
+    let level = |owner: &Owner| {
+        let known = owner.reader.workloads.values().find(|known| known.name.name == "lone");
+        known.unwrap().exposure.level
+    };
+    let mut owner = Owner::new();
+    owner.send("replace", &format!("{web}{BLOCK}{LONE}"));
+    owner.settle();
+    assert_eq!(level(&owner), ExposureLevel::Controlled, "a block may hold pods or nodes");
+    owner.send("apply", &format!("{}{}", node(1), node(2)));
+    owner.settle();
+    assert_eq!(level(&owner), ExposureLevel::Controlled, "there may be more nodes");
+    owner.send("replace", &format!("{web}{BLOCK}{LONE}{}{}", node(1), node(2)));
+    owner.settle();
+    assert_eq!(level(&owner), ExposureLevel::Isolated, "neither a pod nor a node has an address there");
+    owner.check();
+    owner.restart();
+    let unplaced = LONE.replace("lone", "late").replace("n1", "n3");
+    owner.send("apply", &unplaced);
+    owner.settle();
+    assert_eq!(level(&owner), ExposureLevel::Controlled, "a pod names a node that is not in view");
+    owner.send("delete", &unplaced);
+    owner.settle();
+    assert_eq!(level(&owner), ExposureLevel::Isolated);
+    owner.check();
+}
+
 /// Something that happens to the cluster.
 #[derive(Debug, Clone)]
 enum Step {
@@ -350,6 +393,9 @@ fn document() -> impl Strategy<Value = String> {
              [{{namespaceSelector: {{}}}}]}}], egress: [{{to: [{{ipBlock: {{cidr: 10.0.0.0/8}}}}]}}]}}}}\n---\n"
         )),
         1 => Just(NAMESPACE.to_owned()),
+        1 => Just(BLOCK.to_owned()),
+        1 => Just(LONE.to_owned()),
+        2 => (1u32..3).prop_map(node),
     ]
 }
 
