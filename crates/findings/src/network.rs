@@ -20,7 +20,7 @@ use crate::desired::{Desired, Desires};
 use crate::suppress::{Statements, suppressions};
 
 /// Codes, gravity, and what each says.
-const CODES: [(&str, Severity, &str); 12] = [
+const CODES: [(&str, Severity, &str); 13] = [
     ("NETPOL001", Severity::High, "a change made the workload reachable from the internet"),
     ("NETPOL002", Severity::High, "a change made the workload reachable from other namespaces"),
     ("NETPOL003", Severity::High, "the workload is no longer isolated by a network policy"),
@@ -32,6 +32,7 @@ const CODES: [(&str, Severity, &str); 12] = [
     ("NETPOL010", Severity::High, "a change of labels took the workload out of a network policy"),
     ("NETPOL011", Severity::Medium, "the policy names a port that resolves to nothing"),
     ("NETPOL012", Severity::Medium, "policies of equal priority disagree"),
+    ("NETPOL013", Severity::Medium, "the policy has a field that Kubernetes does not know"),
     ("NETPOL020", Severity::Medium, "what is declared may not be what is enforced"),
 ];
 

@@ -78,11 +78,18 @@ fn files(root: &Path) -> Result<Vec<PathBuf>, LoadError> {
     for entry in WalkDir::new(root).sort_by_file_name() {
         let entry = entry.map_err(|error| {
             let path = error.path().unwrap_or(root).to_owned();
-            LoadError::Read { path, source: error.into() }
+            let source = match error.io_error().map(std::io::Error::kind) {
+                Some(kind) => kind.into(),
+                None => error.into(),
+            };
+            LoadError::Read { path, source }
         })?;
         let wanted = entry.path().extension().and_then(|extension| extension.to_str());
         let named = entry.depth() == 0;
+        // A manifest that a link promises is not left out silently.
+        let lost = entry.path_is_symlink() && !entry.path().exists();
         if (named && !entry.path().is_dir())
+            || (lost && matches!(wanted, Some("yaml" | "yml" | "json")))
             || (entry.path().is_file() && matches!(wanted, Some("yaml" | "yml" | "json")))
         {
             found.push(entry.into_path());

@@ -102,6 +102,7 @@ fn of_warning(warning: &Warning) -> Effect {
         "rule_matches_nothing" => ("NETPOL008", Urgency::Low),
         "named_port_unresolved" => ("NETPOL011", Urgency::Medium),
         "policy_priority_tie" => ("NETPOL012", Urgency::Medium),
+        "unknown_field" => ("NETPOL013", Urgency::Medium),
         "namespace_labels_unknown" => ("NETPOL020", Urgency::Low),
         _ => ("NETPOL020", Urgency::Medium),
     };

@@ -11,7 +11,7 @@ use thiserror::Error;
 
 use crate::diff::{Snapshot, diff_snapshots};
 use crate::effects::{Effect, Judged, Urgency, drift, effects};
-use crate::engine::{Connectivity, Direction, Endpoint, Explanation, Options, Peer, Side, Warning};
+use crate::engine::{Connectivity, Direction, Explanation, Options, Peer, Side, Warning};
 use crate::entries::ingress_rows;
 use crate::exposure::{exposures, is_doubt};
 use crate::format::{
@@ -32,7 +32,18 @@ pub enum ReportError {
     Load(#[from] LoadError),
     #[error("no workload named {name}")]
     NoSuchWorkload { name: String },
+    #[error("{name} may be {}", among.join(" or "))]
+    SeveralWorkloads {
+        name: String,
+        /// Printed, at most [`MAX_AMONG`].
+        among: Vec<String>,
+    },
+    #[error("neither {from} nor {to} is a workload")]
+    NoWorkload { from: String, to: String },
 }
+
+/// Workloads that an ambiguous name is said to mean.
+const MAX_AMONG: usize = 5;
 
 impl ReportError {
     /// Stable code.
@@ -40,6 +51,8 @@ impl ReportError {
         match self {
             Self::Load(error) => error.code(),
             Self::NoSuchWorkload { .. } => "no_such_workload",
+            Self::SeveralWorkloads { .. } => "several_workloads",
+            Self::NoWorkload { .. } => "no_workload",
         }
     }
 }
@@ -216,7 +229,7 @@ pub fn connections(directory: &Path, options: &ConnectionsOptions) -> Result<Rep
     Ok(Report { text, differs: false, worst: None, warnings })
 }
 
-/// `ns/name[Kind]` against `name` or `ns/name`.
+/// `ns/name[Kind]` against `name`, `ns/name` or the whole.
 fn matches(peer: &str, wanted: &str) -> bool {
     if peer == INGRESS_CONTROLLER {
         return wanted == "ingress-controller";
@@ -225,7 +238,7 @@ fn matches(peer: &str, wanted: &str) -> bool {
         return false;
     }
     let full = peer.rsplit_once('[').map_or(peer, |(full, _)| full);
-    full == wanted || full.split_once('/').is_some_and(|(_, name)| name == wanted)
+    peer == wanted || full == wanted || full.split_once('/').is_some_and(|(_, name)| name == wanted)
 }
 
 struct Focus<'a> {
@@ -426,25 +439,37 @@ pub fn explain(
     let connectivity = Connectivity::build(&state, options);
     let peer = |wanted: &str, direction: Direction| {
         let address = wanted.parse().ok().and_then(|address| connectivity.range_of(address, direction));
-        let named = |endpoint: &Endpoint| !endpoint.assumed && matches(&endpoint.to_string(), wanted);
-        let workload = || connectivity.endpoints().iter().position(named).map(Peer::Workload);
-        let node = || {
-            let address = connectivity.nodes().sender(wanted.strip_prefix("node/")?)?;
-            connectivity.range_of(address, direction).map(Peer::Range)
-        };
-        let found = address.map(Peer::Range).or_else(workload).or_else(node);
-        found.ok_or_else(|| ReportError::NoSuchWorkload { name: wanted.to_owned() })
+        if let Some(range) = address {
+            return Ok((Peer::Range(range), wanted.to_owned()));
+        }
+        let endpoints = connectivity.endpoints().iter().enumerate();
+        let named = endpoints.filter(|(_, endpoint)| !endpoint.assumed && matches(&endpoint.printed, wanted));
+        let mut found: Vec<(usize, String)> =
+            named.map(|(index, endpoint)| (index, endpoint.to_string())).collect();
+        found.sort_by(|a, b| a.1.cmp(&b.1));
+        let name = wanted.to_owned();
+        match found.as_slice() {
+            [] => Err(ReportError::NoSuchWorkload { name }),
+            [(index, printed)] => Ok((Peer::Workload(*index), printed.clone())),
+            several => {
+                let among = several.iter().take(MAX_AMONG).map(|(_, printed)| printed.clone()).collect();
+                Err(ReportError::SeveralWorkloads { name, among })
+            }
+        }
     };
-    let (source, destination) = (peer(from, Direction::Ingress)?, peer(to, Direction::Egress)?);
+    let ((source, from), (destination, to)) = (peer(from, Direction::Ingress)?, peer(to, Direction::Egress)?);
+    if matches!((source, destination), (Peer::Range(_), Peer::Range(_))) {
+        return Err(ReportError::NoWorkload { from, to });
+    }
     let explained = connectivity.explain(source, destination);
     let mut caveats = connectivity.caveats(source, destination);
-    caveats.extend([from, to].iter().filter_map(|end| of_node(connectivity.nodes(), end)));
+    caveats.extend([&from, &to].into_iter().filter_map(|end| of_node(connectivity.nodes(), end)));
     if json {
-        let text = explained_json(from, to, &explained, &caveats);
+        let text = explained_json(&from, &to, &explained, &caveats);
         return Ok(Report { text, differs: false, worst: None, warnings });
     }
     let mut text = format!("{from} => {to} : {}\n", explained.conn);
-    for (side, word, name) in [(&explained.egress, "egress", from), (&explained.ingress, "ingress", to)] {
+    for (side, word, name) in [(&explained.egress, "egress", &from), (&explained.ingress, "ingress", &to)] {
         let Some(side) = side else { continue };
         text.push_str(&format!("{word} of {name}: {}\n", side.conn));
         if side.decisions.is_empty() {

@@ -20,7 +20,7 @@ pub struct Rule {
 }
 
 /// Every kind, by code.
-pub const RULES: [Rule; 14] = [
+pub const RULES: [Rule; 15] = [
     Rule {
         code: "NETPOL001",
         name: "internet-ingress-added",
@@ -110,6 +110,14 @@ pub const RULES: [Rule; 14] = [
         summary: "Two administrator's policies of one priority decide otherwise on common traffic: the API leaves the \
                   outcome open.",
         advice: "Give them different priorities.",
+    },
+    Rule {
+        code: "NETPOL013",
+        name: "unknown-field",
+        urgency: Urgency::Medium,
+        summary: "A policy has a field that Kubernetes does not know: it is refused or dropped, and what is left may \
+                  allow more than was meant.",
+        advice: "Correct the field's name or its indentation.",
     },
     Rule {
         code: "NETPOL020",

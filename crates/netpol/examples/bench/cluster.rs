@@ -201,6 +201,7 @@ pub(crate) fn policy(index: usize, size: Size, dice: &mut Dice) -> Object {
         pods,
         ingress: Some(rules(namespace, size, dice)),
         egress: (dice.roll(3) == 0).then(|| rules(namespace, size, dice)),
+        unknown: Vec::new(),
     })
 }
 

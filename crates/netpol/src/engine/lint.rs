@@ -44,6 +44,10 @@ impl Engine {
                 warnings.push(Warning::of("peer_not_analysed", object, what.into()));
             }
         }
+        if let Some(AnyPolicy::Network(network)) = AnyPolicy::of(&info.object) {
+            let told = network.unknown.iter();
+            warnings.extend(told.map(|told| Warning::of("unknown_field", policy.key.clone(), told.clone())));
+        }
         let real = |class: u32| self.real.has(class as usize);
         if !self.selectors.find(info.subject, &self.classes, real) {
             let (code, absent) = match self.is_in_view(info.subject.scope) {

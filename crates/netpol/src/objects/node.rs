@@ -79,6 +79,12 @@ impl<'a> Node<'a> {
         self.value.as_object().is_some_and(|object| object.contains_key(name))
     }
 
+    /// Paths of the fields that are written and not among the known.
+    pub(super) fn unknown(&self, known: &[&str]) -> Vec<String> {
+        let names = self.value.as_object().into_iter().flat_map(|object| object.keys());
+        names.filter(|name| !known.contains(&name.as_str())).map(|name| self.join(name)).collect()
+    }
+
     pub(super) fn require(&self, name: &str) -> Read<Self> {
         match self.get(name) {
             Some(node) => Ok(node),

@@ -128,10 +128,31 @@ pub(crate) fn parse_documents_each(
             };
             let options = serde_saphyr::options! { budget: budget, with_snippet: false };
             serde_saphyr::from_multiple_with_options::<Value>(text, options)
-                .map_err(|error| invalid(error.to_string()))?
+                .map_err(|error| invalid(yaml_words(&error.to_string(), text)))?
         }
     };
     read_documents(&documents, options, each)
+}
+
+/// What a YAML error says, in words of who wrote the file rather than of the reader.
+fn yaml_words(error: &str, text: &str) -> String {
+    let error = match (error.split_once("budget breached: "), error.split_once(", set DuplicateKeyPolicy")) {
+        (Some((_, breach)), _) => {
+            let place = breach.split_once(" at line ").map(|(_, place)| format!(" at line {place}"));
+            let place = place.unwrap_or_default();
+            format!("aliases or nesting make more of it than its size allows for{place}")
+        }
+        (_, Some((told, rest))) => {
+            let place = rest.split_once(" at line ").map(|(_, place)| format!(" at line {place}"));
+            format!("{told}{}", place.unwrap_or_default())
+        }
+        _ => error.to_owned(),
+    };
+    // Charts and other generators write their templates under the names of manifests.
+    let template = text.lines().any(|line| line.contains("{{") && line.contains("}}") && !line.contains('"'));
+    let hint =
+        if template { " (it looks like a template: render it first, as helm template does)" } else { "" };
+    error + hint
 }
 
 fn read_documents(

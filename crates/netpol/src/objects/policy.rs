@@ -61,6 +61,73 @@ pub struct NetworkPolicy {
     pub ingress: Option<Vec<PolicyRule>>,
     /// Rules of egress; `None` when the policy does not affect it.
     pub egress: Option<Vec<PolicyRule>>,
+    /// What is said of fields that Kubernetes does not know, at most [`MAX_UNKNOWN`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unknown: Vec<String>,
+}
+
+/// Unknown fields of a policy that are told.
+const MAX_UNKNOWN: usize = 8;
+
+/// Fields that Kubernetes does not know. A server that is asked to be strict refuses them, as `kubectl` asks; another one
+/// drops them, and what is left may allow more than was meant.
+struct Unknown(Vec<String>);
+
+impl Unknown {
+    /// Looks at the fields of a node. `without` says what the policy means where they are dropped.
+    fn look(&mut self, node: &Node<'_>, known: &[&str], without: &str) {
+        for path in node.unknown(known) {
+            if self.0.len() < MAX_UNKNOWN {
+                let known = known.join(", ");
+                self.0.push(format!("{path} is no field of a NetworkPolicy (those are {known}){without}"));
+            }
+        }
+    }
+
+    fn of(spec: &Node<'_>) -> Read<Vec<String>> {
+        let mut found = Self(Vec::new());
+        let all = if spec.get("podSelector").is_some() { "" } else { ": without it, every pod is selected" };
+        found.look(spec, &["podSelector", "policyTypes", "ingress", "egress"], all);
+        found.selector(spec.get("podSelector"))?;
+        for (direction, peers) in [("ingress", "from"), ("egress", "to")] {
+            for rule in spec.list(direction)? {
+                let every = match rule.list(peers)?.is_empty() {
+                    true => ": without it, the rule allows every peer",
+                    false => "",
+                };
+                found.look(&rule, &[peers, "ports"], every);
+                for peer in rule.list(peers)? {
+                    found.look(&peer, &["podSelector", "namespaceSelector", "ipBlock"], "");
+                    found.selector(peer.get("podSelector"))?;
+                    found.selector(peer.get("namespaceSelector"))?;
+                    if let Some(block) = peer.get("ipBlock") {
+                        found.look(&block, &["cidr", "except"], "");
+                    }
+                }
+                for port in rule.list("ports")? {
+                    let every = match port.get("port") {
+                        None => ": without it, every port is allowed",
+                        Some(_) => "",
+                    };
+                    found.look(&port, &["protocol", "port", "endPort"], every);
+                }
+            }
+        }
+        Ok(found.0)
+    }
+
+    fn selector(&mut self, selector: Option<Node<'_>>) -> Read<()> {
+        let Some(selector) = selector else { return Ok(()) };
+        let all = match selector.get("matchLabels").is_some() || selector.get("matchExpressions").is_some() {
+            true => "",
+            false => ": without it, the selector is empty and matches everything",
+        };
+        self.look(&selector, &["matchLabels", "matchExpressions"], all);
+        for expression in selector.list("matchExpressions")? {
+            self.look(&expression, &["key", "operator", "values"], "");
+        }
+        Ok(())
+    }
 }
 
 pub(super) fn read(meta: Meta, root: &Node<'_>) -> Read<NetworkPolicy> {
@@ -70,6 +137,7 @@ pub(super) fn read(meta: Meta, root: &Node<'_>) -> Read<NetworkPolicy> {
             pods: Selector::default(),
             ingress: Some(Vec::new()),
             egress: None,
+            unknown: Vec::new(),
         });
     };
     let pods = spec.get("podSelector").map_or(Ok(Selector::default()), |node| node.selector())?;
@@ -89,6 +157,7 @@ pub(super) fn read(meta: Meta, root: &Node<'_>) -> Read<NetworkPolicy> {
         pods,
         ingress: in_effect.then_some(ingress),
         egress: out_effect.then_some(egress),
+        unknown: Unknown::of(&spec)?,
     })
 }
 
@@ -109,7 +178,14 @@ fn peer(entry: &Node<'_>) -> Read<PolicyPeer> {
     match (namespaces, pods, block) {
         (None, None, Some(block)) => Ok(PolicyPeer::Block(ip_block(&block)?)),
         (_, _, Some(_)) => entry.refuse("ipBlock may not stand beside podSelector or namespaceSelector"),
-        (None, None, None) => entry.refuse("must name a podSelector, a namespaceSelector or an ipBlock"),
+        (None, None, None) => {
+            let known = ["podSelector", "namespaceSelector", "ipBlock"];
+            let instead = match entry.unknown(&known).as_slice() {
+                [] => String::new(),
+                unknown => format!("; {} is none of them", unknown.join(", ")),
+            };
+            entry.refuse(format!("must name a podSelector, a namespaceSelector or an ipBlock{instead}"))
+        }
         (namespaces, pods, None) => Ok(PolicyPeer::Pods {
             namespaces: namespaces.map(|node| node.selector()).transpose()?,
             pods: pods.map(|node| node.selector()).transpose()?,
@@ -132,9 +208,10 @@ fn ip_block(node: &Node<'_>) -> Read<IpBlock> {
 
 pub(super) fn protocol(node: Option<Node<'_>>) -> Read<Protocol> {
     let Some(node) = node else { return Ok(Protocol::Tcp) };
-    match Protocol::parse(node.text()?) {
+    let text = node.text()?;
+    match Protocol::parse(text) {
         Some(protocol) => Ok(protocol),
-        None => node.refuse("must be TCP, UDP or SCTP"),
+        None => node.refuse(format!("must be TCP, UDP or SCTP, not {text:?}")),
     }
 }
 
@@ -144,7 +221,12 @@ pub(super) fn port_name(node: &Node<'_>) -> Read<String> {
     let valid = (1..=15).contains(&name.len())
         && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
         && name.bytes().any(|byte| byte.is_ascii_lowercase());
-    if valid { Ok(name.to_owned()) } else { node.refuse(format!("{name:?} is not a valid port name")) }
+    if valid {
+        return Ok(name.to_owned());
+    }
+    let number = name.bytes().all(|byte| byte.is_ascii_digit()) && !name.is_empty();
+    let hint = if number { "; a number is written without quotes" } else { "" };
+    node.refuse(format!("{name:?} is not a valid port name{hint}"))
 }
 
 fn port(entry: &Node<'_>) -> Read<PolicyPort> {

@@ -215,6 +215,50 @@ fn nobody_in_view_is_no_mistake() {
     );
 }
 
+/// A field that Kubernetes does not know is dropped by a server that is not strict: what is left is judged, and said.
+#[test]
+fn unknown_fields_of_policies_are_told() {
+    let peers = "from: [{podSelector: {}}]";
+    let cases = [
+        (
+            "{podSelector: {}, ingress: [{form: [{podSelector: {}}]}]}",
+            "spec.ingress[0].form",
+            "allows every peer",
+        ),
+        (
+            "{podSelector: {}, ingress: [{to: [{podSelector: {}}]}]}",
+            "spec.ingress[0].to",
+            "allows every peer",
+        ),
+        ("{podSelectr: {matchLabels: {app: a}}}", "spec.podSelectr", "every pod is selected"),
+        ("{podSelector: {matchLables: {app: a}}}", "spec.podSelector.matchLables", "matches everything"),
+        (
+            "{podSelector: {}, ingress: [{PEERS, ports: [{number: 80}]}]}",
+            "spec.ingress[0].ports[0].number",
+            "every port is allowed",
+        ),
+        (
+            "{podSelector: {}, ingress: [{from: [{podSelector: {}, namespaceSelctor: {}}]}]}",
+            "spec.ingress[0].from[0].namespaceSelctor",
+            "",
+        ),
+        (
+            "{podSelector: {}, egress: [{to: [{ipBlock: {cidr: 10.0.0.0/8, exept: [10.0.0.0/9]}}]}]}",
+            "spec.egress[0].to[0].ipBlock.exept",
+            "",
+        ),
+    ];
+    for (spec, field, without) in cases {
+        let all = found(&(pod("a", "") + &policy("p", &spec.replace("PEERS", peers))));
+        let told: Vec<&Effect> = all.iter().filter(|effect| effect.code == "NETPOL013").collect();
+        assert!(told.len() == 1 && told[0].urgency == Urgency::Medium, "{spec}: {all:#?}");
+        let message = &told[0].message;
+        assert!(message.contains(&format!("{field} is no field")) && message.ends_with(without), "{message}");
+    }
+    let good = policy("p", &format!("{{podSelector: {{}}, policyTypes: [Ingress], ingress: [{{{peers}}}]}}"));
+    assert!(found(&(pod("a", "") + &good)).iter().all(|effect| effect.code != "NETPOL013"));
+}
+
 /// Policies hold nothing that is on the node's network: nobody is asked to protect it by one.
 #[test]
 fn workloads_on_the_nodes_network_are_not_unprotected() {

@@ -225,4 +225,20 @@ fn remarks_and_explanations_as_json() {
     assert!(explain(&folder.0, "8.8.8.8", "p001", true, &Options::default()).is_ok());
     let error = explain(&folder.0, "nobody", "p001", true, &Options::default()).unwrap_err();
     assert_eq!(error.code(), "no_such_workload");
+    let error = explain(&folder.0, "8.8.8.8", "9.9.9.9", true, &Options::default()).unwrap_err();
+    assert_eq!(error.code(), "no_workload");
+    // A name that several have is nobody's.
+    let twins = ["a", "b"].map(|space| {
+        format!("{{apiVersion: v1, kind: Pod, metadata: {{name: twin, namespace: {space}}}, spec: {{containers: []}}}}\n")
+    });
+    fs::write(folder.0.join("twins.yaml"), twins.join("---\n")).unwrap();
+    let error = explain(&folder.0, "twin", "p001", false, &Options::default()).unwrap_err();
+    assert_eq!(
+        (error.code(), error.to_string().as_str()),
+        ("several_workloads", "twin may be a/twin[Pod] or b/twin[Pod]")
+    );
+    let why = explain(&folder.0, "b/twin[Pod]", "8.8.8.8", false, &Options::default()).unwrap();
+    assert!(why.text.starts_with("b/twin[Pod] => 8.8.8.8 : All Connections"), "{}", why.text);
+    let own = explain(&folder.0, "a/twin", "8.8.8.8", false, &Options::default()).unwrap();
+    assert!(own.text.starts_with("a/twin[Pod] => 8.8.8.8"), "{}", own.text);
 }

@@ -151,3 +151,31 @@ fn what_is_no_object_has_no_fields() {
         "{apiVersion: traefik.io/v1alpha1, kind: IngressRoute, metadata: {name: a}, spec: {routes: [x]}}";
     assert!(parse_documents(other.as_bytes(), Format::Yaml).is_ok());
 }
+
+/// What is wrong with a file is said in the words of who wrote it.
+#[test]
+fn files_that_are_no_yaml_by_table() {
+    let twice = "apiVersion: v1\nkind: Pod\nmetadata: {name: a}\nmetadata: {name: b}\n";
+    let aliases: String = (1..9).fold("a0: &a0 [x,x,x,x,x,x,x,x,x]\n".to_owned(), |all, n| {
+        format!("{all}a{n}: &a{n} [{}]\n", vec![format!("*a{}", n - 1); 9].join(","))
+    });
+    let policy = "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {name: p}\nspec: ";
+    let cases = [
+        ("metadata:\n  name: {{ .Release.Name }}\n".to_owned(), "render it first"),
+        ("{{- if .Values.on }}\nkind: Pod\n{{- end }}\n".to_owned(), "render it first"),
+        (twice.to_owned(), "duplicate mapping key: metadata at line 4"),
+        (aliases, "aliases or nesting make more of it"),
+        (format!("{policy}{{ingress: [{{ports: [{{port: '80'}}]}}]}}"), "a number is written without quotes"),
+        (format!("{policy}{{ingress: [{{ports: [{{port: 80, protocol: tcp}}]}}]}}"), "not \"tcp\""),
+        (
+            format!("{policy}{{ingress: [{{from: [{{podSelectr: {{}}}}]}}]}}"),
+            "from[0].podSelectr is none of them",
+        ),
+    ];
+    for (text, words) in cases {
+        let error =
+            parse_documents(text.as_bytes(), Format::Yaml).unwrap_err().in_source("a.yaml").to_string();
+        assert!(error.starts_with("a.yaml: ") && error.contains(words), "{error}");
+        assert!(!error.contains("Policy in Options") && !error.contains("budget"), "{error}");
+    }
+}

@@ -169,7 +169,8 @@ fn refused(error: &LoadError) {
 
 fn judged(result: Result<plimsoll_netpol::report::Report, ReportError>) -> bool {
     match result {
-        Ok(_) | Err(ReportError::NoSuchWorkload { .. }) => true,
+        Ok(_) | Err(ReportError::NoSuchWorkload { .. } | ReportError::SeveralWorkloads { .. }) => true,
+        Err(error @ ReportError::NoWorkload { .. }) => panic!("{error}"),
         Err(ReportError::Load(error)) => {
             refused(&error);
             false

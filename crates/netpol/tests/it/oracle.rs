@@ -120,6 +120,7 @@ pub(crate) fn network_policy(index: usize) -> impl Strategy<Value = Object> {
                 pods,
                 ingress,
                 egress,
+                unknown: if index == 3 { vec!["spec.x is no field".into()] } else { Vec::new() },
             })
         },
     )

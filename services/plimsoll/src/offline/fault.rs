@@ -91,7 +91,10 @@ pub(super) fn report(error: &ReportError) -> CliError {
         ReportError::NoSuchWorkload { .. } => cli.hint(
             "workloads are named NAME or NAMESPACE/NAME; list them with plimsoll netpol connections DIR",
         ),
-        ReportError::Load(_) => cli,
+        ReportError::SeveralWorkloads { .. } => {
+            cli.hint("name one as NAMESPACE/NAME or NAMESPACE/NAME[KIND]")
+        }
+        ReportError::NoWorkload { .. } | ReportError::Load(_) => cli,
     }
 }
 
