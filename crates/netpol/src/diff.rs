@@ -18,7 +18,7 @@ use crate::sample::{Place, Sample};
 use crate::state::ClusterState;
 
 /// Most rows of a difference for which the deciding rules are looked up.
-pub const MAX_EXPLAINED: usize = 1_000;
+pub const MAX_EXPLAINED: usize = 10_000;
 /// Pairs of workloads that are looked at where not all rows are named.
 const MAX_COUNTED: u64 = 2_000_000;
 

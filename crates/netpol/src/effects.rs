@@ -134,6 +134,10 @@ impl Effect {
 
     /// The rules that decide and that its message does not name.
     pub fn other_rules(&self) -> Vec<&str> {
+        // Those that shadow a rule are named as rules of the same policy, too.
+        if self.code == "NETPOL009" {
+            return Vec::new();
+        }
         let named = |rule: &&str| !self.message.contains(*rule);
         self.decided_by.iter().map(String::as_str).filter(named).collect()
     }

@@ -66,15 +66,18 @@ impl Engine {
                     let rule = Some((direction, index));
                     warnings.push(Warning { rule, absent, ..Warning::of(code, policy.key.clone(), message) });
                 };
-                let mut warn = |code: &'static str, message: String| tell(code, message, String::new());
                 let Some(peers) = self.view.sets.get(rule.peers as usize) else { continue };
                 if !peers.classes.meets(&self.real) && !peers.atoms.meets(atoms) {
                     let (whom, absent) = self.nobody(rule.peers);
                     let code = if absent.is_empty() { "rule_matches_nothing" } else { "peer_not_in_view" };
                     let whom = if whom.is_empty() { whom } else { format!(": {whom}") };
                     tell(code, format!("{field}[{index}] matches no workload and no address{whom}"), absent);
-                    continue;
+                    // Whose ports an ingress rule names does not depend on its peers.
+                    if direction == Direction::Egress {
+                        continue;
+                    }
                 }
+                let mut warn = |code: &'static str, message: String| tell(code, message, String::new());
                 if rule.ports.named == NO_NAMES {
                     if rule.ports.fixed == ConnId::NONE {
                         warn("rule_matches_nothing", format!("{field}[{index}] matches no port"));

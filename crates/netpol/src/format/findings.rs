@@ -68,6 +68,9 @@ pub fn print_json(findings: &[Located]) -> String {
     serde_json::to_string_pretty(&rows).unwrap_or_default() + "\n"
 }
 
+/// Connections of a difference (NETPOL005) that one log has; readers refuse logs of more than some thousand results.
+const MAX_CONNECTIONS: usize = 1_000;
+
 fn level(urgency: Urgency) -> &'static str {
     match urgency {
         Urgency::High => "error",
@@ -91,7 +94,8 @@ fn uri(path: &str) -> String {
 }
 
 /// A SARIF 2.1.0 log with one run. A finding's fingerprint is the same in every log that has it. What is accepted is in it
-/// as suppressed, with the reason (SARIF 3.35).
+/// as suppressed, with the reason (SARIF 3.35). Of the connections that differ it has the first thousand, and a notification
+/// with the number of the others (SARIF 3.20.21).
 pub fn print_sarif(findings: &[Located], accepted: &[(Located, String)]) -> String {
     let rules: Vec<Value> = RULES
         .iter()
@@ -146,7 +150,20 @@ pub fn print_sarif(findings: &[Located], accepted: &[(Located, String)]) -> Stri
     };
     let all = findings.iter().map(|finding| (finding, None));
     let all = all.chain(accepted.iter().map(|(finding, reason)| (finding, Some(reason))));
-    let results: Vec<Value> = all.map(result).collect();
+    let mut connections = 0;
+    let listed = all.filter(|(finding, _)| {
+        let connection = finding.effect.code == "NETPOL005";
+        connections += usize::from(connection);
+        !connection || connections <= MAX_CONNECTIONS
+    });
+    let results: Vec<Value> = listed.map(result).collect();
+    let notifications: Vec<Value> = match connections.saturating_sub(MAX_CONNECTIONS) {
+        0 => Vec::new(),
+        more => vec![json!({
+            "level": "warning",
+            "message": {"text": format!("{more} more connections differ (NETPOL005) and are not among the results")},
+        })],
+    };
     let log = json!({
         "$schema": "https://json.schemastore.org/sarif-2.1.0.json",
         "version": "2.1.0",
@@ -157,6 +174,7 @@ pub fn print_sarif(findings: &[Located], accepted: &[(Located, String)]) -> Stri
                 "rules": rules,
             }},
             "columnKind": "unicodeCodePoints",
+            "invocations": [{"executionSuccessful": true, "toolExecutionNotifications": notifications}],
             "results": results,
         }],
     });

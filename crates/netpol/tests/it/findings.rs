@@ -121,6 +121,15 @@ fn remarks_by_table() {
             "NETPOL011",
             "\"nope\"",
         ),
+        (
+            pod("a", "")
+                + &policy(
+                    "p",
+                    "{podSelector: {}, ingress: [{from: [{namespaceSelector: {matchLabels: {a: z}}}], ports: [{port: nope}]}]}",
+                ),
+            "NETPOL011",
+            "ingress[0]: no destination has a port named \"nope\"",
+        ),
         (pod("a", ", hostNetwork: true") + &policy("p", CLOSED), "NETPOL020", "the node's network"),
         (pod("a", "") + &policy("p", CLOSED) + flannel, "NETPOL020", "enforces no policies"),
         (addressed + &block, "NETPOL020", "holds 10.0.0.7 of shop/a"),

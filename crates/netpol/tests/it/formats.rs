@@ -138,6 +138,14 @@ fn sarif() {
     let empty: Value =
         serde_json::from_str(&diff("sarif3", &pods(1), &pods(1), DiffFormat::Sarif, false).text).unwrap();
     assert_eq!(empty["runs"][0]["results"], serde_json::json!([]), "a log without results closes old alerts");
+    // Readers refuse logs that are too large: connections are cut, and their number is said.
+    let large = diff("sarif8", &(pods(60) + CLOSED), &pods(60), DiffFormat::Sarif, false).text;
+    let large: Value = serde_json::from_str(&large).unwrap();
+    let run = &large["runs"][0];
+    let results = run["results"].as_array().unwrap();
+    assert_eq!(results.iter().filter(|result| result["ruleId"] == "NETPOL005").count(), 1000);
+    let note = run["invocations"][0]["toolExecutionNotifications"][0]["message"]["text"].as_str().unwrap();
+    assert!(note.contains("more connections differ"), "{note}");
 }
 
 /// Against the schema of SARIF 2.1.0 where it is at hand: `PLIMSOLL_SARIF_SCHEMA` names its file (npm's
