@@ -1,15 +1,19 @@
 //! Ways in: Service types, externalIPs, hostPort, host network, Ingress, OpenShift Route and Gateway API.
 
+mod ports;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 
 use crate::attach::{Attachment, attachment};
-use crate::conn::{ConnSet, Protocol};
+use crate::conn::ConnSet;
 use crate::engine::{ASSUMED_CONTROLLER, Connectivity, Endpoint, KNOWN_CONTROLLERS, Peer};
-use crate::objects::{BackendPort, Object, ObjectKey, Route, Service, ServicePort, ServiceType, TargetPort};
+use crate::objects::{BackendPort, Object, ObjectKey, Route, Service};
 use crate::state::ClusterState;
+pub(crate) use ports::pod_ports;
+use ports::{behind_backend, host_ports, published};
 
 /// Whose address a packet carries when it arrives at the pod.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -73,6 +77,8 @@ pub(crate) struct Ways {
     routes: BTreeMap<(String, String), BTreeSet<ObjectKey>>,
     /// Routes that may lead to more Services than they were found to name, by namespace.
     unclear: BTreeMap<String, BTreeSet<ObjectKey>>,
+    /// Services of type ExternalName by the Service that they are another name of; all by namespace and name.
+    aliases: BTreeMap<(String, String), BTreeSet<(String, String)>>,
     /// ReferenceGrants by namespace.
     grants: BTreeMap<String, BTreeSet<ObjectKey>>,
 }
@@ -91,6 +97,24 @@ fn backends(object: &Object) -> Vec<(String, String)> {
         }
         _ => Vec::new(),
     }
+}
+
+/// What an ExternalName Service is another name of.
+fn alias(object: &Object) -> Option<&(String, String)> {
+    match object {
+        Object::Service(service) => service.alias.as_ref(),
+        _ => None,
+    }
+}
+
+/// Most names of names that are followed.
+const MAX_ALIASES: usize = 4;
+
+/// A Service that a route leads to.
+struct Led<'w> {
+    service: &'w Service,
+    /// Why it is not certain that traffic gets to the pods.
+    doubt: Option<String>,
 }
 
 /// True when a Service selects pods of a workload.
@@ -144,6 +168,18 @@ impl Ways {
         if unclear(new) {
             self.unclear.entry(key.namespace.clone()).or_default().insert(key.clone());
         }
+        if let Some(of) = old.and_then(|old| alias(old))
+            && let Some(names) = self.aliases.get_mut(of)
+        {
+            names.remove(&(key.namespace.clone(), key.name.clone()));
+            if names.is_empty() {
+                self.aliases.remove(of);
+            }
+        }
+        if let Some(of) = new.and_then(|new| alias(new)) {
+            let names = self.aliases.entry(of.clone()).or_default();
+            names.insert((key.namespace.clone(), key.name.clone()));
+        }
         if key.kind == "gateway.networking.k8s.io/ReferenceGrant" {
             let grants = self.grants.entry(key.namespace.clone()).or_default();
             if new.is_some() {
@@ -171,6 +207,45 @@ impl Ways {
             Object::Service(service) => Some(service),
             _ => None,
         }
+    }
+
+    /// The Service that a name leads to, through other names.
+    fn led(&self, namespace: &str, name: &str, np_guard: bool) -> Option<Led<'_>> {
+        let mut service = self.service(namespace, name)?;
+        let mut doubt = None;
+        for _ in 0..MAX_ALIASES {
+            let Some((of, target)) = service.alias.as_ref().filter(|_| !np_guard) else { break };
+            doubt = Some(format!(
+                "Service {namespace}/{name} is another name of {of}/{target} (ExternalName), which not every controller \
+                 follows"
+            ));
+            service = self.service(of, target)?;
+        }
+        if service.leads_anywhere() && !np_guard {
+            doubt = Some(nowhere(service));
+        }
+        Some(Led { service, doubt })
+    }
+
+    /// A Service's own name, and other names that lead to it.
+    fn names(&self, service: &Service, np_guard: bool) -> BTreeSet<(String, String)> {
+        let own = (service.meta.namespace.clone(), service.meta.name.clone());
+        let mut found = BTreeSet::from([own.clone()]);
+        let mut last = vec![own];
+        for _ in 0..if np_guard { 0 } else { MAX_ALIASES } {
+            let next = last.iter().filter_map(|name| self.aliases.get(name)).flatten().cloned();
+            last = next.filter(|name| found.insert(name.clone())).collect();
+        }
+        found
+    }
+
+    /// Services of the workload's namespace that may lead to it without a selector.
+    fn leading_anywhere(&self, endpoint: &Endpoint, np_guard: bool) -> impl Iterator<Item = &Service> {
+        let services = self.services.get(&endpoint.namespace).filter(|_| !np_guard);
+        services.into_iter().flat_map(BTreeMap::values).filter_map(|object| match object.as_ref() {
+            Object::Service(service) if service.leads_anywhere() => Some(service),
+            _ => None,
+        })
     }
 
     /// True when a ReferenceGrant lets a route name a Service of another namespace.
@@ -206,14 +281,15 @@ impl Ways {
         }
         let mut behind = |namespace: &str, service: &Service| {
             let selected = |index: &&u32| {
-                connectivity.endpoints().get(**index as usize).is_some_and(|found| selects(service, found))
+                let found = connectivity.endpoints().get(**index as usize);
+                service.leads_anywhere() || found.is_some_and(|found| selects(service, found))
             };
             into.extend(neighbours.get(namespace).into_iter().flatten().filter(selected));
         };
         let mut through = |object: &Object| {
             for (namespace, name) in backends(object) {
-                if let Some(service) = self.service(&namespace, &name) {
-                    behind(&namespace, service);
+                if let Some(led) = self.led(&namespace, &name, false) {
+                    behind(&led.service.meta.namespace, led.service);
                 }
             }
         };
@@ -222,7 +298,13 @@ impl Ways {
             self.routes.values().flatten().filter(kept).collect()
         };
         match object {
-            Object::Service(service) => behind(&key.namespace, service),
+            Object::Service(service) => {
+                behind(&key.namespace, service);
+                let of = service.alias.as_ref().and_then(|(of, target)| self.led(of, target, false));
+                if let Some(led) = of {
+                    behind(&led.service.meta.namespace, led.service);
+                }
+            }
             Object::Ingress(_) | Object::Route(_) => through(object),
             Object::Gateway(gateway) => {
                 let (namespace, name) = (&gateway.meta.namespace, &gateway.meta.name);
@@ -265,6 +347,13 @@ impl Ways {
             for service in self.selecting(endpoint) {
                 published(service, workload, endpoint, &mut found);
             }
+            for service in self.leading_anywhere(endpoint, np_guard) {
+                let from = found.len();
+                published(service, workload, endpoint, &mut found);
+                for entry in found.iter_mut().skip(from) {
+                    (entry.certain, entry.caveat) = (false, Some(nowhere(service)));
+                }
+            }
             host_ports(workload, endpoint, &mut found);
         }
         found.sort_by(|a, b| a.via.cmp(&b.via));
@@ -300,8 +389,11 @@ impl Ways {
                     at: None,
                 });
             }
-            let name = (service.meta.namespace.clone(), service.meta.name.clone());
-            objects.extend(self.routes.get(&name).into_iter().flatten());
+        }
+        for service in self.selecting(endpoint).chain(self.leading_anywhere(endpoint, np_guard)) {
+            for name in self.names(service, np_guard) {
+                objects.extend(self.routes.get(&name).into_iter().flatten());
+            }
         }
         struct Way<'w> {
             via: &'w str,
@@ -311,12 +403,23 @@ impl Ways {
             tcp_only: bool,
         }
         let mut add = |way: Way<'_>, namespace: &str, service: &str, port: &BackendPort| {
-            let service = self.service(namespace, service).filter(|_| namespace == endpoint.namespace);
-            let Some(service) = service.filter(|service| selects(service, endpoint)) else { return };
-            let ports = behind_backend(service, port, endpoint, (way.tcp_only, np_guard));
+            let led = self.led(namespace, service, np_guard);
+            let Some(Led { service, doubt }) = led.filter(|led| {
+                let (service, own) = (led.service, &endpoint.namespace);
+                service.meta.namespace == *own
+                    && (selects(service, endpoint) || service.leads_anywhere() && !np_guard)
+            }) else {
+                return;
+            };
+            let mut ports = behind_backend(service, port, endpoint, (way.tcp_only, np_guard));
+            if ports.is_empty() && doubt.is_some() {
+                // A port of another name may be called otherwise there.
+                ports = behind_backend(service, &BackendPort::Any, endpoint, (way.tcp_only, np_guard));
+            }
             if !ports.is_empty() {
                 let (via, source) = (way.via.to_owned(), Source::Controller);
-                let Way { caveat, certain, internet, .. } = way;
+                let (certain, caveat) = (way.certain && doubt.is_none(), doubt.or(way.caveat));
+                let internet = way.internet;
                 found.push(Entry { workload, via, source, ports, internet, certain, caveat, at: None });
             }
         };
@@ -374,60 +477,10 @@ impl Ways {
     }
 }
 
-/// Ports of the pods behind some ports of a service.
-pub(crate) fn pod_ports(
-    endpoint: &Endpoint,
-    ports: &[&ServicePort],
-    tcp_only: bool,
-    np_guard: bool,
-) -> ConnSet {
-    let declared: Vec<_> = endpoint
-        .containers
-        .iter()
-        .filter(|container| container.serves && !(np_guard && container.init))
-        .flat_map(|container| &container.ports)
-        .collect();
-    let mut all = ConnSet::none();
-    for port in ports {
-        let protocol = if tcp_only { Protocol::Tcp } else { port.protocol };
-        let numbers: Vec<u16> = match port.target() {
-            TargetPort::Number(number) => vec![number],
-            TargetPort::Name(name) => {
-                let named = |port: &&&crate::objects::ContainerPort| {
-                    port.name.as_deref() == Some(name.as_str()) && port.protocol == protocol
-                };
-                declared.iter().filter(named).map(|port| port.port).collect()
-            }
-        };
-        for number in numbers {
-            // np-guard drops ports that the containers do not declare, though they work.
-            if !np_guard || declared.iter().any(|port| port.port == number) {
-                all = all.union(&ConnSet::range(protocol, number, number));
-            }
-        }
-    }
-    all
-}
-
-/// Pod ports behind a backend.
-fn behind_backend(
-    service: &Service,
-    port: &BackendPort,
-    endpoint: &Endpoint,
-    (tcp_only, np_guard): (bool, bool),
-) -> ConnSet {
-    let wanted = |candidate: &&ServicePort| match port {
-        BackendPort::Any => true,
-        BackendPort::Number(number) => {
-            candidate.port == *number || candidate.target == Some(TargetPort::Number(*number))
-        }
-        BackendPort::Name(name) => {
-            candidate.name.as_ref() == Some(name) || candidate.target == Some(TargetPort::Name(name.clone()))
-        }
-    };
-    let most = if *port == BackendPort::Any { usize::MAX } else { 1 };
-    let ports: Vec<&ServicePort> = service.ports.iter().filter(wanted).take(most).collect();
-    pod_ports(endpoint, &ports, tcp_only, np_guard)
+/// Why it cannot be told which pods a Service without a selector leads to.
+fn nowhere(service: &Service) -> String {
+    let meta = &service.meta;
+    format!("Service {}/{} has no selector: which pods it leads to is not in view", meta.namespace, meta.name)
 }
 
 /// Every declared way in, in order of workload; [`crate::exposure`] judges them by policy.
@@ -435,79 +488,6 @@ pub fn entries(state: &ClusterState, connectivity: &Connectivity) -> Vec<Entry> 
     let ways = Ways::of(state);
     let workloads = 0..connectivity.endpoints().len();
     workloads.flat_map(|workload| ways.entries(state, connectivity, workload)).collect()
-}
-
-fn published(service: &Service, workload: usize, endpoint: &Endpoint, found: &mut Vec<Entry>) {
-    let (namespace, name) = (&service.meta.namespace, &service.meta.name);
-    let mut ways: Vec<(&str, bool)> = Vec::new();
-    match service.kind {
-        ServiceType::LoadBalancer => {
-            let public = service.source_ranges.is_empty()
-                || service.source_ranges.iter().any(|net| !crate::ip::IpRange::of(*net).is_private());
-            ways.push(("load balancer", public && !service.internal));
-        }
-        ServiceType::NodePort => ways.push(("node port", true)),
-        ServiceType::ClusterIp | ServiceType::ExternalName => {}
-    }
-    if !service.external_ips.is_empty() {
-        ways.push(("external IP", true));
-    }
-    if ways.is_empty() {
-        return;
-    }
-    let source = if service.local_traffic { Source::Client } else { Source::Node };
-    // Without address translation only the nodes of its pods answer.
-    let at = if service.local_traffic { AtNode::Own } else { AtNode::Any };
-    for port in &service.ports {
-        let ports = pod_ports(endpoint, &[port], false, false);
-        if ports.is_empty() {
-            continue;
-        }
-        for (way, internet) in &ways {
-            let number = if *way == "node port" { port.node_port.unwrap_or(port.port) } else { port.port };
-            found.push(Entry {
-                workload,
-                via: format!("{way} {namespace}/{name}:{number}"),
-                source,
-                ports: ports.clone(),
-                internet: *internet,
-                certain: true,
-                caveat: None,
-                at: (*way == "node port").then_some(at),
-            });
-        }
-    }
-}
-
-fn host_ports(workload: usize, endpoint: &Endpoint, found: &mut Vec<Entry>) {
-    for port in
-        endpoint.containers.iter().filter(|container| container.serves).flat_map(|container| &container.ports)
-    {
-        if let Some(host) = port.host_port.filter(|_| !endpoint.host_network) {
-            found.push(Entry {
-                workload,
-                via: format!("host port {host}"),
-                source: Source::Client,
-                ports: ConnSet::range(port.protocol, port.port, port.port),
-                internet: true,
-                certain: true,
-                caveat: None,
-                at: Some(AtNode::Own),
-            });
-        }
-    }
-    if endpoint.host_network {
-        found.push(Entry {
-            workload,
-            via: "the node's network".into(),
-            source: Source::Client,
-            ports: ConnSet::all(),
-            internet: true,
-            certain: true,
-            caveat: None,
-            at: Some(AtNode::Own),
-        });
-    }
 }
 
 /// True for pods with the labels that vendors give their ingress controllers.

@@ -285,6 +285,7 @@ pub(crate) fn service(index: usize, dice: &mut Dice) -> Object {
         local_traffic: dice.roll(2) == 0,
         source_ranges: Vec::new(),
         internal: dice.roll(4) == 0,
+        alias: None,
     })
 }
 

@@ -59,6 +59,28 @@ pub struct Service {
     pub source_ranges: Vec<ipnet::IpNet>,
     /// An annotation asks the cloud for an internal load balancer.
     pub internal: bool,
+    /// Of type ExternalName: the Service of this cluster that its name is of, by namespace and name.
+    #[serde(default)]
+    pub alias: Option<(String, String)>,
+}
+
+impl Service {
+    /// True where no selector says which pods it leads to: Endpoints and EndpointSlices, which are not read, may name any.
+    pub fn leads_anywhere(&self) -> bool {
+        self.selector.is_empty() && self.kind != ServiceType::ExternalName
+    }
+}
+
+/// `NAME.NAMESPACE.svc` and whatever domain the cluster has.
+fn alias(name: &str) -> Option<(String, String)> {
+    let name = name.trim_end_matches('.').to_ascii_lowercase();
+    let mut parts = name.split('.');
+    match (parts.next(), parts.next(), parts.next()) {
+        (Some(name), Some(namespace), Some("svc")) if !name.is_empty() && !namespace.is_empty() => {
+            Some((namespace.to_owned(), name.to_owned()))
+        }
+        _ => None,
+    }
 }
 
 /// Service port that a backend asks for.
@@ -224,6 +246,7 @@ pub(super) fn service(meta: Meta, root: &Node<'_>) -> Read<Service> {
             local_traffic: false,
             source_ranges: Vec::new(),
             internal,
+            alias: None,
         });
     };
     let kind = match spec.text_at("type")?.as_deref() {
@@ -252,7 +275,9 @@ pub(super) fn service(meta: Meta, root: &Node<'_>) -> Read<Service> {
     let external_ips = spec.list("externalIPs")?.iter().filter_map(Node::address).collect();
     let source_ranges =
         spec.list("loadBalancerSourceRanges")?.iter().map(Node::block).collect::<Read<Vec<_>>>()?;
+    let external = spec.text_at("externalName")?.filter(|_| kind == ServiceType::ExternalName);
     Ok(Service {
+        alias: external.as_deref().and_then(alias),
         meta,
         selector: spec.labels_at("selector")?,
         ports,

@@ -326,3 +326,89 @@ fn ways_in_of_other_kinds() {
     let (web, _, told, _) = levels(mesh, CLOSED);
     assert!(web.1 <= small && !told, "the mesh's own");
 }
+
+/// What a Service without a selector leads to is not in view, and one that is another name of a Service may be followed:
+/// neither opens for certain, neither is taken for nothing.
+#[test]
+fn services_without_selectors() {
+    let service = |namespace: &str, name: &str, spec: &str| {
+        format!(
+            "---\napiVersion: v1\nkind: Service\nmetadata: {{name: {name}, namespace: {namespace}}}\nspec: {{{spec}, ports: \
+             [{{port: 443, targetPort: 8080}}]}}\n"
+        )
+    };
+    let ingress = |namespace: &str, backend: &str| {
+        format!(
+            "---\napiVersion: networking.k8s.io/v1\nkind: Ingress\nmetadata: {{name: i, namespace: {namespace}}}\nspec: \
+             {{defaultBackend: {{service: {{name: {backend}, port: {{number: 443}}}}}}}}\n"
+        )
+    };
+    let selected = service("shop", "web", "selector: {app: web}");
+    let external = |to: &str| service("edge", "out", &format!("type: ExternalName, externalName: {to}"));
+    let loose = |kind: &str| service("shop", "loose", &format!("type: {kind}"));
+    // Only ingress controllers may call, so that nothing else exposes it.
+    let closed = policy(
+        "[{from: [{namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: ingress-nginx}}, podSelector: {}}]}]",
+    );
+    let cases = [
+        ("a balancer", String::new(), loose("LoadBalancer"), Controlled, Open, "has no selector"),
+        ("a Service of the cluster", closed.clone(), loose("ClusterIP"), Isolated, Isolated, ""),
+        (
+            "behind an ingress",
+            closed.clone(),
+            loose("ClusterIP") + &ingress("shop", "loose"),
+            Isolated,
+            Open,
+            "has no selector",
+        ),
+        (
+            "another namespace",
+            closed.clone(),
+            service("edge", "loose", "type: ClusterIP") + &ingress("edge", "loose"),
+            Isolated,
+            Isolated,
+            "",
+        ),
+        (
+            "another name",
+            closed.clone(),
+            selected.clone() + &external("Web.shop.svc.cluster.local.") + &ingress("edge", "out"),
+            Isolated,
+            Open,
+            "Service edge/out is another name of shop/web",
+        ),
+        (
+            "a name outside",
+            closed.clone(),
+            selected.clone() + &external("web.shop.example.com") + &ingress("edge", "out"),
+            Isolated,
+            Isolated,
+            "",
+        ),
+        (
+            "another name that nothing routes to",
+            closed.clone(),
+            selected.clone() + &external("web.shop.svc"),
+            Isolated,
+            Isolated,
+            "",
+        ),
+        (
+            "a name of a name",
+            closed,
+            selected
+                + &external("two.edge.svc")
+                + &service("edge", "two", "type: ExternalName, externalName: web.shop.svc")
+                + &ingress("edge", "out"),
+            Isolated,
+            Open,
+            "is another name of shop/web",
+        ),
+    ];
+    for (name, policy, services, level, at_most, caveat) in cases {
+        let all = of(&(WEB.to_owned() + &policy + &services));
+        let web = all.iter().find(|found| found.name == "web").expect("web");
+        assert_eq!((web.level, web.at_most), (level, at_most), "{name}: {web:#?}");
+        assert!(caveat.is_empty() || web.caveats.iter().any(|c| c.contains(caveat)), "{name}: {web:#?}");
+    }
+}

@@ -80,6 +80,7 @@ pub(crate) fn service(index: usize) -> impl Strategy<Value = Object> {
                 local_traffic,
                 source_ranges: Vec::new(),
                 internal: false,
+                alias: None,
             })
         })
 }
@@ -147,6 +148,18 @@ fn direct() -> impl Strategy<Value = Object> {
         }
         Object::Workload(workload)
     });
+    // Other names of Services, of each other too, and Services that lead nobody knows where.
+    let alias = (service(3), 0usize..4, space(), any::<bool>());
+    let alias = alias.prop_map(|(object, of, space, loose)| {
+        let Object::Service(mut service) = object else { unreachable!() };
+        service.meta.name = format!("svc{}", if loose { 0 } else { 1 });
+        service.selector.clear();
+        if !loose {
+            service.kind = ServiceType::ExternalName;
+            service.alias = Some((space.into(), format!("svc{of}")));
+        }
+        Object::Service(service)
+    });
     let service = (service(2), space(), any::<bool>(), any::<bool>(), any::<bool>());
     let service = service.prop_map(|(object, space, external, ranges, internal)| {
         let Object::Service(mut service) = object else { unreachable!() };
@@ -166,7 +179,7 @@ fn direct() -> impl Strategy<Value = Object> {
              {{kind: Service, name: svc{service}}}}}}}"
         ))
     });
-    prop_oneof![1 => node, 2 => service, 1 => route]
+    prop_oneof![1 => node, 2 => service, 1 => route, 1 => alias]
 }
 
 fn foreign_policy() -> impl Strategy<Value = Object> {

@@ -13,6 +13,7 @@ use plimsoll_netpol::objects::{
     ClusterNode, Format, Object, ParseError, Service, ServiceType, Workload, parse_documents,
 };
 use plimsoll_netpol::remarks::remarks;
+use plimsoll_netpol::report::explain;
 use plimsoll_netpol::state::{ClusterState, Scope};
 use proptest::prelude::*;
 
@@ -392,6 +393,26 @@ fn verdicts_and_caveats_name_the_node() {
         let told = connectivity.caveats(at("other"), at("web")).iter().any(|c| c.contains("address blocks"));
         assert_eq!(told, !all_nodes);
     }
+}
+
+/// An explanation names the node that an end is.
+#[test]
+fn explanations_take_nodes() {
+    let path = std::env::temp_dir().join(format!("plimsoll-nodes-{}.yaml", std::process::id()));
+    let yaml = pod("web", "}") + &block("10.0.0.12/32") + &node("n2", "10.2.0.0/24", PUBLIC);
+    std::fs::write(&path, yaml).unwrap();
+    let told = |from: &str| explain(&path, from, "shop/web", false, &Options::default());
+    let cases = [
+        ("node/n2", "allow TCP 80", "node/n2 is taken for its address 10.0.0.12"),
+        ("10.0.0.12", "allow TCP 80", "10.0.0.12 is an address of node n2"),
+        ("10.2.0.9", "isolate", "10.2.0.9 is in 10.2.0.0/24, the pod addresses of node n2"),
+    ];
+    for (from, decided, caveat) in cases {
+        let text = told(from).unwrap().text;
+        assert!(text.contains(decided) && text.contains(caveat), "{from}: {text}");
+    }
+    assert!(told("node/n1").is_err());
+    std::fs::remove_file(&path).unwrap();
 }
 
 /// Peers by node are the addresses of the nodes that their labels select, and pods on the network of those nodes.
