@@ -21,7 +21,7 @@ use crate::records::Records;
 
 /// Failures of one event until it is passed over.
 const POISON: u32 = 3;
-/// Events of a key that wait, or that are in its state ahead of those: above, everything is folded in.
+/// Events of a key that wait, or that are in its state ahead of those: above, the oldest are folded in without waiting.
 const MOST_APART: usize = 1_000;
 
 /// What a process keeps of a key while it has it.
@@ -57,6 +57,13 @@ struct Log {
     after: u64,
     to: u64,
     events: BTreeMap<u64, Entry>,
+}
+
+impl Log {
+    fn waiting(&self) -> impl Iterator<Item = settling::Waiting<'_>> {
+        let events = self.events.iter();
+        events.map(|(seq, entry)| settling::Waiting { seq: *seq, parts: &entry.parts, at: entry.at })
+    }
 }
 
 struct Entry {
@@ -171,10 +178,10 @@ impl<F: Fold> Runner<F> {
             loop {
                 tokio::select! {
                     biased;
-                    step = &mut work => break step,
+                    step = &mut work => break Some(step),
                     _ = ticks.tick() => {
                         if !lease.write().await? {
-                            return fenced;
+                            break None;
                         }
                         for event in delivered.values() {
                             event.message.keep().await?;
@@ -182,6 +189,13 @@ impl<F: Fold> Runner<F> {
                     }
                 }
             }
+        };
+        let step = match step {
+            None => {
+                held.forget();
+                return fenced;
+            }
+            Some(step) => step,
         };
         let step = match step {
             Ok(Ok(step)) => step,
@@ -230,7 +244,6 @@ impl<F: Fold> Runner<F> {
         }
         fault::point(F::NAME, "checkpointed");
         held.failures.clear();
-        held.log.events.retain(|seq, _| !step.reached.has(*seq));
         if !before.artifact.is_empty() && before.artifact != lease.record.artifact {
             self.bus.artifacts().delete(&before.artifact).await?;
         }
@@ -251,50 +264,40 @@ impl<F: Fold> Runner<F> {
         let newest = delivered.last_key_value().map_or(0, |(seq, _)| *seq);
         // The leader knows the end; older events may have left the log by its limits.
         let end = last_of(&self.bus, F::STREAM, subject).await?.max(newest);
-        self.read_log(subject, &known, end, &mut held.log).await?;
-        let events = &held.log.events;
-        let apart = events.len().max(known.ahead.len());
-        // An owner that died may have told of events that would wait now.
-        let chosen: BTreeSet<u64> = if record.publishing || apart > MOST_APART {
-            events.keys().copied().collect()
-        } else {
-            let waiting = events.iter().map(|(seq, entry)| settling::Waiting {
-                seq: *seq,
-                parts: &entry.parts,
-                at: entry.at,
-            });
-            let due = self.settling.due(waiting, clock.now());
-            if let (true, Some(next)) = (due.events.is_empty(), due.next) {
-                return Ok(Err(next));
-            }
-            due.events
-        };
         let name = subject.rsplit('.').next().unwrap_or_default();
-        let mut resident = self.resident_at(name, record, held).await?;
+        let mut resident: Option<Resident<F::State>> = None;
         let mut folded: Vec<u64> = known.ahead.clone();
-        for seq in &chosen {
-            let Some(entry) = held.log.events.get(seq) else { continue };
-            folded.push(*seq);
-            if held.failures.get(seq).is_some_and(|&count| count >= POISON) {
-                tracing::warn!(fold = F::NAME, seq, "an event was passed over");
-                continue;
-            }
-            let applied = match &entry.unreadable {
-                None => {
-                    let apply = AssertUnwindSafe(self.fold.apply(&mut resident.state, &entry.event));
-                    apply.catch_unwind().await.unwrap_or_else(|_| Err("the fold panicked".to_owned()))
+        loop {
+            let ended = self.read_log(subject, &known, end, &mut held.log).await?;
+            // An owner that died may have told of events that would wait now.
+            let wait = ended && !record.publishing && known.ahead.len() <= MOST_APART;
+            let chosen: BTreeSet<u64> = if wait {
+                let due = self.settling.due(held.log.waiting(), clock.now());
+                if let (None, true, Some(next)) = (&resident, due.events.is_empty(), due.next) {
+                    return Ok(Err(next));
                 }
-                Some(reason) => Err(reason.clone()),
+                due.events
+            } else {
+                held.log.events.keys().copied().collect()
             };
-            if let Err(reason) = applied {
-                return Err(self.failed(subject, &entry.event, &reason, &mut held.failures).await?);
+            let state = match &mut resident {
+                Some(resident) => resident,
+                None => resident.insert(self.resident_at(name, record, held).await?),
+            };
+            for seq in chosen {
+                let Some(entry) = held.log.events.remove(&seq) else { continue };
+                self.fold_in(subject, &entry, &mut state.state, &mut held.failures).await?;
+                folded.push(seq);
+            }
+            if ended {
+                break;
             }
         }
-        fault::point(F::NAME, "applied");
-        let through = match held.log.events.keys().find(|seq| !chosen.contains(*seq)) {
-            Some(waits) => waits.saturating_sub(1),
-            None => end,
+        let Some(mut resident) = resident else {
+            return Err(BusError::Other("a fold has no state".into()));
         };
+        fault::point(F::NAME, "applied");
+        let through = held.log.events.keys().next().map_or(end, |waits| waits.saturating_sub(1));
         folded.retain(|seq| *seq > through);
         folded.sort_unstable();
         let reached = Reached { through, ahead: folded };
@@ -318,6 +321,32 @@ impl<F: Fold> Runner<F> {
         self.bus.artifacts().put_named(&resident.artifact, &bytes).await?;
         held.resident = Some(resident);
         Ok(Ok(Step { reached, outputs }))
+    }
+
+    /// Folds one event in, unless it failed too often.
+    async fn fold_in(
+        &self,
+        subject: &str,
+        entry: &Entry,
+        state: &mut F::State,
+        failures: &mut BTreeMap<u64, u32>,
+    ) -> Result<(), BusError> {
+        let seq = entry.event.seq;
+        if failures.get(&seq).is_some_and(|&count| count >= POISON) {
+            tracing::warn!(fold = F::NAME, seq, "an event was passed over");
+            return Ok(());
+        }
+        let applied = match &entry.unreadable {
+            None => {
+                let apply = AssertUnwindSafe(self.fold.apply(state, &entry.event));
+                apply.catch_unwind().await.unwrap_or_else(|_| Err("the fold panicked".to_owned()))
+            }
+            Some(reason) => Err(reason.clone()),
+        };
+        match applied {
+            Ok(()) => Ok(()),
+            Err(reason) => Err(self.failed(subject, &entry.event, &reason, failures).await?),
+        }
     }
 
     /// Counts the failure of an event; the last one makes it a dead letter.
@@ -407,14 +436,15 @@ impl<F: Fold> Runner<F> {
         Ok(Resident { state, artifact: record.artifact.clone() })
     }
 
-    /// Brings the log to its end, with the events that are not folded in.
+    /// Brings the log towards its end, with the events that are not folded in; true when it is there, false when
+    /// [`MOST_APART`] are to be folded in before more are read.
     async fn read_log(
         &self,
         subject: &str,
         known: &Reached,
         end: u64,
         log: &mut Log,
-    ) -> Result<(), BusError> {
+    ) -> Result<bool, BusError> {
         if known.through < log.after {
             *log = Log::default();
         }
@@ -422,6 +452,9 @@ impl<F: Fold> Runner<F> {
         log.to = log.to.max(known.through);
         log.events.retain(|seq, _| !known.has(*seq));
         while log.to < end {
+            if log.events.len() >= MOST_APART {
+                return Ok(false);
+            }
             let Some((event, at, read)) = self.event(subject, log.to + 1).await? else { break };
             log.to = event.seq;
             if known.has(event.seq) {
@@ -430,7 +463,7 @@ impl<F: Fold> Runner<F> {
             let parts = if read.is_ok() { self.parts(&event.payload) } else { Parts::All };
             log.events.insert(event.seq, Entry { event, parts, at, unreadable: read.err() });
         }
-        Ok(())
+        Ok(true)
     }
 
     /// The first event of a subject at or after a sequence, from the leader, and when it was stored. With it the reason

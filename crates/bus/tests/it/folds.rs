@@ -69,6 +69,20 @@ async fn a_burst_is_settled_once() {
     end(runner).await;
 }
 
+/// More than is read at once, by an owner that finds it there.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_long_log_is_told_once() {
+    let place = place(30_000).await;
+    let expected: Vec<String> = (0..2_300).map(|n| format!("a-{n}")).collect();
+    for text in &expected {
+        place.send(&cluster_changed("a"), text).await;
+    }
+    let runner = run(place.bus.clone(), 0);
+    assert_eq!(folded(&place, "a", expected.len()).await, expected);
+    assert_eq!(place.facts().await.len(), 1);
+    end(runner).await;
+}
+
 /// Two keys with the same content must not share a state that each deletes for itself.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn keys_with_equal_states_do_not_share_them() {
