@@ -1,5 +1,7 @@
 //! Deploys: what must hold whatever order events come in, and whatever tags do meanwhile.
 
+use plimsoll_proto::v1::{self, fact::Body};
+use prost::Message as _;
 use serde_json::Value;
 
 use crate::fleet::{Fleet, TOKEN, changes, run, until};
@@ -118,6 +120,50 @@ fn deploys_reordered_and_delivered_twice_end_the_same() {
             assert_eq!(body["connections"], Value::Array(Vec::new()), "{cluster}");
             assert_eq!(body["removed"], Value::Array(Vec::new()), "{cluster}");
         }
+    });
+}
+
+/// What a quiet namespace says is told while another goes on changing.
+#[test]
+fn a_quiet_namespace_does_not_wait_for_a_busy_one() {
+    run(async {
+        let world = world().await;
+        let fleet = &world.fleet;
+        let client = fleet.client().await;
+        let mut facts = async_nats::jetstream::new(client).get_stream("FACTS").await.unwrap();
+        let mut read = facts.info().await.unwrap().state.last_sequence;
+        fleet.deploy("two", "replace", NAMESPACE).await;
+        let of = |space: &str, version: u32| {
+            deployment("web", &format!("registry.invalid/a:{version}"), version)
+                .replace("namespace: shop", &format!("namespace: {space}"))
+                .replace("uid-web", &format!("uid-{space}"))
+        };
+        let mut version = 0;
+        until("a publication of one namespace that leaves the other out", async || {
+            fleet.deploy("two", "apply", &of("calm", version)).await;
+            for _ in 0..40 {
+                version += 1;
+                fleet.deploy("two", "apply", &of("busy", version)).await;
+            }
+            let last = facts.info().await.unwrap().state.last_sequence;
+            let mut found = false;
+            while read < last {
+                read += 1;
+                let Ok(message) = facts.get_raw_message(read).await else { continue };
+                let fact = v1::Fact::decode(message.payload.as_ref()).unwrap();
+                if let Some(Body::Exposure(fact)) = fact.body
+                    && fact.cluster == "two"
+                    && fact.through_seq < fact.target_seq
+                {
+                    let mut spaces =
+                        fact.workloads.iter().filter_map(|w| w.name.as_ref()).map(|name| &name.namespace);
+                    found |= spaces.next().is_some_and(|first| first == "calm")
+                        && spaces.all(|space| space == "calm");
+                }
+            }
+            found.then_some(())
+        })
+        .await;
     });
 }
 
