@@ -26,6 +26,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use futures::FutureExt;
 use plimsoll_telemetry::trace;
 use tokio::sync::mpsc;
@@ -45,7 +46,7 @@ pub use settling::{LONGEST_BURST, Parts, QUIET, Settling};
 pub struct LogEvent {
     pub subject: String,
     pub seq: u64,
-    pub payload: bytes::Bytes,
+    pub payload: Bytes,
     pub trace: String,
 }
 
@@ -80,9 +81,9 @@ pub trait Fold: Send + Sync + 'static {
     }
     /// The state before any event, or what a checkpoint's artifact holds. `beyond`: an owner that died may have published
     /// more than the checkpoint says, and what that was is not known.
-    fn load(&self, key: &str, checkpoint: Option<&[u8]>, beyond: bool) -> Result<Self::State, String>;
+    async fn load(&self, key: &str, checkpoint: Option<Bytes>, beyond: bool) -> Result<Self::State, String>;
     /// The artifact of a state.
-    fn save(&self, state: &Self::State) -> Result<Vec<u8>, String>;
+    async fn save(&self, state: &mut Self::State) -> Result<Vec<u8>, String>;
     /// Folds one event in. On an error (or a panic) the state is thrown away and the log folded again from the
     /// checkpoint; an event that fails three times is passed over and becomes a dead letter.
     async fn apply(&self, state: &mut Self::State, event: &LogEvent) -> Result<(), String>;

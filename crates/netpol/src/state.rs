@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 use crate::objects::{Container, Object, ObjectKey, Workload};
 use crate::paged::SortedPages;
@@ -44,8 +44,8 @@ impl Scope {
 }
 
 /// The objects of one cluster by identity; a value that can be kept and compared. A copy shares what is not changed.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(from = "Vec<Object>", into = "Vec<Object>")]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(from = "Vec<Object>")]
 pub struct ClusterState {
     objects: SortedPages<ObjectKey, Object>,
     /// See [`ClusterState::has_all_nodes`]; not among what is written.
@@ -59,9 +59,10 @@ impl From<Vec<Object>> for ClusterState {
     }
 }
 
-impl From<ClusterState> for Vec<Object> {
-    fn from(state: ClusterState) -> Self {
-        state.objects().cloned().collect()
+/// As a list of its objects.
+impl Serialize for ClusterState {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.objects())
     }
 }
 

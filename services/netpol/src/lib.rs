@@ -13,6 +13,7 @@ pub mod state;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use plimsoll_bus::fold::{self, Fold, LogEvent, Parts, Publication, Settling};
 use plimsoll_bus::{Artifacts, Outgoing, subjects};
 use plimsoll_config::Config;
@@ -71,13 +72,19 @@ impl Fold for NetpolFold {
         }
     }
 
-    fn load(&self, _key: &str, checkpoint: Option<&[u8]>, beyond: bool) -> Result<Held, String> {
-        let cluster = checkpoint.map_or_else(|| Ok(Cluster::default()), Cluster::decode)?;
+    async fn load(&self, _key: &str, checkpoint: Option<Bytes>, beyond: bool) -> Result<Held, String> {
+        let decode =
+            move |_: &_| checkpoint.map_or_else(|| Ok(Cluster::default()), |bytes| Cluster::decode(&bytes));
+        let cluster = self.pool.run("netpol.load", decode).await.map_err(|e| e.to_string())??;
         Ok(Held(Some(if beyond { Resident::taken_over(cluster) } else { Resident::new(cluster) })))
     }
 
-    fn save(&self, state: &Held) -> Result<Vec<u8>, String> {
-        state.0.as_ref().ok_or("the state of the cluster was lost")?.cluster().encode()
+    async fn save(&self, state: &mut Held) -> Result<Vec<u8>, String> {
+        let resident = state.take()?;
+        let encode = move |_: &_| (resident.cluster().encode(), resident);
+        let (encoded, resident) = self.pool.run("netpol.save", encode).await.map_err(|e| e.to_string())?;
+        state.0 = Some(resident);
+        encoded
     }
 
     async fn apply(&self, state: &mut Held, event: &LogEvent) -> Result<(), String> {

@@ -15,7 +15,7 @@ use plimsoll_netpol::objects::{Object, ObjectKey};
 use plimsoll_netpol::standing::Standing;
 use plimsoll_netpol::state::{ClusterState, Scope};
 use plimsoll_proto::v1;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 /// Format of the checkpoint that this version writes; it reads the same.
 const FORMAT: u32 = 1;
@@ -23,6 +23,7 @@ const FORMAT: u32 = 1;
 /// What a checkpoint holds.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Cluster {
+    #[serde(serialize_with = "format")]
     format: u32,
     pub name: String,
     pub objects: Arc<ClusterState>,
@@ -47,6 +48,11 @@ pub struct Cluster {
     /// What was published of policies that something is odd about.
     #[serde(default)]
     pub(crate) published_policies: BTreeMap<String, WorkloadFact>,
+}
+
+/// What is written is in the format of this version, whatever was read.
+fn format<S: Serializer>(_: &u32, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_u32(FORMAT)
 }
 
 /// What the operator says of a cluster.
@@ -111,8 +117,7 @@ impl Cluster {
 
     /// Writes a checkpoint.
     pub fn encode(&self) -> Result<Vec<u8>, String> {
-        let all_nodes = self.objects.has_all_nodes();
-        serde_json::to_vec(&Self { format: FORMAT, all_nodes, ..self.clone() }).map_err(|e| e.to_string())
+        serde_json::to_vec(self).map_err(|e| e.to_string())
     }
 
     /// The changes that an event says, in order. `state` is what they are made to.
@@ -144,6 +149,7 @@ impl Cluster {
         seq: u64,
     ) {
         let before = std::mem::replace(&mut self.objects, Arc::clone(after));
+        self.all_nodes = after.has_all_nodes();
         for key in changes {
             match after.get(key) {
                 Some(object @ Object::Workload(_)) => {

@@ -313,7 +313,7 @@ impl<F: Fold> Runner<F> {
             .catch_unwind()
             .await
             .map_err(|_| BusError::Other("the fold panicked when it settled".into()))?;
-        let bytes = self.fold.save(&resident.state).map_err(BusError::other)?;
+        let bytes = self.fold.save(&mut resident.state).await.map_err(BusError::other)?;
         // Named by key and number too: two keys with the same state must not share what each deletes by itself.
         let name =
             message_id(&[subject.as_bytes(), F::NAME.as_bytes(), &publication.number.to_le_bytes(), &bytes]);
@@ -432,7 +432,7 @@ impl<F: Fold> Runner<F> {
                 Some(bytes.ok_or_else(|| BusError::MissingArtifact(name.into()))?)
             }
         };
-        let state = self.fold.load(key, bytes.as_deref(), record.publishing).map_err(BusError::other)?;
+        let state = self.fold.load(key, bytes, record.publishing).await.map_err(BusError::other)?;
         Ok(Resident { state, artifact: record.artifact.clone() })
     }
 

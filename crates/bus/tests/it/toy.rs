@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use plimsoll_bus::claims::WorkKey;
 use plimsoll_bus::fold::{Fold, LogEvent, Parts, Publication};
 use plimsoll_bus::subjects::Lane;
@@ -94,12 +95,17 @@ impl Fold for Tape {
     const SUBJECTS: &'static str = "events.cluster.*";
     type State = Vec<String>;
 
-    fn load(&self, _key: &str, checkpoint: Option<&[u8]>, _beyond: bool) -> Result<Vec<String>, String> {
+    async fn load(
+        &self,
+        _key: &str,
+        checkpoint: Option<Bytes>,
+        _beyond: bool,
+    ) -> Result<Vec<String>, String> {
         let text = String::from_utf8(checkpoint.unwrap_or_default().to_vec()).map_err(|e| e.to_string())?;
         Ok(text.lines().map(str::to_owned).collect())
     }
 
-    fn save(&self, state: &Vec<String>) -> Result<Vec<u8>, String> {
+    async fn save(&self, state: &mut Vec<String>) -> Result<Vec<u8>, String> {
         Ok(state.join("\n").into_bytes())
     }
 
@@ -160,12 +166,12 @@ impl Fold for Ledger {
         }
     }
 
-    fn load(&self, _key: &str, checkpoint: Option<&[u8]>, beyond: bool) -> Result<Entries, String> {
+    async fn load(&self, _key: &str, checkpoint: Option<Bytes>, beyond: bool) -> Result<Entries, String> {
         let text = String::from_utf8(checkpoint.unwrap_or_default().to_vec()).map_err(|e| e.to_string())?;
         Ok(Entries { told: text.lines().map(str::to_owned).collect(), new: Vec::new(), beyond })
     }
 
-    fn save(&self, state: &Entries) -> Result<Vec<u8>, String> {
+    async fn save(&self, state: &mut Entries) -> Result<Vec<u8>, String> {
         Ok(state.told.join("\n").into_bytes())
     }
 
