@@ -91,9 +91,17 @@ impl Bits {
     }
 
     /// Sets `from..to`.
-    #[cfg(test)]
     pub(crate) fn fill(&mut self, from: usize, to: usize) {
-        (from..to).for_each(|at| self.set(at));
+        if from >= to {
+            return;
+        }
+        let (first, last) = (from / 64, (to - 1) / 64);
+        self.widen(first, last + 1);
+        for (index, word) in (first..).zip(self.between_mut(first, last + 1)) {
+            let low = if index == first { u64::MAX << (from % 64) } else { u64::MAX };
+            let high = if index == last { u64::MAX >> (63 - (to - 1) % 64) } else { u64::MAX };
+            *word |= low & high;
+        }
     }
 
     pub(crate) fn set(&mut self, at: usize) {
@@ -194,6 +202,80 @@ impl Bits {
                 Some(index * 64 + bit)
             })
         })
+    }
+}
+
+/// The bits of a set by rank: what is scattered over many words lies close together, so that sets of ranks are short.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Numbering {
+    of: Bits,
+    /// Number of bits before each word.
+    before: Vec<u32>,
+    /// The bits by rank.
+    list: Vec<u32>,
+}
+
+impl Numbering {
+    pub(crate) fn new(of: Bits) -> Self {
+        let (mut before, mut list) = (Vec::with_capacity(of.words.len()), Vec::with_capacity(of.count()));
+        for (index, word) in (of.from..).zip(&of.words) {
+            before.push(list.len() as u32);
+            let mut rest = *word;
+            while rest != 0 {
+                list.push((index * 64) as u32 + rest.trailing_zeros());
+                rest &= rest - 1;
+            }
+        }
+        Self { of, before, list }
+    }
+
+    /// The set.
+    pub(crate) fn bits(&self) -> &Bits {
+        &self.of
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.list.len()
+    }
+
+    /// The bit of a rank.
+    pub(crate) fn at(&self, rank: usize) -> Option<usize> {
+        self.list.get(rank).map(|at| *at as usize)
+    }
+
+    /// The rank of a bit; none for one that is not in the set.
+    pub(crate) fn rank(&self, at: usize) -> Option<usize> {
+        let index = (at / 64).checked_sub(self.of.from)?;
+        let (word, bit) = (self.of.words.get(index)?, 1u64 << (at % 64));
+        let before = *self.before.get(index)? as usize;
+        (word & bit != 0).then(|| before + (word & (bit - 1)).count_ones() as usize)
+    }
+
+    /// The ranks of the bits that some bits and the set have in common.
+    pub(crate) fn narrow(&self, bits: &Bits) -> Bits {
+        let (from, to) = self.of.common(bits);
+        let before = self.before.iter().skip(from.saturating_sub(self.of.from));
+        let mut found = Bits::default();
+        for ((word, other), before) in self.of.between(from, to).iter().zip(bits.between(from, to)).zip(before) {
+            let (mut rest, before) = (word & other, *before as usize);
+            if rest == *word {
+                found.fill(before, before + word.count_ones() as usize);
+                continue;
+            }
+            while rest != 0 {
+                let bit = rest & rest.wrapping_neg();
+                found.set(before + (word & (bit - 1)).count_ones() as usize);
+                rest ^= bit;
+            }
+        }
+        found
+    }
+
+    /// The bits of some ranks.
+    pub(crate) fn widen(&self, ranks: &Bits) -> Bits {
+        let mut bits = Bits::default();
+        ranks.iter().filter_map(|rank| self.at(rank)).for_each(|at| bits.set(at));
+        bits
     }
 }
 
@@ -310,6 +392,20 @@ mod tests {
             proptest::prop_assert_eq!(hash(&common), hash(&a.and(&b)));
             rest.add(&common);
             proptest::prop_assert_eq!(&rest, &a);
+            let numbering = Numbering::new(a.clone());
+            let ranks = numbering.narrow(&b);
+            proptest::prop_assert_eq!(numbering.len(), ours.len());
+            proptest::prop_assert_eq!(&numbering.widen(&ranks), &common);
+            proptest::prop_assert_eq!(&numbering.narrow(&a), &Bits::full(ours.len()));
+            for at in 0..700 {
+                let rank = numbering.rank(at);
+                proptest::prop_assert_eq!(rank.is_some(), a.has(at));
+                proptest::prop_assert_eq!(rank.and_then(|rank| numbering.at(rank)), rank.map(|_| at));
+                proptest::prop_assert_eq!(rank.is_some_and(|rank| ranks.has(rank)), a.has(at) && b.has(at));
+            }
+            let (mut filled, to) = (a.clone(), from + theirs.len() * 9);
+            filled.fill(from, to);
+            proptest::prop_assert!((0..900).all(|at| filled.has(at) == (a.has(at) || from <= at && at < to)));
             let mut shared = SharedBits::of(a.clone());
             proptest::prop_assert_eq!(shared.meets(&b), a.meets(&b));
             let kept = shared.clone();

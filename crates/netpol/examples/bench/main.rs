@@ -4,7 +4,8 @@
 //! - `bench`: a table of sizes, each in a process of its own, and the brute-force judge of the tests beside the engine
 //!   at sizes where it ends;
 //! - `bench WORKLOADS POLICIES`: one size in detail, by kind of change;
-//! - `bench changes WORKLOADS POLICIES [KIND]`: changes only, for a profiler; of one kind by number.
+//! - `bench changes WORKLOADS POLICIES [KIND [COUNT]]`: changes only, for a profiler; of one kind by number, or of all
+//!   for a number past the last; so many.
 //!
 //! Budgets are those of the design, for 10,000 × 5,000; a ratio above 1 is over budget. Not a test: figures depend on the
 //! machine, and on what else it does; time on the processor is told beside.
@@ -413,7 +414,8 @@ fn main() {
         Some("brute") => brute::row(size, &options),
         Some("changes") => {
             let mut live = Live::new(cluster(size), &options);
-            let timed = changes(&mut live, size, numbers.next(), 5 * CHANGES, (0, 0));
+            let (only, count) = (numbers.next(), numbers.next().unwrap_or(5 * CHANGES));
+            let timed = changes(&mut live, size, only.filter(|kind| *kind < KINDS.len()), count, (0, 0));
             println!("mean {:.2?} on the processor", mean(&Timed::all(&timed.busy)));
         }
         _ => detail(size, &options),

@@ -1,15 +1,16 @@
 //! Which cells a change changed: only rows that were marked are compared, and only where they were marked.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
+use smallvec::SmallVec;
 
 use super::narrow::{Narrow, Speaking};
 use super::resident::{BOTH, Columns, Engine, side};
-use super::{Connectivity, Direction, Space};
-use crate::bits::Bits;
+use super::{Connectivity, Direction, NO_PROFILE, Space};
+use crate::bits::{Bits, Numbering};
 use crate::conn::{ConnId, ConnTable};
 use crate::ip::IpRange;
 
@@ -80,8 +81,56 @@ pub(super) type Parts = Vec<(ConnId, ConnId, Bits)>;
 /// How a row changed.
 #[derive(Default)]
 pub(super) struct RowChange {
+    /// Ranks among the columns that were compared.
     pub(super) classes: Parts,
     atoms: Parts,
+}
+
+/// How the rows of a direction changed.
+#[derive(Default)]
+pub(super) struct Changes {
+    /// Columns of classes that were compared.
+    pub(super) columns: Rc<Numbering>,
+    /// Classes whose rows differ, ascending.
+    pub(super) rows: Vec<(u32, Rc<RowChange>)>,
+}
+
+/// A row that is marked.
+struct Marked {
+    class: u32,
+    /// Number of the marks that it has.
+    marks: usize,
+    /// What no rule speaks of may differ, too.
+    all: bool,
+    /// Its profiles before and after.
+    profiles: [u32; 2],
+}
+
+/// Rows by the marks that they have.
+fn by_marks(marks: &[(Columns, Bits)]) -> Vec<(SmallVec<[usize; 4]>, Bits)> {
+    let mut groups: Vec<(SmallVec<[usize; 4]>, Bits)> = Vec::new();
+    for (number, (_, classes)) in marks.iter().enumerate() {
+        let mut rest = classes.clone();
+        for at in 0..groups.len() {
+            let Some((known, group)) = groups.get_mut(at).filter(|(_, group)| group.meets(&rest)) else {
+                continue;
+            };
+            let both = group.and(&rest);
+            rest.remove(&both);
+            if both == *group {
+                known.push(number);
+                continue;
+            }
+            group.remove(&both);
+            let mut marks = known.clone();
+            marks.push(number);
+            groups.push((marks, both));
+        }
+        if !rest.is_empty() {
+            groups.push((std::iter::once(number).collect(), rest));
+        }
+    }
+    groups
 }
 
 /// Compares two partitions of the same columns.
@@ -163,34 +212,46 @@ impl Engine {
         }
         let (mut governed, mut judged): (Vec<u32>, Vec<u32>) = Default::default();
         let rows = BOTH.map(|direction| {
-            let mut memo = Memo::default();
-            let mut changed: BTreeMap<u32, Rc<RowChange>> = BTreeMap::new();
+            let marks = self.marked(direction);
+            let groups = by_marks(marks);
             let ruled = self.dirty.ruled.get(side(direction));
-            for (class, columns) in self.marked(direction) {
-                let members = after.members(class as usize);
-                if self.dirty.fresh.contains(&class) || self.classes.key(class).is_none() {
-                    governed.extend(members);
-                    judged.extend(members);
-                    continue;
+            let mut marked: Vec<Marked> = Vec::new();
+            for (number, (_, classes)) in groups.iter().enumerate() {
+                for class in classes.iter().map(|class| class as u32) {
+                    if self.dirty.fresh.has(class as usize) || self.classes.key(class).is_none() {
+                        governed.extend(after.members(class as usize));
+                        judged.extend(after.members(class as usize));
+                    } else {
+                        marked.push(comparison.marked(class, direction, number));
+                    }
                 }
-                let change = comparison.row(class, direction, columns, &mut memo);
+            }
+            marked.sort_unstable_by_key(|marked| marked.class);
+            let mut memo = Memo::new(marks, &groups, &marked, &comparison.live);
+            let special = memo.columns.narrow(&special);
+            let mut changed = Vec::new();
+            for marked in &marked {
+                let class = marked.class as usize;
+                let members = after.members(class);
+                let change = comparison.row(marked, direction, &mut memo);
                 let differs = !change.classes.is_empty() || !change.atoms.is_empty();
-                if differs || ruled.is_some_and(|ruled| ruled.contains(&class)) {
+                if differs || ruled.is_some_and(|ruled| ruled.has(class)) {
                     governed.extend(members);
                 }
-                let itself = |bits: &Bits| bits.meets(&special) || bits.has(class as usize);
-                if self.dirty.relinked.contains(&class)
-                    || comparison.mixed.has(class as usize)
+                let own = memo.columns.rank(class);
+                let itself = |bits: &Bits| bits.meets(&special) || own.is_some_and(|own| bits.has(own));
+                if self.dirty.relinked.contains(&marked.class)
+                    || comparison.mixed.has(class)
                     || !change.atoms.is_empty()
                     || change.classes.iter().any(|(.., bits)| itself(bits))
                 {
                     judged.extend(members);
                 }
                 if differs {
-                    changed.insert(class, change);
+                    changed.push((marked.class, change));
                 }
             }
-            changed
+            Changes { columns: memo.columns, rows: changed }
         });
         comparison.crossings(&rows);
         comparison.moved(&self.dirty.moved, &self.multiple, &self.real);
@@ -206,56 +267,90 @@ impl Engine {
 struct Compare {
     classes: [Narrow; 2],
     atoms: [Narrow; 2],
+    /// The columns of the outside.
+    told: Rc<Numbering>,
 }
 
 /// What was compared already.
-#[derive(Default)]
-struct Memo {
-    /// By number of what is compared, and numbers of the rows there.
-    changes: FxHashMap<(usize, [u32; 4]), Rc<RowChange>>,
-    /// By marks and whether the default may differ, too.
-    marks: FxHashMap<(Vec<*const Columns>, bool), usize>,
-    compares: Vec<Compare>,
+struct Memo<'a> {
+    marks: &'a [(Columns, Bits)],
+    groups: &'a [(SmallVec<[usize; 4]>, Bits)],
+    /// Every column of classes that is compared.
+    columns: Rc<Numbering>,
+    /// By number of the marks, where the default is the same and where it may differ.
+    compares: Vec<[Option<Compare>; 2]>,
+    /// By number of the marks and whether the default may differ, and numbers of the rows there.
+    changes: FxHashMap<(usize, bool, [u32; 4]), Rc<RowChange>>,
+}
+
+impl<'a> Memo<'a> {
+    fn new(
+        marks: &'a [(Columns, Bits)],
+        groups: &'a [(SmallVec<[usize; 4]>, Bits)],
+        marked: &[Marked],
+        live: &Bits,
+    ) -> Self {
+        let mut columns = Bits::default();
+        if marked.iter().any(|marked| marked.all) {
+            columns.add(live);
+        } else {
+            marks.iter().for_each(|(mark, _)| columns.add(&mark.classes));
+            columns.keep(live);
+        }
+        Self {
+            marks,
+            groups,
+            columns: Rc::new(Numbering::new(columns)),
+            compares: groups.iter().map(|_| [None, None]).collect(),
+            changes: FxHashMap::default(),
+        }
+    }
+
+    /// The columns of some marks.
+    fn marked(&self, marks: usize, all: bool, live: &Bits, of: fn(&Columns) -> &Bits) -> Bits {
+        let mut columns = Bits::default();
+        if all {
+            columns.add(live);
+        } else {
+            let marks = self.groups.get(marks).into_iter().flat_map(|(marks, _)| marks);
+            marks.filter_map(|mark| self.marks.get(*mark)).for_each(|(mark, _)| columns.add(of(mark)));
+            columns.keep(live);
+        }
+        columns
+    }
 }
 
 impl Comparison<'_> {
-    fn row(
-        &mut self,
-        class: u32,
-        direction: Direction,
-        marks: &[Arc<Columns>],
-        memo: &mut Memo,
-    ) -> Rc<RowChange> {
+    fn marked(&self, class: u32, direction: Direction, marks: usize) -> Marked {
         let found = |view: &Connectivity| {
             let id = view.classes.get(class as usize)?.profile(direction);
             Some((id, view.profiles.get(id as usize)?.as_ref()?.isolated))
         };
-        let (Some((old, old_isolated)), Some((new, isolated))) = (found(self.before), found(self.after))
-        else {
-            return Rc::default();
+        let none = (NO_PROFILE, false);
+        let (old, new) = match (found(self.before), found(self.after)) {
+            (Some(old), Some(new)) => (old, new),
+            _ => (none, none),
         };
         // What no rule speaks of changes only with the default.
-        let all = old_isolated != isolated;
-        let marked: Vec<*const Columns> = marks.iter().map(Arc::as_ptr).collect();
-        let Memo { changes, marks: known, compares } = memo;
-        let at = *known.entry((marked, all)).or_insert_with(|| {
-            let narrowed = |space: Space, live: &Bits, of: fn(&Columns) -> &Bits| {
-                let mut columns = Bits::default();
-                if all {
-                    columns.add(live);
-                } else {
-                    marks.iter().for_each(|mark| columns.add(of(mark)));
-                    columns.keep(live);
-                }
-                [Narrow::new(space, columns.clone()), Narrow::new(space, columns)]
-            };
-            compares.push(Compare {
-                classes: narrowed(Space::Classes, &self.live, |columns| &columns.classes),
-                atoms: narrowed(Space::Outside, self.after.atoms(direction).live(), |columns| &columns.atoms),
-            });
-            compares.len() - 1
-        });
-        let Some(compare) = compares.get_mut(at) else { return Rc::default() };
+        Marked { class, marks, all: old.1 != new.1, profiles: [old.0, new.0] }
+    }
+
+    fn row(&mut self, marked: &Marked, direction: Direction, memo: &mut Memo<'_>) -> Rc<RowChange> {
+        let (marks, all, [old, new]) = (marked.marks, marked.all, marked.profiles);
+        let atoms = self.after.atoms(direction).live();
+        if memo.compares.get(marks).is_some_and(|[same, other]| if all { other } else { same }.is_none()) {
+            let classes = memo.marked(marks, all, &self.live, |columns| &columns.classes);
+            let atoms = Rc::new(Numbering::new(memo.marked(marks, all, atoms, |columns| &columns.atoms)));
+            let narrow = |_| Narrow::within(Space::Classes, Rc::clone(&memo.columns), classes.clone());
+            let outside = |_| Narrow::new(Space::Outside, Rc::clone(&atoms));
+            let made = Compare { classes: [0, 1].map(narrow), atoms: [0, 1].map(outside), told: atoms.clone() };
+            if let Some(slots) = memo.compares.get_mut(marks) {
+                let [same, other] = slots;
+                *(if all { other } else { same }) = Some(made);
+            }
+        }
+        let slot = memo.compares.get_mut(marks).map(|[same, other]| if all { other } else { same });
+        let Some(Some(compare)) = slot else { return Rc::default() };
         let mut numbers = |[before, after]: &mut [Narrow; 2]| {
             [before.number(self.before, old, self.conns), after.number(self.after, new, self.conns)]
         };
@@ -263,11 +358,11 @@ impl Comparison<'_> {
         let parts = |[before, after]: &[Narrow; 2], [old, new]: [u32; 2]| {
             compare_rows(before.row(old), after.row(new))
         };
-        let change = changes.entry((at, [classes[0], classes[1], atoms[0], atoms[1]])).or_insert_with(|| {
-            Rc::new(RowChange {
-                classes: parts(&compare.classes, classes),
-                atoms: parts(&compare.atoms, atoms),
-            })
+        let key = (marks, all, [classes[0], classes[1], atoms[0], atoms[1]]);
+        let change = memo.changes.entry(key).or_insert_with(|| {
+            let mut outside = parts(&compare.atoms, atoms);
+            outside.iter_mut().for_each(|(.., bits)| *bits = compare.told.widen(bits));
+            Rc::new(RowChange { classes: parts(&compare.classes, classes), atoms: outside })
         });
         Rc::clone(change)
     }
@@ -284,11 +379,11 @@ impl Comparison<'_> {
 
     fn outside(
         &mut self,
-        rows: &[BTreeMap<u32, Rc<RowChange>>; 2],
+        changes: &[Changes; 2],
         moved: &BTreeSet<u32>,
         multiple: &BTreeSet<u32>,
     ) {
-        for (direction, rows) in BOTH.into_iter().zip(rows) {
+        for (direction, Changes { rows, .. }) in BOTH.into_iter().zip(changes) {
             let table = self.after.atoms(direction);
             // Columns of a family that is not told are past the ranges.
             let mut known: FxHashMap<*const RowChange, Segments> = FxHashMap::default();

@@ -359,7 +359,7 @@ impl Engine {
             let Some(info) = self.info(policy) else { continue };
             let subject = info.subject;
             for direction in BOTH {
-                let columns = Arc::new(self.columns_of(policy, direction));
+                let mut marked = Bits::default();
                 for &class in &classes {
                     let key = self.classes.key(class);
                     let governs = key.is_some_and(|key| self.selectors.selects(subject, key));
@@ -371,7 +371,10 @@ impl Engine {
                     } else {
                         self.unlink(policy, class, direction);
                     }
-                    self.mark_rules(class, direction, &columns);
+                    marked.set(class as usize);
+                }
+                if !marked.is_empty() {
+                    self.mark_rules(direction, self.columns_of(policy, direction), marked);
                 }
             }
         }
@@ -406,9 +409,9 @@ impl Engine {
         let mut marks: Vec<(Bits, [Bits; 2])> = marks.into_iter().collect();
         marks.sort_by_key(|(changed, _)| (changed.iter().next(), changed.count()));
         for (changed, rows) in marks {
-            let columns = Arc::new(Columns { classes: changed, atoms: Bits::default() });
             for (direction, rows) in BOTH.into_iter().zip(rows) {
-                rows.iter().for_each(|class| self.mark(class as u32, direction, &columns));
+                let columns = Columns { classes: changed.clone(), atoms: Bits::default() };
+                self.mark(direction, columns, rows);
             }
         }
     }
@@ -505,13 +508,9 @@ impl Engine {
                 self.dirty.freed_policies.push(id);
             }
         }
-        for ((direction, governed), columns) in BOTH.into_iter().zip(governed).zip(columns) {
-            let columns = Arc::new(columns);
-            for class in governed.iter().map(|class| class as u32) {
-                if !self.dirty.fresh.contains(&class) {
-                    self.mark_rules(class, direction, &columns);
-                }
-            }
+        for ((direction, mut governed), columns) in BOTH.into_iter().zip(governed).zip(columns) {
+            governed.remove(&self.dirty.fresh);
+            self.mark_rules(direction, columns, governed);
         }
         if let Some(old) = old {
             self.dismiss(id, old);
@@ -559,12 +558,11 @@ impl Engine {
 
     /// Makes a policy's subject known to its selectors, or unknown.
     fn register(&mut self, id: u32, subject: super::selectors::Pods, known: bool) {
-        let entry = (id, subject.scope, subject.no_host);
         if let Some(selector) = self.selectors.pods.get_mut(subject.pods as usize) {
             if known {
-                selector.policies.push(entry);
-            } else if let Some(at) = selector.policies.iter().position(|found| *found == entry) {
-                selector.policies.swap_remove(at);
+                selector.policies.add(id, subject.scope, subject.no_host);
+            } else {
+                selector.policies.remove(id, subject.scope, subject.no_host);
             }
         }
         if let Scope::Selected(namespaces) = subject.scope
@@ -578,9 +576,8 @@ impl Engine {
         }
     }
 
-    /// Rows marked for a direction.
-    pub(super) fn marked(&self, direction: Direction) -> impl Iterator<Item = (u32, &[Arc<Columns>])> {
-        let rows = self.dirty.rows.get(side(direction)).into_iter().flatten();
-        rows.map(|(class, columns)| (*class, columns.as_slice()))
+    /// Rows marked for a direction, and where they are to be compared.
+    pub(super) fn marked(&self, direction: Direction) -> &[(Columns, Bits)] {
+        self.dirty.rows.get(side(direction)).map(Vec::as_slice).unwrap_or_default()
     }
 }

@@ -1,49 +1,58 @@
 //! Changed rows seen through the other side. Rows that changed in the same way are taken together, and so are classes
 //! that share a row of the other side: the work is that of the distinct rows, not of the cells.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use rustc_hash::FxHashMap;
 
-use super::cells::{Block, Comparison, RowChange, Subject, classes_of, compare_rows};
-use super::narrow::Narrow;
+use super::cells::{Block, Changes, Comparison, RowChange, Subject, classes_of, compare_rows};
+use super::narrow::{FEW, Narrow};
 use super::profile::Partition;
 use super::resident::BOTH;
 use super::{Connectivity, Direction, Space};
-use crate::bits::Bits;
+use crate::bits::{Bits, Numbering};
 use crate::conn::ConnId;
 
 /// Changed rows of one side, by how they changed.
-#[derive(Default)]
 struct Alike<'a> {
+    /// The classes of them.
+    classes: Rc<Numbering>,
+    /// Columns of what changed are ranks in these.
+    columns: &'a Numbering,
+    /// Each with the ranks of its classes.
     changes: Vec<(&'a RowChange, Bits)>,
-    /// Every class of them.
-    classes: Bits,
-    /// The number of its change, by class.
-    of: FxHashMap<u32, u32>,
+    /// The number of its change, by rank of the class.
+    of: Vec<u32>,
 }
 
 impl<'a> Alike<'a> {
-    fn new(rows: &'a BTreeMap<u32, Rc<RowChange>>) -> Self {
-        let mut alike = Self::default();
+    fn new(Changes { columns, rows }: &'a Changes) -> Self {
         let mut known: FxHashMap<*const RowChange, u32> = FxHashMap::default();
+        let (mut classes, mut changes, mut of) = (Bits::default(), Vec::new(), Vec::new());
         for (class, change) in rows.iter().filter(|(_, change)| !change.classes.is_empty()) {
             let at = *known.entry(Rc::as_ptr(change)).or_insert_with(|| {
-                alike.changes.push((change.as_ref(), Bits::default()));
-                alike.changes.len() as u32 - 1
+                changes.push((change.as_ref(), Bits::default()));
+                changes.len() as u32 - 1
             });
-            if let Some((_, classes)) = alike.changes.get_mut(at as usize) {
-                classes.set(*class as usize);
+            if let Some((_, ranks)) = changes.get_mut(at as usize) {
+                ranks.set(of.len());
             }
-            alike.classes.set(*class as usize);
-            alike.of.insert(*class, at);
+            classes.set(*class as usize);
+            of.push(at);
         }
-        alike
+        Self { classes: Rc::new(Numbering::new(classes)), columns, changes, of }
     }
 
-    fn change(&self, class: u32) -> Option<u32> {
-        if self.classes.has(class as usize) { self.of.get(&class).copied() } else { None }
+    fn change(&self, class: usize) -> Option<u32> {
+        self.of.get(self.classes.rank(class)?).copied()
+    }
+
+    /// Parts of a row of the other side as ranks of this side's classes.
+    fn seen(&self, parts: &[(ConnId, ConnId, Bits)], columns: &Numbering) -> Vec<(ConnId, ConnId, Bits)> {
+        let seen = |bits: &Bits| self.classes.narrow(&columns.widen(bits));
+        let parts = parts.iter().map(|(before, after, bits)| (*before, *after, seen(bits)));
+        parts.filter(|(.., bits)| !bits.is_empty()).collect()
     }
 }
 
@@ -84,9 +93,6 @@ struct Facing {
 
 impl Facing {
     fn note(&mut self, column: usize, group: u32) {
-        if self.of.len() <= column {
-            self.of.resize(column + 1, 0);
-        }
         if let Some(slot) = self.of.get_mut(column) {
             *slot = group;
         }
@@ -119,22 +125,30 @@ impl Facing {
 }
 
 impl Comparison<'_> {
-    /// Changed cells of each side, seen through the other side.
-    pub(super) fn crossings(&mut self, [ingress, egress]: &[BTreeMap<u32, Rc<RowChange>>; 2]) {
-        let sides = [Alike::new(ingress), Alike::new(egress)];
-        let [ingress, egress] = &sides;
+    /// Changed cells of each side, seen through the other side. Subjects are ranks of the side's classes, others ranks
+    /// of its columns.
+    pub(super) fn crossings(&mut self, changes: &[Changes; 2]) {
+        let [ingress, egress] = &changes.each_ref().map(Alike::new);
         for (direction, rows, other) in
             [(Direction::Ingress, ingress, egress), (Direction::Egress, egress, ingress)]
         {
-            let mut across = Narrow::new(Space::Classes, rows.classes.clone());
+            if rows.changes.is_empty() {
+                continue;
+            }
+            let mut across = Narrow::new(Space::Classes, Rc::clone(&rows.classes));
             let facing = self.facing(direction, rows, other, &mut across);
+            let mut faced: Vec<Option<Vec<(ConnId, ConnId, Bits)>>> = vec![None; other.changes.len()];
             for (change, subjects) in &rows.changes {
                 let mut crossed = Crossed::default();
                 for (b, a, columns) in &change.classes {
-                    for (row, faced, others) in facing.among(columns) {
+                    for (row, faces, others) in facing.among(columns) {
                         let mut rest = subjects.clone();
-                        let faced = faced.and_then(|at| other.changes.get(at as usize));
-                        for (fb, fa, bits) in faced.into_iter().flat_map(|(change, _)| &change.classes) {
+                        let faces = faces.and_then(|at| {
+                            let (change, _) = other.changes.get(at as usize)?;
+                            let known = faced.get_mut(at as usize)?;
+                            Some(known.get_or_insert_with(|| rows.seen(&change.classes, other.columns)))
+                        });
+                        for (fb, fa, bits) in faces.into_iter().flatten() {
                             if !bits.meets(&rest) {
                                 continue;
                             }
@@ -157,6 +171,7 @@ impl Comparison<'_> {
                     }
                 }
                 for (before, after, subjects, others) in crossed.blocks {
+                    let (subjects, others) = (rows.classes.widen(&subjects), rows.columns.widen(&others));
                     self.ask(&subjects, direction, &others);
                     let subject = Subject::Classes(subjects);
                     self.cells.blocks.push(Block { subject, direction, before, after, others });
@@ -173,15 +188,21 @@ impl Comparison<'_> {
         other: &Alike<'_>,
         across: &mut Narrow,
     ) -> Facing {
-        let mut facing = Facing { groups: Vec::new(), of: Vec::new() };
+        let mut facing = Facing { groups: Vec::new(), of: vec![0; rows.columns.len()] };
         let mut columns = Bits::default();
         let parts = rows.changes.iter().flat_map(|(change, _)| &change.classes);
         parts.for_each(|(.., bits)| columns.add(bits));
         let mut known: FxHashMap<(u32, Option<u32>), u32> = FxHashMap::default();
         let opposite = direction.opposite();
-        let silent = match self.speaking.split(&rows.classes, opposite, &columns) {
+        let split = if rows.classes.len() <= FEW {
+            self.speaking.split(rows.classes.bits(), opposite, &rows.columns.widen(&columns))
+        } else {
+            None
+        };
+        let silent = match split {
             Some([speaking, isolated, open]) => {
-                columns = speaking;
+                columns = rows.columns.narrow(&speaking);
+                let [isolated, open] = [isolated, open].map(|bits| rows.columns.narrow(&bits));
                 vec![(across.silent(true), isolated), (across.silent(false), open)]
             }
             None => Vec::new(),
@@ -194,9 +215,10 @@ impl Comparison<'_> {
             facing.groups.push((row, None, columns));
         }
         for column in columns.iter() {
-            let Some(class) = self.before.classes.get(column) else { continue };
+            let class = rows.columns.at(column).and_then(|at| Some((at, self.before.classes.get(at)?)));
+            let Some((at, class)) = class else { continue };
             let row = across.number(self.before, class.profile(opposite), self.conns);
-            let key = (row, other.change(column as u32));
+            let key = (row, other.change(at));
             let group = *known.entry(key).or_insert_with(|| {
                 facing.groups.push((key.0, key.1, Bits::default()));
                 facing.groups.len() as u32 - 1
@@ -281,7 +303,7 @@ impl Comparison<'_> {
             let split = self.speaking.split(&column, opposite, plain);
             let [speaking, _, unasked] =
                 split.unwrap_or_else(|| [plain.clone(), Bits::default(), Bits::default()]);
-            let mut theirs = Narrow::new(Space::Classes, column);
+            let mut theirs = Narrow::new(Space::Classes, Rc::new(Numbering::new(column)));
             for (own, columns) in view.evaluate(&profile, Space::Classes, plain, self.conns) {
                 open.shift(&columns.and(&unasked), |known| self.conns.union(known, own));
                 // By row of the others: there are few.

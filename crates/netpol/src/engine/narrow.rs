@@ -1,29 +1,37 @@
 //! Rows at a few columns. Of the rules of a profile few speak of a few columns, and profiles that differ elsewhere have
 //! the same row there: each distinct one is evaluated once.
 
+use std::rc::Rc;
 use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 
 use super::classes::Classes;
-use super::profile::{AdminEntry, PeerSet, Profile, Space};
+use super::profile::{AdminEntry, Columns, PeerSet, Profile, Space};
 use super::resident::{Engine, side};
 use super::selectors::Selectors;
 use super::sets::Sets;
 use super::{Connectivity, Direction, NO_PROFILE};
-use crate::bits::Bits;
+use crate::bits::{Bits, Numbering};
 use crate::conn::{ConnId, ConnTable};
 use crate::objects::Tier;
 
 /// A partition of the columns that have anything, by set, ascending.
 type Parts = Arc<[(ConnId, Bits)]>;
 
-/// The rows of one view at some columns, found when asked for.
+/// The rows of one view at some columns, found when asked for. Columns are ranks in a numbering.
 pub(super) struct Narrow {
+    numbering: Rc<Numbering>,
+    /// By number, and by rank.
     columns: Bits,
+    ranks: Bits,
+    /// They are all that the numbering has.
+    whole: bool,
     space: Space,
-    /// By set of peers: whether it speaks of the columns.
-    met: Vec<Option<bool>>,
+    /// By set of peers: 0 where nobody asked, 1 where it does not speak of the columns, or the place of those that it
+    /// speaks of, and 2.
+    met: Vec<u32>,
+    spoken: Vec<Bits>,
     /// By profile: the number of its row.
     of: Vec<Option<u32>>,
     /// What is left of profiles, and the number of the row.
@@ -33,13 +41,49 @@ pub(super) struct Narrow {
     everything: Option<u32>,
 }
 
+/// The columns of some rows, and what sets speak of them, as far as it is known.
+struct Ranked<'a> {
+    narrow: &'a Narrow,
+}
+
+impl Columns for Ranked<'_> {
+    fn all(&self) -> &Bits {
+        &self.narrow.ranks
+    }
+
+    fn of(&self, set: PeerSet) -> Option<&Bits> {
+        let place = self.narrow.met.get(set as usize)?.checked_sub(2)?;
+        self.narrow.spoken.get(place as usize)
+    }
+
+    fn meets(&self, set: PeerSet) -> bool {
+        self.narrow.met.get(set as usize).is_some_and(|met| *met > 1)
+    }
+
+    fn class(&self, column: usize) -> Option<usize> {
+        self.narrow.numbering.at(column).filter(|_| self.narrow.space == Space::Classes)
+    }
+}
+
 impl Narrow {
-    pub(super) fn new(space: Space, columns: Bits) -> Self {
+    /// At every column of a numbering.
+    pub(super) fn new(space: Space, numbering: Rc<Numbering>) -> Self {
+        let columns = numbering.bits().clone();
+        Self::within(space, numbering, columns)
+    }
+
+    /// At some columns of a numbering.
+    pub(super) fn within(space: Space, numbering: Rc<Numbering>, columns: Bits) -> Self {
         let empty: Parts = Arc::new([]);
+        let ranks = numbering.narrow(&columns);
         Self {
+            whole: ranks.count() == numbering.len(),
+            ranks,
+            numbering,
             columns,
             space,
             met: Vec::new(),
+            spoken: Vec::new(),
             of: Vec::new(),
             left: FxHashMap::default(),
             ids: [(Arc::clone(&empty), 0)].into_iter().collect(),
@@ -77,14 +121,13 @@ impl Narrow {
 
     /// The number of the row of a profile no rule of which speaks of the columns.
     pub(super) fn silent(&mut self, isolated: bool) -> u32 {
-        if isolated || self.columns.is_empty() {
+        if isolated || self.ranks.is_empty() {
             return 0;
         }
-        let Self { columns, everything, .. } = self;
-        if let Some(known) = everything {
-            return *known;
+        if let Some(known) = self.everything {
+            return known;
         }
-        let row: Parts = Arc::new([(ConnId::ALL, columns.clone())]);
+        let row: Parts = Arc::new([(ConnId::ALL, self.ranks.clone())]);
         let number = self.intern(row);
         self.everything = Some(number);
         number
@@ -99,17 +142,32 @@ impl Narrow {
         number
     }
 
+    /// True where a set of peers speaks of the columns.
+    fn speaks(&mut self, view: &Connectivity, set: PeerSet) -> bool {
+        let index = set as usize;
+        if self.met.len() <= index {
+            self.met.resize(view.sets.len().max(index + 1), 0);
+        }
+        let Some(known) = self.met.get_mut(index) else { return false };
+        if *known == 0 {
+            let bits = view.sets.get(index).map(|set| set.of(self.space));
+            *known = match bits.filter(|bits| bits.meets(&self.columns)) {
+                Some(bits) => {
+                    self.spoken.push(if self.whole {
+                        self.numbering.narrow(bits)
+                    } else {
+                        self.numbering.narrow(&bits.and(&self.columns))
+                    });
+                    self.spoken.len() as u32 + 1
+                }
+                None => 1,
+            };
+        }
+        *known > 1
+    }
+
     fn evaluate(&mut self, view: &Connectivity, profile: &Profile, conns: &mut ConnTable) -> u32 {
-        let Self { columns, space, met, .. } = &mut *self;
-        let mut meets = |set: PeerSet| {
-            let index = set as usize;
-            if met.len() <= index {
-                met.resize(view.sets.len().max(index + 1), None);
-            }
-            let Some(known) = met.get_mut(index) else { return false };
-            *known
-                .get_or_insert_with(|| view.sets.get(index).is_some_and(|set| set.of(*space).meets(columns)))
-        };
+        let mut meets = |set: PeerSet| self.speaks(view, set);
         // The baseline has no say where NetworkPolicies have.
         let says = |admin: &&AdminEntry| !(profile.isolated && admin.tier == Tier::Baseline);
         let left = Profile {
@@ -130,7 +188,7 @@ impl Narrow {
         if let Some(&known) = self.left.get(&left) {
             return known;
         }
-        let row: Parts = view.evaluate(&left, self.space, &self.columns, conns).into();
+        let row: Parts = view.evaluate_over(&left, &Ranked { narrow: self }, conns).into();
         let number = self.intern(row);
         self.left.insert(left, number);
         number
@@ -138,7 +196,7 @@ impl Narrow {
 }
 
 /// Columns up to which it is worth while to look up who speaks of them.
-const FEW: usize = 24;
+pub(super) const FEW: usize = 24;
 
 /// Which classes have rules that speak of some columns, by the indexes of the engine after a change. What differs from
 /// them before is marked.
@@ -156,7 +214,7 @@ impl<'a> Speaking<'a> {
     pub(super) fn of(engine: &'a Engine) -> Self {
         let marked = [Direction::Ingress, Direction::Egress].map(|direction| {
             let mut bits = Bits::default();
-            engine.marked(direction).for_each(|(class, _)| bits.set(class as usize));
+            engine.marked(direction).iter().for_each(|(_, classes)| bits.add(classes));
             bits
         });
         Self {

@@ -131,7 +131,7 @@ impl<K: Copy + PartialEq> Partition<K> {
 
     /// Moves the columns of `peers` to the key that `change` gives.
     pub(super) fn shift(&mut self, peers: &Bits, mut change: impl FnMut(K) -> K) {
-        let mut moved: Vec<(K, Bits)> = Vec::new();
+        let mut moved: SmallVec<[(K, Bits); 4]> = SmallVec::new();
         for (key, columns) in &mut self.0 {
             if !columns.meets(peers) {
                 continue;
@@ -196,6 +196,43 @@ fn fold(
     cells
 }
 
+/// The columns over which a profile is evaluated.
+pub(super) trait Columns {
+    /// Every one.
+    fn all(&self) -> &Bits;
+    /// Those that a set of peers holds; it may hold others besides.
+    fn of(&self, set: PeerSet) -> Option<&Bits>;
+    /// True where a set of peers holds one.
+    fn meets(&self, set: PeerSet) -> bool;
+    /// The class of a column; none of the outside.
+    fn class(&self, column: usize) -> Option<usize>;
+}
+
+/// Columns as they are numbered.
+struct Plain<'a> {
+    view: &'a Connectivity,
+    space: Space,
+    columns: &'a Bits,
+}
+
+impl Columns for Plain<'_> {
+    fn all(&self) -> &Bits {
+        self.columns
+    }
+
+    fn of(&self, set: PeerSet) -> Option<&Bits> {
+        self.view.sets.get(set as usize).map(|set| &**set.of(self.space))
+    }
+
+    fn meets(&self, set: PeerSet) -> bool {
+        self.view.sets.get(set as usize).is_some_and(|set| set.of(self.space).meets(self.columns))
+    }
+
+    fn class(&self, column: usize) -> Option<usize> {
+        (self.space == Space::Classes).then_some(column)
+    }
+}
+
 impl Connectivity {
     /// Evaluates a profile over `columns`: administrator's tier, then NetworkPolicies, then the baseline, then allow.
     /// Gives a partition of the columns that have anything, by set, ascending.
@@ -206,40 +243,47 @@ impl Connectivity {
         columns: &Bits,
         conns: &mut ConnTable,
     ) -> Vec<(ConnId, Bits)> {
-        if columns.is_empty() {
+        self.evaluate_over(profile, &Plain { view: self, space, columns }, conns)
+    }
+
+    /// As [`Connectivity::evaluate`], over columns however they are numbered.
+    pub(super) fn evaluate_over(
+        &self,
+        profile: &Profile,
+        columns: &impl Columns,
+        conns: &mut ConnTable,
+    ) -> Vec<(ConnId, Bits)> {
+        if columns.all().is_empty() {
             return Vec::new();
         }
         if profile.is_open() {
-            return vec![(ConnId::ALL, columns.clone())];
+            return vec![(ConnId::ALL, columns.all().clone())];
         }
         // Of many rules, few speak of a few columns.
-        let meets = |entry: &Entry| {
-            self.sets.get(entry.peers as usize).is_some_and(|set| set.of(space).meets(columns))
-        };
         let admin: Vec<(Tier, Action, Parts<'_>)> = profile
             .admin
             .iter()
-            .filter(|admin| meets(&admin.entry))
-            .map(|admin| (admin.tier, admin.action, self.parts(&admin.entry, space, columns, conns)))
+            .filter(|admin| columns.meets(admin.entry.peers))
+            .map(|admin| (admin.tier, admin.action, self.parts(&admin.entry, columns, conns)))
             .collect();
         // What is left after the administrator's tier goes to this one: allowed by it.
         let mut middle: Partition<ConnId>;
         if profile.isolated {
-            middle = Partition::new(ConnId::NONE, columns.clone());
-            for entry in profile.allowed.iter().filter(|entry| meets(entry)) {
-                for (peers, conn) in self.parts(entry, space, columns, conns) {
+            middle = Partition::new(ConnId::NONE, columns.all().clone());
+            for entry in profile.allowed.iter().filter(|entry| columns.meets(entry.peers)) {
+                for (peers, conn) in self.parts(entry, columns, conns) {
                     middle.shift(&peers, |known| conns.union(known, conn));
                 }
             }
         } else {
             middle = Partition(Vec::new());
-            for ((_, denied, _), bits) in fold(&admin, Tier::Baseline, columns, conns).0 {
+            for ((_, denied, _), bits) in fold(&admin, Tier::Baseline, columns.all(), conns).0 {
                 middle.put(conns.subtract(ConnId::ALL, denied), bits);
             }
         }
         let mut row: Partition<ConnId> = Partition(Vec::new());
         if admin.iter().any(|(tier, ..)| *tier == Tier::Admin) {
-            for ((allowed, denied, _), bits) in fold(&admin, Tier::Admin, columns, conns).0 {
+            for ((allowed, denied, _), bits) in fold(&admin, Tier::Admin, columns.all(), conns).0 {
                 let decided = conns.union(allowed, denied);
                 let rest = conns.subtract(ConnId::ALL, decided);
                 for (conn, inner) in &middle.0 {
@@ -258,23 +302,23 @@ impl Connectivity {
     }
 
     /// The columns of an entry; named ports give each destination its own set.
-    fn parts(&self, entry: &Entry, space: Space, columns: &Bits, conns: &mut ConnTable) -> Parts<'_> {
+    fn parts<'c>(&self, entry: &Entry, columns: &'c impl Columns, conns: &mut ConnTable) -> Parts<'c> {
         let mut parts = Parts::new();
-        let Some(set) = self.sets.get(entry.peers as usize) else { return parts };
-        let bits: &Bits = set.of(space);
+        let Some(bits) = columns.of(entry.peers) else { return parts };
         if entry.conn != ConnId::NONE {
             parts.push((Cow::Borrowed(bits), entry.conn));
         }
-        if entry.named != NO_NAMES && space == Space::Classes {
+        if entry.named != NO_NAMES {
             let mut found: Vec<(u32, ConnId, Bits)> = Vec::new();
-            for class in bits.and(columns).iter() {
-                let Some(ports) = self.classes.get(class).map(|class| class.ports) else { continue };
+            for column in bits.and(columns.all()).iter() {
+                let class = columns.class(column).and_then(|class| self.classes.get(class));
+                let Some(ports) = class.map(|class| class.ports) else { continue };
                 match found.iter_mut().find(|(known, ..)| *known == ports) {
-                    Some((.., bits)) => bits.set(class),
+                    Some((.., bits)) => bits.set(column),
                     None => {
                         let conn = conns.intern(self.resolved(entry.named, ports));
                         let mut bits = Bits::default();
-                        bits.set(class);
+                        bits.set(column);
                         found.push((ports, conn, bits));
                     }
                 }

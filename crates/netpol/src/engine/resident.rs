@@ -47,11 +47,11 @@ pub(super) struct PolicyInfo {
 #[derive(Default)]
 pub(super) struct Dirty {
     /// Classes that came; their rows are evaluated, not compared.
-    pub(super) fresh: FxHashSet<u32>,
-    /// Classes whose rows may have changed, by direction, and where.
-    pub(super) rows: [BTreeMap<u32, Vec<Arc<Columns>>>; 2],
+    pub(super) fresh: Bits,
+    /// Where rows may have changed, and the classes whose rows these are, by direction.
+    pub(super) rows: [Vec<(Columns, Bits)>; 2],
     /// Those of the marked whose rules may differ too, not only what the rules speak of.
-    pub(super) ruled: [BTreeSet<u32>; 2],
+    pub(super) ruled: [Bits; 2],
     /// Classes that other policies select, or in another order.
     pub(super) relinked: FxHashSet<u32>,
     /// Keys of classes that went.
@@ -350,7 +350,7 @@ impl Engine {
         for policy in selected {
             BOTH.into_iter().for_each(|direction| self.link(policy, class, direction));
         }
-        self.dirty.fresh.insert(class);
+        self.dirty.fresh.set(class as usize);
         self.dirty.ties = true;
         class
     }
@@ -378,10 +378,7 @@ impl Engine {
         }
         Arc::make_mut(&mut self.view.live).clear(class as usize);
         self.classes.remove(class);
-        self.dirty.fresh.remove(&class);
-        self.dirty.rows.iter_mut().for_each(|rows| {
-            rows.remove(&class);
-        });
+        self.dirty.fresh.clear(class as usize);
         self.dirty.ties = true;
     }
 
@@ -546,21 +543,19 @@ impl Engine {
         }
     }
 
-    /// Marks a row as to be compared at some columns.
-    pub(super) fn mark(&mut self, class: u32, direction: Direction, columns: &Arc<Columns>) {
-        let Some(rows) = self.dirty.rows.get_mut(side(direction)) else { return };
-        let known = rows.entry(class).or_default();
-        if !known.iter().any(|known| Arc::ptr_eq(known, columns)) {
-            known.push(Arc::clone(columns));
+    /// Marks rows as to be compared at some columns.
+    pub(super) fn mark(&mut self, direction: Direction, columns: Columns, classes: Bits) {
+        if let Some(rows) = self.dirty.rows.get_mut(side(direction)).filter(|_| !classes.is_empty()) {
+            rows.push((columns, classes));
         }
     }
 
-    /// Marks a row whose rules may differ.
-    pub(super) fn mark_rules(&mut self, class: u32, direction: Direction, columns: &Arc<Columns>) {
+    /// Marks rows whose rules may differ.
+    pub(super) fn mark_rules(&mut self, direction: Direction, columns: Columns, classes: Bits) {
         if let Some(ruled) = self.dirty.ruled.get_mut(side(direction)) {
-            ruled.insert(class);
+            ruled.add(&classes);
         }
-        self.mark(class, direction, columns);
+        self.mark(direction, columns, classes);
     }
 
     /// Makes IPv6 told where some block is of it.

@@ -25,6 +25,32 @@ pub(super) struct Pods {
     pub(super) no_host: bool,
 }
 
+/// Who uses a selector of pods, by the namespaces that each confines it to; and whether pods on the node's network are
+/// left out.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Uses(FxHashMap<Scope, Vec<(u32, bool)>>);
+
+impl Uses {
+    pub(super) fn add(&mut self, user: u32, scope: Scope, no_host: bool) {
+        self.0.entry(scope).or_default().push((user, no_host));
+    }
+
+    /// Takes one use out.
+    pub(super) fn remove(&mut self, user: u32, scope: Scope, no_host: bool) {
+        let Some(users) = self.0.get_mut(&scope) else { return };
+        if let Some(at) = users.iter().position(|known| *known == (user, no_host)) {
+            users.swap_remove(at);
+        }
+        if users.is_empty() {
+            self.0.remove(&scope);
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
 /// A selector of pods and who uses it.
 #[derive(Debug, Clone, Default)]
 pub(super) struct PodSelector {
@@ -32,9 +58,9 @@ pub(super) struct PodSelector {
     live: bool,
     pub(super) requirements: Vec<Requirement>,
     /// Sets of peers that use it, as often as they do.
-    pub(super) sets: Vec<(u32, Scope, bool)>,
+    pub(super) sets: Uses,
     /// Policies whose subject it is.
-    pub(super) policies: Vec<(u32, Scope, bool)>,
+    pub(super) policies: Uses,
 }
 
 impl PodSelector {
@@ -269,13 +295,27 @@ impl Selectors {
 
     /// Policies whose subject holds classes of some key.
     pub(super) fn selecting(&self, key: &ClassKey) -> Vec<u32> {
+        self.using(key, |selector| &selector.policies)
+    }
+
+    /// Users of the selectors that match a key, where they are not confined to other namespaces.
+    pub(super) fn using(&self, key: &ClassKey, of: fn(&PodSelector) -> &Uses) -> Vec<u32> {
         let mut found = Vec::new();
+        let namespace = self.namespaces.get(key.namespace as usize);
+        let selected = namespace.into_iter().flat_map(|namespace| namespace.selectors.iter());
+        let mut scopes: Vec<Scope> = vec![Scope::Own(key.namespace)];
+        scopes.extend(selected.map(|selector| Scope::Selected(selector as u32)));
+        let mut take = |users: &[(u32, bool)]| {
+            let users = users.iter().filter(|(_, no_host)| !(*no_host && key.host_network));
+            found.extend(users.map(|(user, _)| *user));
+        };
         for selector in self.matching(&key.labels) {
-            let Some(selector) = self.pods.get(selector as usize) else { continue };
-            for &(policy, scope, no_host) in &selector.policies {
-                if !(no_host && key.host_network) && self.holds(scope, key.namespace) {
-                    found.push(policy);
-                }
+            let Some(Uses(uses)) = self.pods.get(selector as usize).map(of) else { continue };
+            if uses.len() < scopes.len() {
+                let inside = uses.iter().filter(|(scope, _)| self.holds(**scope, key.namespace));
+                inside.for_each(|(_, users)| take(users));
+            } else {
+                scopes.iter().filter_map(|scope| uses.get(scope)).for_each(|users| take(users));
             }
         }
         found

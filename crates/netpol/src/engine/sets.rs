@@ -131,7 +131,7 @@ impl Sets {
                 Term::Pods(pods) => {
                     selectors.select(*pods, ground.classes, &mut classes);
                     if let Some(selector) = selectors.pods.get_mut(pods.pods as usize) {
-                        selector.sets.push((id, pods.scope, pods.no_host));
+                        selector.sets.add(id, pods.scope, pods.no_host);
                     }
                     if let super::selectors::Scope::Selected(namespaces) = pods.scope
                         && let Some(selector) = selectors.of_namespaces.get_mut(namespaces as usize)
@@ -199,7 +199,7 @@ impl Sets {
         for term in &gone.definition.terms {
             let Term::Pods(pods) = term else { continue };
             if let Some(selector) = selectors.pods.get_mut(pods.pods as usize) {
-                selector.sets.retain(|known| *known != (set, pods.scope, pods.no_host));
+                selector.sets.remove(set, pods.scope, pods.no_host);
             }
             selectors.sweep_pods(pods.pods);
             if let super::selectors::Scope::Selected(namespaces) = pods.scope {
@@ -222,14 +222,7 @@ impl Sets {
 
     /// The sets that hold a class of some key, ascending.
     pub(super) fn of_class(&self, key: &ClassKey, selectors: &Selectors) -> Vec<u32> {
-        let mut found = Vec::new();
-        for selector in selectors.matching(&key.labels) {
-            let Some(selector) = selectors.pods.get(selector as usize) else { continue };
-            let holds = |&&(_, scope, no_host): &&(u32, super::selectors::Scope, bool)| {
-                !(no_host && key.host_network) && selectors.holds(scope, key.namespace)
-            };
-            found.extend(selector.sets.iter().filter(holds).map(|(set, ..)| *set));
-        }
+        let mut found = selectors.using(key, |selector| &selector.sets);
         for set in &self.unselected {
             let Some(info) = self.infos.get(*set as usize) else { continue };
             let joins = info.definition.terms.iter().any(|term| match term {

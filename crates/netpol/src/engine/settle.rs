@@ -88,11 +88,11 @@ impl Engine {
     /// Gives marked classes their rows, and publishes sets of connections and warnings. Marks stay for the comparison.
     pub(super) fn settle(&mut self) {
         let mut rows: BTreeSet<(u32, usize)> = BTreeSet::new();
-        for class in &self.dirty.fresh {
-            rows.extend([(*class, 0), (*class, 1)]);
+        for class in self.dirty.fresh.iter().map(|class| class as u32) {
+            rows.extend([(class, 0), (class, 1)]);
         }
         for (at, ruled) in self.dirty.ruled.iter().enumerate() {
-            rows.extend(ruled.iter().map(|class| (*class, at)));
+            rows.extend(ruled.iter().map(|class| (class as u32, at)));
         }
         for (class, at) in rows {
             let direction = if at == 0 { Direction::Ingress } else { Direction::Egress };
