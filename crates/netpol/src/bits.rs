@@ -90,6 +90,20 @@ impl Bits {
         }
     }
 
+    /// Lets go of words at either end that have no bits.
+    fn trim(&mut self) {
+        let Some(first) = self.words.iter().position(|word| *word != 0) else {
+            self.words.clear();
+            return;
+        };
+        let last = self.words.iter().rposition(|word| *word != 0).unwrap_or(first);
+        self.words.truncate(last + 1);
+        if first > 0 {
+            self.words.drain(..first);
+            self.from += first;
+        }
+    }
+
     /// Sets `from..to`.
     pub(crate) fn fill(&mut self, from: usize, to: usize) {
         if from >= to {
@@ -213,6 +227,8 @@ pub(crate) struct Numbering {
     before: Vec<u32>,
     /// The bits by rank.
     list: Vec<u32>,
+    /// Ranks in order of the bits, where ranks are not in that order.
+    order: Option<Vec<u32>>,
 }
 
 impl Numbering {
@@ -226,7 +242,26 @@ impl Numbering {
                 rest &= rest - 1;
             }
         }
-        Self { of, before, list }
+        Self { of, before, list, order: None }
+    }
+
+    /// With these ranks, in order of the bits: each once, none left out.
+    pub(crate) fn ordered(of: Bits, order: Vec<u32>) -> Self {
+        let plain = Self::new(of);
+        let mut list = vec![0; plain.list.len()];
+        for (at, rank) in plain.list.iter().zip(&order) {
+            if let Some(slot) = list.get_mut(*rank as usize) {
+                *slot = *at;
+            }
+        }
+        Self { list, order: Some(order), ..plain }
+    }
+
+    fn placed(&self, rank: usize) -> usize {
+        match &self.order {
+            Some(order) => order.get(rank).map_or(usize::MAX, |rank| *rank as usize),
+            None => rank,
+        }
     }
 
     /// The set.
@@ -248,7 +283,7 @@ impl Numbering {
         let index = (at / 64).checked_sub(self.of.from)?;
         let (word, bit) = (self.of.words.get(index)?, 1u64 << (at % 64));
         let before = *self.before.get(index)? as usize;
-        (word & bit != 0).then(|| before + (word & (bit - 1)).count_ones() as usize)
+        (word & bit != 0).then(|| self.placed(before + (word & (bit - 1)).count_ones() as usize))
     }
 
     /// The ranks of the bits that some bits and the set have in common.
@@ -256,17 +291,25 @@ impl Numbering {
         let (from, to) = self.of.common(bits);
         let before = self.before.iter().skip(from.saturating_sub(self.of.from));
         let mut found = Bits::default();
-        for ((word, other), before) in self.of.between(from, to).iter().zip(bits.between(from, to)).zip(before) {
+        if self.order.is_some() {
+            found.widen(0, self.list.len().div_ceil(64));
+        }
+        for ((word, other), before) in
+            self.of.between(from, to).iter().zip(bits.between(from, to)).zip(before)
+        {
             let (mut rest, before) = (word & other, *before as usize);
-            if rest == *word {
+            if rest == *word && self.order.is_none() {
                 found.fill(before, before + word.count_ones() as usize);
                 continue;
             }
             while rest != 0 {
                 let bit = rest & rest.wrapping_neg();
-                found.set(before + (word & (bit - 1)).count_ones() as usize);
+                found.set(self.placed(before + (word & (bit - 1)).count_ones() as usize));
                 rest ^= bit;
             }
+        }
+        if self.order.is_some() {
+            found.trim();
         }
         found
     }
@@ -392,16 +435,18 @@ mod tests {
             proptest::prop_assert_eq!(hash(&common), hash(&a.and(&b)));
             rest.add(&common);
             proptest::prop_assert_eq!(&rest, &a);
-            let numbering = Numbering::new(a.clone());
-            let ranks = numbering.narrow(&b);
-            proptest::prop_assert_eq!(numbering.len(), ours.len());
-            proptest::prop_assert_eq!(&numbering.widen(&ranks), &common);
-            proptest::prop_assert_eq!(&numbering.narrow(&a), &Bits::full(ours.len()));
-            for at in 0..700 {
-                let rank = numbering.rank(at);
-                proptest::prop_assert_eq!(rank.is_some(), a.has(at));
-                proptest::prop_assert_eq!(rank.and_then(|rank| numbering.at(rank)), rank.map(|_| at));
-                proptest::prop_assert_eq!(rank.is_some_and(|rank| ranks.has(rank)), a.has(at) && b.has(at));
+            let turned = (0..ours.len() as u32).rev().collect();
+            for numbering in [Numbering::new(a.clone()), Numbering::ordered(a.clone(), turned)] {
+                let ranks = numbering.narrow(&b);
+                proptest::prop_assert_eq!(numbering.len(), ours.len());
+                proptest::prop_assert_eq!(&numbering.widen(&ranks), &common);
+                proptest::prop_assert_eq!(&numbering.narrow(&a), &Bits::full(ours.len()));
+                for at in 0..700 {
+                    let rank = numbering.rank(at);
+                    proptest::prop_assert_eq!(rank.is_some(), a.has(at));
+                    proptest::prop_assert_eq!(rank.and_then(|rank| numbering.at(rank)), rank.map(|_| at));
+                    proptest::prop_assert_eq!(rank.is_some_and(|rank| ranks.has(rank)), a.has(at) && b.has(at));
+                }
             }
             let (mut filled, to) = (a.clone(), from + theirs.len() * 9);
             filled.fill(from, to);

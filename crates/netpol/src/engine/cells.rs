@@ -70,9 +70,11 @@ pub(super) struct Compared {
     pub(super) cells: Cells,
     /// Workloads whose rules or what they allow may differ.
     pub(super) governed: BTreeSet<u32>,
-    /// Those of them whose exposure may differ whoever calls them: other policies select them, or they may exchange
-    /// something else with the outside, an assumed peer or themselves.
+    /// Those of them whose exposure may differ whoever calls them: they may exchange something else with the outside, an
+    /// assumed peer or themselves.
     pub(super) judged: BTreeSet<u32>,
+    /// Those of them that other policies select.
+    pub(super) relinked: BTreeSet<u32>,
 }
 
 /// Columns of a row by what they were and are.
@@ -210,7 +212,7 @@ impl Engine {
         for peer in self.assumed.clone() {
             classes_of(&after, peer).iter().for_each(|class| special.set(*class as usize));
         }
-        let (mut governed, mut judged): (Vec<u32>, Vec<u32>) = Default::default();
+        let (mut governed, mut judged, mut relinked): (Vec<u32>, Vec<u32>, Vec<u32>) = Default::default();
         let rows = BOTH.map(|direction| {
             let marks = self.marked(direction);
             let groups = by_marks(marks);
@@ -240,8 +242,10 @@ impl Engine {
                 }
                 let own = memo.columns.rank(class);
                 let itself = |bits: &Bits| bits.meets(&special) || own.is_some_and(|own| bits.has(own));
-                if self.dirty.relinked.contains(&marked.class)
-                    || comparison.mixed.has(class)
+                if self.dirty.relinked.contains(&marked.class) {
+                    relinked.extend(members);
+                }
+                if comparison.mixed.has(class)
                     || !change.atoms.is_empty()
                     || change.classes.iter().any(|(.., bits)| itself(bits))
                 {
@@ -259,7 +263,9 @@ impl Engine {
         comparison.outside(&rows, &self.dirty.moved, &self.multiple);
         let cells = comparison.cells;
         self.conns = conns;
-        Compared { cells, governed: governed.into_iter().collect(), judged: judged.into_iter().collect() }
+        let [governed, judged, relinked] =
+            [governed, judged, relinked].map(|workloads| workloads.into_iter().collect());
+        Compared { cells, governed, judged, relinked }
     }
 }
 
@@ -343,7 +349,8 @@ impl Comparison<'_> {
             let atoms = Rc::new(Numbering::new(memo.marked(marks, all, atoms, |columns| &columns.atoms)));
             let narrow = |_| Narrow::within(Space::Classes, Rc::clone(&memo.columns), classes.clone());
             let outside = |_| Narrow::new(Space::Outside, Rc::clone(&atoms));
-            let made = Compare { classes: [0, 1].map(narrow), atoms: [0, 1].map(outside), told: atoms.clone() };
+            let made =
+                Compare { classes: [0, 1].map(narrow), atoms: [0, 1].map(outside), told: atoms.clone() };
             if let Some(slots) = memo.compares.get_mut(marks) {
                 let [same, other] = slots;
                 *(if all { other } else { same }) = Some(made);
@@ -377,12 +384,7 @@ impl Comparison<'_> {
         }
     }
 
-    fn outside(
-        &mut self,
-        changes: &[Changes; 2],
-        moved: &BTreeSet<u32>,
-        multiple: &BTreeSet<u32>,
-    ) {
+    fn outside(&mut self, changes: &[Changes; 2], moved: &BTreeSet<u32>, multiple: &BTreeSet<u32>) {
         for (direction, Changes { rows, .. }) in BOTH.into_iter().zip(changes) {
             let table = self.after.atoms(direction);
             // Columns of a family that is not told are past the ranges.

@@ -42,6 +42,8 @@ pub(crate) struct Changed {
     pub(crate) governed: BTreeSet<u32>,
     /// Those of them whose exposure may differ whoever calls them.
     pub(crate) judged: BTreeSet<u32>,
+    /// Those of them that other policies select, whatever that changed.
+    pub(crate) relinked: BTreeSet<u32>,
     /// Workloads of which an object came, went or changed in anything at all.
     pub(crate) touched: BTreeSet<u32>,
 }
@@ -125,7 +127,7 @@ impl Engine {
             self.note_other(&touch.key, touch.new.as_deref());
         }
         self.settle();
-        let Compared { cells, governed, judged } = self.compare(&before);
+        let Compared { cells, governed, judged, relinked } = self.compare(&before);
         self.publish_conns();
         let dirty = std::mem::take(&mut self.dirty);
         // The view that is told still has the boundaries by which it was compared; the next one has them joined.
@@ -142,6 +144,7 @@ impl Engine {
             described: dirty.described,
             governed,
             judged,
+            relinked,
             touched,
         }
     }

@@ -29,19 +29,35 @@ struct Alike<'a> {
 impl<'a> Alike<'a> {
     fn new(Changes { columns, rows }: &'a Changes) -> Self {
         let mut known: FxHashMap<*const RowChange, u32> = FxHashMap::default();
-        let (mut classes, mut changes, mut of) = (Bits::default(), Vec::new(), Vec::new());
+        let (mut classes, mut alike) = (Bits::default(), Vec::new());
+        let mut found: Vec<(&RowChange, u32)> = Vec::new();
         for (class, change) in rows.iter().filter(|(_, change)| !change.classes.is_empty()) {
             let at = *known.entry(Rc::as_ptr(change)).or_insert_with(|| {
-                changes.push((change.as_ref(), Bits::default()));
-                changes.len() as u32 - 1
+                found.push((change.as_ref(), 0));
+                found.len() as u32 - 1
             });
-            if let Some((_, ranks)) = changes.get_mut(at as usize) {
-                ranks.set(of.len());
+            if let Some((_, count)) = found.get_mut(at as usize) {
+                *count += 1;
             }
             classes.set(*class as usize);
-            of.push(at);
+            alike.push(at);
         }
-        Self { classes: Rc::new(Numbering::new(classes)), columns, changes, of }
+        // Classes that changed in the same way follow one another.
+        let (mut changes, mut of, mut next) = (Vec::new(), Vec::new(), Vec::new());
+        for (at, (change, count)) in (0..).zip(found) {
+            let mut ranks = Bits::default();
+            ranks.fill(of.len(), of.len() + count as usize);
+            next.push(of.len() as u32);
+            of.extend(std::iter::repeat_n(at, count as usize));
+            changes.push((change, ranks));
+        }
+        let place = |at: &u32| {
+            let next = next.get_mut(*at as usize)?;
+            *next += 1;
+            Some(*next - 1)
+        };
+        let order = alike.iter().filter_map(place).collect();
+        Self { classes: Rc::new(Numbering::ordered(classes, order)), columns, changes, of }
     }
 
     fn change(&self, class: usize) -> Option<u32> {

@@ -197,7 +197,7 @@ impl Engine {
             tie_warnings: Vec::new(),
             seen_warnings: Vec::new(),
             founded: None,
-            most_conns: 0,
+            most_conns: super::settle::SPARE_CONNS,
         };
         engine.found(state);
         engine

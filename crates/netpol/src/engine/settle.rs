@@ -13,7 +13,7 @@ use crate::objects::{Object, ObjectKey};
 
 /// Bytes of sets of connections that may gather beside those in use; few in debug builds, so that tests meet the end of
 /// them.
-const SPARE_CONNS: usize = if cfg!(debug_assertions) { 2 << 10 } else { 24 << 20 };
+pub(super) const SPARE_CONNS: usize = if cfg!(debug_assertions) { 2 << 10 } else { 24 << 20 };
 
 impl Engine {
     /// Rules of the policies that govern a class, resolved for it.

@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use plimsoll_model::exposure::ExposureLevel;
+
 use crate::bits::Bits;
 use crate::conn::{ConnId, ConnSet};
 use crate::engine::{
@@ -224,10 +226,45 @@ impl Judgements {
             self.nodes = Arc::clone(after.nodes());
             again.extend(&self.by_node);
         }
-        let called: BTreeSet<u32> = changed.judged.difference(&again).copied().collect();
+        let mut called: BTreeSet<u32> = changed.judged.difference(&again).copied().collect();
+        let mut selected: Vec<(u32, Arc<WorkloadExposure>)> = Vec::new();
+        for &id in &changed.relinked {
+            if again.contains(&id) || called.contains(&id) {
+                continue;
+            }
+            match self.selected_anew(id, after) {
+                Some(exposure) => selected.extend(exposure.map(|exposure| (id, exposure))),
+                None => {
+                    called.insert(id);
+                }
+            }
+        }
         again.extend(&called);
-        let rejudged = self.judge(&again, &called, state, after, options, engine);
+        let mut rejudged = self.judge(&again, &called, state, after, options, engine);
+        for (id, exposure) in selected {
+            self.judged.put(id as usize, Some(exposure), || None);
+            rejudged.insert(id);
+        }
         Touched { rejudged, recounted }
+    }
+
+    /// The exposure of a workload that other policies select, where no more than their number can differ: what they
+    /// allow is looked at by itself. Some of none where it is as it was, and none where it must be judged.
+    fn selected_anew(&self, id: u32, after: &Connectivity) -> Option<Option<Arc<WorkloadExposure>>> {
+        let known = self.judged.get(id as usize)?.as_ref()?;
+        let counts = [Direction::Ingress, Direction::Egress]
+            .map(|direction| after.selected_count(id as usize, direction));
+        let [ingress, egress] = counts;
+        // What isolates a workload is told by name; who calls one that nothing selects does not matter.
+        if known.level == ExposureLevel::Isolated || (ingress == 0) != (known.ingress_policies == 0) {
+            return None;
+        }
+        if counts == [known.ingress_policies, known.egress_policies] {
+            return Some(None);
+        }
+        let mut exposure = known.as_ref().clone();
+        (exposure.ingress_policies, exposure.egress_policies) = (ingress, egress);
+        Some(Some(Arc::new(exposure)))
     }
 
     /// Keeps up which workloads there are.
@@ -335,6 +372,16 @@ impl Judgements {
             after: pair.after,
         };
         let pairs: Vec<Ends<'_>> = cells.pairs.iter().map(pair).collect();
+        // Places in order of name, by workload.
+        let mut places: Vec<u32> = Vec::new();
+        if !ends.is_empty() || !pairs.is_empty() {
+            places.resize(after.endpoints().len(), u32::MAX);
+            for (place, id) in (0..).zip(after.order()) {
+                if let Some(slot) = places.get_mut(*id as usize) {
+                    *slot = place;
+                }
+            }
+        }
         for ends in ends.iter().chain(&pairs) {
             let mut sources = None;
             for &destination in &ends.destinations {
@@ -342,7 +389,8 @@ impl Judgements {
                     continue;
                 }
                 let Some(watch) = self.watches.get(destination as usize) else { continue };
-                let sources = sources.get_or_insert_with(|| Sources::of(ends, after, &self.in_view, apart));
+                let sources =
+                    sources.get_or_insert_with(|| Sources::of(ends, &places, after, &self.in_view, apart));
                 if sources.controller
                     || apart.contains(&destination)
                     || watch.selected && sources.matter(destination, watch.callers, ends, self, after, apart)
@@ -411,35 +459,23 @@ struct Sources {
     first: [Option<u32>; 2],
 }
 
-/// Sources up to which each is compared by name; of more, the first is soon found in order of name.
-const FEW: usize = 32;
-
 impl Sources {
-    fn of(ends: &Ends<'_>, after: &Connectivity, in_view: &BTreeSet<u32>, apart: &BTreeSet<u32>) -> Self {
+    fn of(
+        ends: &Ends<'_>,
+        places: &[u32],
+        after: &Connectivity,
+        in_view: &BTreeSet<u32>,
+        apart: &BTreeSet<u32>,
+    ) -> Self {
         let controller = in_view.iter().any(|id| ends.has_source(*id, after, apart));
         let mut first: [Option<u32>; 2] = [None, None];
         if ends.after != ConnId::NONE {
-            let named = |id: u32| after.endpoints().get(id as usize);
-            let mut consider = |id: u32| {
-                let Some(endpoint) = named(id) else { return false };
-                match first[0].and_then(named) {
-                    None => first[0] = Some(id),
-                    Some(known) if known.namespace != endpoint.namespace => {
-                        first[1] = Some(id);
-                        return true;
-                    }
-                    Some(_) => {}
-                }
-                false
-            };
-            if ends.sources.len() > FEW {
-                let mut ordered = after.order().iter().filter(|id| ends.has_source(**id, after, apart));
-                ordered.any(|id| consider(*id));
-            } else {
-                let mut sources = ends.sources.clone();
-                sources.sort_by_key(|id| named(*id).map(|endpoint| &endpoint.printed));
-                sources.into_iter().any(consider);
-            }
+            let place = |id: &u32| places.get(*id as usize).copied().unwrap_or(u32::MAX);
+            let namespace = |id: u32| after.endpoints().get(id as usize).map(|endpoint| &endpoint.namespace);
+            first[0] = ends.sources.iter().copied().min_by_key(place);
+            let own = first[0].map(namespace);
+            let others = ends.sources.iter().copied().filter(|id| Some(namespace(*id)) != own);
+            first[1] = others.min_by_key(place);
         }
         Self { controller, first }
     }
