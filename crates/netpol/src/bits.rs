@@ -8,11 +8,18 @@ use smallvec::SmallVec;
 
 /// Bits in 64-bit words, from the first word that matters: sets of few neighbours are short wherever they lie. Sets of
 /// different extents meet: what is outside the words is not in the set.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Default)]
 pub(crate) struct Bits {
     /// Number of the first word.
     from: usize,
     words: SmallVec<[u64; 2]>,
+}
+
+impl Clone for Bits {
+    fn clone(&self) -> Self {
+        // As a copy of memory; SmallVec clones item by item.
+        Self { from: self.from, words: SmallVec::from_slice(&self.words) }
+    }
 }
 
 impl PartialEq for Bits {
@@ -119,10 +126,14 @@ impl Bits {
     }
 
     pub(crate) fn set(&mut self, at: usize) {
-        let index = at / 64;
+        let (index, bit) = (at / 64, 1 << (at % 64));
+        if let Some(word) = self.words.get_mut(index.wrapping_sub(self.from)) {
+            *word |= bit;
+            return;
+        }
         self.widen(index, index + 1);
         if let Some(word) = self.words.get_mut(index - self.from) {
-            *word |= 1 << (at % 64);
+            *word |= bit;
         }
     }
 
@@ -170,16 +181,15 @@ impl Bits {
     }
 
     pub(crate) fn and(&self, other: &Self) -> Self {
-        let (mut from, mut to) = self.common(other);
-        let both = |index: usize| self.word(index) & other.word(index);
-        while from < to && both(from) == 0 {
-            from += 1;
-        }
-        while from < to && both(to - 1) == 0 {
-            to -= 1;
-        }
-        let words = self.between(from, to).iter().zip(other.between(from, to));
-        Self { from, words: words.map(|(a, b)| a & b).collect() }
+        let (from, to) = self.common(other);
+        let (ours, theirs) = (self.between(from, to), other.between(from, to));
+        let both = || ours.iter().zip(theirs).map(|(a, b)| a & b);
+        let Some(first) = both().position(|word| word != 0) else { return Self::default() };
+        let last = both().rposition(|word| word != 0).unwrap_or(first);
+        let mut words = SmallVec::from_slice(ours.get(first..=last).unwrap_or_default());
+        let theirs = theirs.get(first..=last).unwrap_or_default();
+        words.iter_mut().zip(theirs).for_each(|(a, b)| *a &= b);
+        Self { from: from + first, words }
     }
 
     /// True when both have the same bits in `from..to`; extents may differ.
@@ -197,25 +207,46 @@ impl Bits {
     }
 
     /// The set bits, ascending.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = usize> + '_ {
-        self.iter_from(0)
+    pub(crate) fn iter(&self) -> Ones<'_> {
+        let (rest, words) =
+            self.words.split_first().map_or((0, [].as_slice()), |(first, words)| (*first, words));
+        Ones { rest, base: self.from * 64, words }
     }
 
     /// The set bits not below `from`, ascending.
-    pub(crate) fn iter_from(&self, from: usize) -> impl Iterator<Item = usize> + '_ {
-        let words = self.words.iter().enumerate().skip((from / 64).saturating_sub(self.from));
-        words.flat_map(move |(at, &word)| {
-            let index = self.from + at;
-            let mut rest = if index == from / 64 { word & (u64::MAX << (from % 64)) } else { word };
-            std::iter::from_fn(move || {
-                if rest == 0 {
-                    return None;
-                }
-                let bit = rest.trailing_zeros() as usize;
-                rest &= rest - 1;
-                Some(index * 64 + bit)
-            })
-        })
+    pub(crate) fn iter_from(&self, from: usize) -> Ones<'_> {
+        let at = (from / 64).saturating_sub(self.from);
+        let words = self.words.get(at..).unwrap_or_default();
+        let Some((first, words)) = words.split_first() else { return Ones { rest: 0, base: 0, words: &[] } };
+        let index = self.from + at;
+        let rest = if index == from / 64 { first & (u64::MAX << (from % 64)) } else { *first };
+        Ones { rest, base: index * 64, words }
+    }
+}
+
+/// The set bits of some words, ascending.
+#[derive(Debug, Clone)]
+pub(crate) struct Ones<'a> {
+    /// What is left of the current word.
+    rest: u64,
+    /// The first bit of the current word.
+    base: usize,
+    words: &'a [u64],
+}
+
+impl Iterator for Ones<'_> {
+    type Item = usize;
+
+    #[inline]
+    fn next(&mut self) -> Option<usize> {
+        while self.rest == 0 {
+            let (first, words) = self.words.split_first()?;
+            (self.rest, self.words) = (*first, words);
+            self.base += 64;
+        }
+        let bit = self.rest.trailing_zeros() as usize;
+        self.rest &= self.rest - 1;
+        Some(self.base + bit)
     }
 }
 

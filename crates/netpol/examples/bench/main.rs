@@ -247,8 +247,11 @@ fn changes(
         if busy > timed.worst.0 {
             timed.worst = (busy, kind, delta.concerned().is_none());
         }
-        timed.cells[kind] += delta.count();
-        timed.judged += delta.exposures().len();
+        // A profiler is to see the changes alone.
+        if tell > 0 {
+            timed.cells[kind] += delta.count();
+            timed.judged += delta.exposures().len();
+        }
         if check > 0 && at % check == 0 {
             let whole = diff_snapshots(&delta.before().snapshot, &delta.after().snapshot, false);
             timed.checked.0 += 1;

@@ -115,17 +115,20 @@ impl Facing {
     }
 
     /// The columns of each group. What is fewer is gone through: columns or groups.
-    fn among(&self, columns: &Bits) -> Vec<(u32, Option<u32>, Bits)> {
-        if columns.count() > self.groups.len() {
+    /// `places` has room for each group, and anything in it.
+    fn among(&self, columns: &Bits, places: &mut [u32]) -> Vec<(u32, Option<u32>, Bits)> {
+        if columns.count() > 4 * self.groups.len() {
             let met = self.groups.iter().filter(|(.., bits)| bits.meets(columns));
             return met.map(|(row, change, bits)| (*row, *change, bits.and(columns))).collect();
         }
         let mut found: Vec<(u32, Bits)> = Vec::new();
         for column in columns.iter() {
             let Some(&group) = self.of.get(column) else { continue };
-            match found.iter_mut().find(|(known, _)| *known == group) {
+            let Some(place) = places.get_mut(group as usize) else { continue };
+            match found.get_mut(*place as usize).filter(|(known, _)| *known == group) {
                 Some((_, bits)) => bits.set(column),
                 None => {
+                    *place = found.len() as u32;
                     let mut bits = Bits::default();
                     bits.set(column);
                     found.push((group, bits));
@@ -153,11 +156,12 @@ impl Comparison<'_> {
             }
             let mut across = Narrow::new(Space::Classes, Rc::clone(&rows.classes));
             let facing = self.facing(direction, rows, other, &mut across);
+            let mut places = vec![0; facing.groups.len()];
             let mut faced: Vec<Option<Vec<(ConnId, ConnId, Bits)>>> = vec![None; other.changes.len()];
             for (change, subjects) in &rows.changes {
                 let mut crossed = Crossed::default();
                 for (b, a, columns) in &change.classes {
-                    for (row, faces, others) in facing.among(columns) {
+                    for (row, faces, others) in facing.among(columns, &mut places) {
                         let mut rest = subjects.clone();
                         let faces = faces.and_then(|at| {
                             let (change, _) = other.changes.get(at as usize)?;

@@ -393,7 +393,8 @@ impl Judgements {
                     sources.get_or_insert_with(|| Sources::of(ends, &places, after, &self.in_view, apart));
                 if sources.controller
                     || apart.contains(&destination)
-                    || watch.selected && sources.matter(destination, watch.callers, ends, self, after, apart)
+                    || watch.selected
+                        && sources.matter(destination, watch.callers, ends, (self, &places), after, apart)
                 {
                     found.set(destination as usize);
                     again.insert(destination);
@@ -420,8 +421,15 @@ impl<'a> Ends<'a> {
         let mut apart = Bits::default();
         cells.apart.iter().for_each(|id| apart.set(*id as usize));
         let members = |classes: &Bits| -> Vec<u32> {
-            let members = classes.iter().flat_map(|class| after.members(class)).copied();
-            members.filter(|id| !apart.has(*id as usize)).collect()
+            let mut found = Vec::new();
+            for class in classes.iter() {
+                for &id in after.members(class) {
+                    if !apart.has(id as usize) {
+                        found.push(id);
+                    }
+                }
+            }
+            found
         };
         let of = |block: &'a Block| {
             let (subjects, classes) = match &block.subject {
@@ -486,7 +494,7 @@ impl Sources {
         destination: u32,
         Callers { far, near }: Callers,
         ends: &Ends<'_>,
-        judged: &Judgements,
+        (judged, places): (&Judgements, &[u32]),
         after: &Connectivity,
         apart: &BTreeSet<u32>,
     ) -> bool {
@@ -498,10 +506,8 @@ impl Sources {
         }
         let named = |id: u32| after.endpoints().get(id as usize);
         let Some(to) = named(destination) else { return false };
-        let before = |id: u32, known: Option<u32>| match (named(id), known.and_then(named)) {
-            (Some(one), Some(other)) => one.printed < other.printed,
-            (one, _) => one.is_some(),
-        };
+        let place = |id: u32| places.get(id as usize).copied().unwrap_or(u32::MAX);
+        let before = |id: u32, known: Option<u32>| known.is_none_or(|known| place(id) < place(known));
         let from = self.first.into_iter().flatten();
         let afar = from.into_iter().find(|id| named(*id).is_some_and(|from| from.namespace != to.namespace));
         if afar.is_some_and(|id| before(id, far)) {
