@@ -235,6 +235,9 @@ pub struct ClusterChanged {
     /// Namespaces that the event touches, distinct and sorted; empty where it may touch any, or touches many.
     #[prost(string, repeated, tag = "9")]
     pub namespaces: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// The sender cannot see all of the cluster: what it holds of it is complete no longer.
+    #[prost(bool, tag = "10")]
+    pub partial: bool,
 }
 /// type dev.plimsoll.db.updated.v1, subject events.db.updated
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

@@ -292,6 +292,9 @@ impl serde::Serialize for ClusterChanged {
         if !self.namespaces.is_empty() {
             len += 1;
         }
+        if self.partial {
+            len += 1;
+        }
         let mut struct_ser = serializer.serialize_struct("plimsoll.v1.ClusterChanged", len)?;
         if !self.cluster.is_empty() {
             struct_ser.serialize_field("cluster", &self.cluster)?;
@@ -322,6 +325,9 @@ impl serde::Serialize for ClusterChanged {
         if !self.namespaces.is_empty() {
             struct_ser.serialize_field("namespaces", &self.namespaces)?;
         }
+        if self.partial {
+            struct_ser.serialize_field("partial", &self.partial)?;
+        }
         struct_ser.end()
     }
 }
@@ -341,6 +347,7 @@ impl<'de> serde::Deserialize<'de> for ClusterChanged {
             "at",
             "images",
             "namespaces",
+            "partial",
         ];
 
         #[allow(clippy::enum_variant_names)]
@@ -354,6 +361,7 @@ impl<'de> serde::Deserialize<'de> for ClusterChanged {
             At,
             Images,
             Namespaces,
+            Partial,
             __SkipField__,
         }
         impl<'de> serde::Deserialize<'de> for GeneratedField {
@@ -385,6 +393,7 @@ impl<'de> serde::Deserialize<'de> for ClusterChanged {
                             "at" => Ok(GeneratedField::At),
                             "images" => Ok(GeneratedField::Images),
                             "namespaces" => Ok(GeneratedField::Namespaces),
+                            "partial" => Ok(GeneratedField::Partial),
                             _ => Ok(GeneratedField::__SkipField__),
                         }
                     }
@@ -413,6 +422,7 @@ impl<'de> serde::Deserialize<'de> for ClusterChanged {
                 let mut at__ = None;
                 let mut images__ = None;
                 let mut namespaces__ = None;
+                let mut partial__ = None;
                 while let Some(k) = map_.next_key()? {
                     match k {
                         GeneratedField::Cluster => {
@@ -473,6 +483,12 @@ impl<'de> serde::Deserialize<'de> for ClusterChanged {
                             }
                             namespaces__ = Some(map_.next_value()?);
                         }
+                        GeneratedField::Partial => {
+                            if partial__.is_some() {
+                                return Err(serde::de::Error::duplicate_field("partial"));
+                            }
+                            partial__ = Some(map_.next_value()?);
+                        }
                         GeneratedField::__SkipField__ => {
                             let _ = map_.next_value::<serde::de::IgnoredAny>()?;
                         }
@@ -488,6 +504,7 @@ impl<'de> serde::Deserialize<'de> for ClusterChanged {
                     at: at__.unwrap_or_default(),
                     images: images__.unwrap_or_default(),
                     namespaces: namespaces__.unwrap_or_default(),
+                    partial: partial__.unwrap_or_default(),
                 })
             }
         }

@@ -11,7 +11,8 @@ use plimsoll_bus::fold::Publication;
 use plimsoll_bus::{BusError, Outgoing, fault, subjects};
 use plimsoll_config::Scope;
 use plimsoll_model::time::Timestamp;
-use plimsoll_netpol::objects::{Format, Object, parse_documents};
+use plimsoll_model::{Digest, Reference};
+use plimsoll_netpol::objects::{Container, Format, Object, parse_documents};
 use plimsoll_netpol::state::Scope as ReplacedScope;
 use plimsoll_netpol_service::resident::{Outcome, Resident};
 use plimsoll_netpol_service::state::{Cluster, Policy, encode_objects, scope};
@@ -38,6 +39,13 @@ pub struct Asked {
     /// Answer the difference and record nothing.
     #[serde(default)]
     dry_run: bool,
+    /// `false`: the sender cannot see all of the cluster, so that its view is complete no longer.
+    #[serde(default = "yes")]
+    complete: bool,
+}
+
+fn yes() -> bool {
+    true
 }
 
 /// `POST /v1/deploys?cluster=NAME`: Kubernetes objects as YAML or JSON documents.
@@ -79,7 +87,9 @@ pub async fn deploy(
         actor,
         at: Timestamp::now().0,
         images: images(&objects),
-        namespaces: namespaces(mode, &replaced, &objects),
+        // What is complete no longer concerns all of the cluster.
+        namespaces: if asked.complete { namespaces(mode, &replaced, &objects) } else { Vec::new() },
+        partial: !asked.complete,
     };
     if asked.dry_run {
         return dry_run(&app, &event, lines).await;
@@ -118,7 +128,8 @@ pub async fn deploy(
     Ok((StatusCode::ACCEPTED, Json(answer)).into_response())
 }
 
-/// References that the objects run, distinct and sorted.
+/// References that the objects run, distinct and sorted. Where the status of a pod says which digest runs, that one: what
+/// the tag means by now need not be asked.
 fn images(objects: &[Object]) -> Vec<String> {
     let mut images: Vec<String> = objects
         .iter()
@@ -126,7 +137,7 @@ fn images(objects: &[Object]) -> Vec<String> {
             Object::Workload(workload) => Some(workload),
             _ => None,
         })
-        .flat_map(|workload| workload.containers.iter().map(|container| container.image.clone()))
+        .flat_map(|workload| workload.containers.iter().map(running))
         .filter(|image| !image.is_empty() && image.len() <= 1024)
         .collect();
     images.sort();
@@ -156,6 +167,17 @@ fn namespaces(mode: &str, scope: &ReplacedScope, objects: &[Object]) -> Vec<Stri
         return Vec::new();
     }
     names.into_iter().map(str::to_owned).collect()
+}
+
+/// The reference of a container, by digest where it is known.
+fn running(container: &Container) -> String {
+    let digest = container.digest.as_deref().and_then(|digest| digest.parse::<Digest>().ok());
+    match (container.image.parse::<Reference>(), digest) {
+        (Ok(reference), Some(digest)) if reference.digest.is_none() => {
+            format!("{}/{}@{digest}", reference.registry, reference.repository)
+        }
+        _ => container.image.clone(),
+    }
 }
 
 /// The difference that the event would make to the newest checkpoint of its cluster.

@@ -33,7 +33,7 @@ pub struct Cluster {
     all_nodes: bool,
     /// EVENTS sequence at which each workload object last changed, by its printed key.
     changed: BTreeMap<String, u64>,
-    /// A full replacement was declared at some time.
+    /// A full replacement was declared at some time, and nobody has said since that not everything can be seen.
     declared_complete: bool,
     /// Milliseconds of the newest event.
     pub as_of: i64,
@@ -137,6 +137,7 @@ impl Cluster {
         self.as_of = self.as_of.max(event.at);
         self.actor.clone_from(&event.actor);
         self.declared_complete |= event.mode == "replace" && scope == Scope::Cluster;
+        self.declared_complete &= !event.partial;
         Ok(changes)
     }
 
@@ -193,10 +194,14 @@ impl Cluster {
     ) -> WorkloadFact {
         let name = self.workload_name(&exposed);
         let mut containers = Vec::new();
-        let (mut privileged, mut replicas, mut changed_seq) = (false, 0i64, 0);
+        let (mut privileged, mut replicas, mut changed_seq) = (false, 0i64, None);
         for key in &exposed.objects {
             let Some(Object::Workload(workload)) = snapshot.state().get(key) else { continue };
-            changed_seq = changed_seq.max(self.changed.get(&key.to_string()).copied().unwrap_or(0));
+            // A pod whose status names its digests comes and goes without a deploy: nothing of it is to be resolved, and
+            // its event does not resolve what the others run.
+            if !workload.is_resolved() {
+                changed_seq = changed_seq.max(self.changed.get(&key.to_string()).copied());
+            }
             replicas = replicas.max(workload.replicas.unwrap_or(1));
             for container in &workload.containers {
                 privileged |= container.privileged;
@@ -219,6 +224,10 @@ impl Cluster {
                 earlier.digest.clone_from(&later.digest);
             }
             same
+        });
+        let changed_seq = changed_seq.unwrap_or_else(|| {
+            let known = exposed.objects.iter().filter_map(|key| self.changed.get(&key.to_string()));
+            known.copied().max().unwrap_or(0)
         });
         let exposure = Exposure {
             level: exposed.at_most,

@@ -7,7 +7,7 @@ use super::node::Node;
 use super::{Meta, loose_meta};
 
 /// Kinds that let traffic in and are not read, by API group.
-const UNREAD: [(&str, &str); 17] = [
+pub(super) const UNREAD: [(&str, &str); 17] = [
     ("configuration.konghq.com", "TCPIngress"),
     ("configuration.konghq.com", "UDPIngress"),
     ("getambassador.io", "Mapping"),

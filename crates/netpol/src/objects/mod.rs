@@ -25,7 +25,7 @@ pub use entry::{
 };
 use parse::loose_meta;
 pub(crate) use parse::parse_documents_each;
-pub use parse::{Format, ParseError, ParseOptions, parse_documents, parse_documents_with};
+pub use parse::{Format, ParseError, ParseOptions, parse_documents, parse_documents_with, unread_kinds};
 pub use policy::{IpBlock, NetworkPolicy, PolicyPeer, PolicyPort, PolicyRule, PortRef};
 pub use workload::{Container, ContainerPort, Workload, WorkloadKind};
 

@@ -309,6 +309,11 @@ const FOREIGN_POLICIES: [(&str, &str); 24] = [
     ("networking.k8s.aws", "ClusterNetworkPolicy"),
 ];
 
+/// API group and kind of what counts by being there alone: policies of other engines, and ways in that are not read.
+pub fn unread_kinds() -> impl Iterator<Item = (&'static str, &'static str)> {
+    FOREIGN_POLICIES.into_iter().chain(foreign::UNREAD)
+}
+
 fn read(root: &Node<'_>, version: &str, kind: &str, options: ParseOptions) -> Read<Object> {
     let group = version.split_once('/').map_or("", |(group, _)| group);
     if let Some(workload_kind) = WorkloadKind::of(group, kind) {

@@ -107,6 +107,11 @@ impl Workload {
         self.kind == WorkloadKind::ReplicaSet && self.replicas == Some(0) && self.meta.controller().is_some()
     }
 
+    /// True for a pod whose status names the digest of each of its containers.
+    pub fn is_resolved(&self) -> bool {
+        !self.containers.is_empty() && self.containers.iter().all(|container| container.digest.is_some())
+    }
+
     /// Ports of the containers that serve.
     pub fn ports(&self) -> impl Iterator<Item = &ContainerPort> {
         self.containers.iter().filter(|container| container.serves).flat_map(|container| &container.ports)

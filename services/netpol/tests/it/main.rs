@@ -141,6 +141,61 @@ fn what_is_there_at_first_is_no_change() {
 }
 
 #[test]
+fn a_view_of_a_part_is_complete_no_longer() {
+    let declared = Policy { complete: Completeness::Declared, ..POLICY };
+    let mut owner = Owner::new();
+    let web = deployment("web", "web", "i:1", 1);
+    let complete = |owner: &mut Owner, mode: &str, yaml: &str, partial: bool| {
+        owner.seq += 1;
+        let (told, lines) = event(mode, yaml, 0);
+        let told = v1::ClusterChanged { partial, ..told };
+        owner.resident.apply(&told, &lines, owner.seq).unwrap();
+        let fact = owner.resident.settle(&declared, &publication(owner.settled, owner.seq)).fact;
+        owner.settled = owner.seq;
+        owner.reader.take(&fact);
+        owner.reader.workloads[&format!("east/{WEB}")].exposure.complete
+    };
+    assert!(!complete(&mut owner, "apply", &web, false), "nothing was declared");
+    assert!(complete(&mut owner, "replace", &web, false));
+    assert!(complete(&mut owner, "apply", NAMESPACE, false));
+    assert!(!complete(&mut owner, "apply", NAMESPACE, true), "the sender lost sight of something");
+    assert!(!complete(&mut owner, "apply", NAMESPACE, false), "what was lost is not back");
+    assert!(!complete(&mut owner, "replace", &web, true));
+    assert!(complete(&mut owner, "replace", &web, false));
+}
+
+#[test]
+fn pods_that_come_and_go_do_not_change_what_a_deploy_resolved() {
+    let pod = |name: &str, digest: char| {
+        let digest = digest.to_string().repeat(64);
+        format!(
+            "{{apiVersion: v1, kind: Pod, metadata: {{name: {name}, namespace: shop, labels: {{app: web}}, ownerReferences: \
+             [{{apiVersion: apps/v1, kind: Deployment, name: web, uid: u, controller: true}}]}}, spec: {{containers: [{{name: c, \
+             image: 'i:1'}}]}}, status: {{containerStatuses: [{{name: c, imageID: 'i@sha256:{digest}'}}]}}}}\n---\n"
+        )
+    };
+    let mut owner = shop();
+    let seq = |owner: &Owner| owner.reader.workloads[&format!("east/{WEB}")].changed_seq;
+    let deployed = seq(&owner);
+    owner.send("apply", &pod("web-1", 'a'));
+    owner.settle();
+    let fact = &owner.reader.workloads[&format!("east/{WEB}")];
+    assert!(
+        fact.containers[0].digest.as_ref().is_some_and(|digest| digest.to_string().ends_with("aaa")),
+        "{fact:?}"
+    );
+    assert_eq!(seq(&owner), deployed);
+    owner.send("apply", &deployment("web", "web", "i:2", 1));
+    owner.settle();
+    assert_eq!(seq(&owner), owner.seq, "the tag of the new one is to be resolved");
+    // A pod of the old revision says something again.
+    owner.send("apply", &pod("web-1", 'b'));
+    owner.settle();
+    assert_eq!(seq(&owner), owner.seq - 1);
+    owner.check();
+}
+
+#[test]
 fn what_a_change_opens_stands_until_it_is_closed() {
     let mut owner = shop();
     owner.send("delete", CLOSED);
