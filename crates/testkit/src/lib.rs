@@ -5,6 +5,7 @@
 //! |---|---|
 //! | [`nats`] | a real `nats-server` with JetStream, alone or as a cluster of three |
 //! | [`registry`] | CNCF Distribution as a child, an embedded registry with faults, a webhook sink, a push client |
+//! | [`kubernetes`] | lists and watches of a Kubernetes API server, whose objects the test changes |
 //! | [`upstream`] | an upstream of feeds, which answers conditional requests |
 //! | [`image`] | deterministic OCI images, realistic package databases, hostile layers |
 //! | [`proxy`] | a TCP proxy that cuts, delays, stalls and captures |
@@ -14,6 +15,7 @@
 //! Nothing here panics: every failure is a typed error, because the demo uses the same code as the tests.
 
 pub mod image;
+pub mod kubernetes;
 pub mod nats;
 pub mod ports;
 pub mod process;
