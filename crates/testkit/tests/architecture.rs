@@ -46,6 +46,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("sbom-service", &["bus", "cpu", "model", "process", "proto", "sbom"]),
     ("scan-service", &["bus", "cpu", "model", "process", "proto", "vuln"]),
     ("netpol-service", &["bus", "config", "cpu", "model", "netpol", "process", "proto"]),
+    // A client of the gateway: what it reads of objects is what netpol reads of them.
+    ("watch-service", &["netpol", "telemetry"]),
     ("feeds-service", &["bus", "config", "model", "process", "proto", "vex", "vuln"]),
     // The installed Db is scan's: the aggregator compares two of them.
     (
@@ -94,7 +96,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("rayon", &["cpu"]),
     ("axum", &["gateway-service", "process", "testkit"]),
     // The command line is a client of the gateway, feeds one of its sources, the test kit one of everybody.
-    ("reqwest", &["image", "feeds-service", "plimsoll", "testkit"]),
+    ("reqwest", &["image", "feeds-service", "watch-service", "plimsoll", "testkit"]),
     ("memmap2", &["vuln"]),
     ("object", &["image"]),
     ("docker_credential", &["image"]),
@@ -109,9 +111,9 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("clap", &["plimsoll", "loadtest"]),
     ("indicatif", &["plimsoll"]),
     ("comfy-table", &["plimsoll"]),
-    // kube, an errors-of-everything crate and a second TLS have no owner.
-    ("kube", &[]),
-    ("k8s-openapi", &[]),
+    ("kube", &["watch-service"]),
+    ("k8s-openapi", &["watch-service"]),
+    // An errors-of-everything crate and a second TLS have no owner.
     ("anyhow", &[]),
     ("openssl", &[]),
     ("ring", &[]),

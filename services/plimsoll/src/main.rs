@@ -6,6 +6,7 @@
 //! | [`online`] | `findings`, `images`, `status`, `affected`, `actions`, `push-event`, `deploy`, `reconcile`: clients of a gateway |
 //! | [`up`] | `up`, `run`: the roles; `rebuild`, `backup`, `restore`: the store |
 //! | [`feeds`] | `feeds`: the sources of a running installation |
+//! | [`watch`] | `watch`: the agent of a Kubernetes cluster, a client of a gateway |
 //! | [`demo`] | `demo`: a registry, a cluster and their findings, from an empty folder |
 
 #![allow(unreachable_pub, reason = "a binary: pub marks what a module offers to the others")]
@@ -17,6 +18,7 @@ mod offline;
 mod online;
 mod output;
 mod up;
+mod watch;
 
 use std::process::ExitCode;
 
@@ -43,6 +45,8 @@ enum What {
     /// The sources of vulnerability data: how each is, and what waits for acceptance
     #[command(subcommand)]
     Feeds(feeds::What),
+    /// Watch a Kubernetes cluster and tell a gateway what it has, for as long as it runs
+    Watch(watch::Args),
     /// Start everything with an embedded registry, push sample images, deploy twice, show the findings
     Demo(demo::Args),
 }
@@ -54,6 +58,7 @@ fn main() -> ExitCode {
         What::Online(what) => online::run(what),
         What::Up(what) => up::run(what),
         What::Feeds(what) => feeds::run(what),
+        What::Watch(args) => watch::run(&args),
         What::Demo(args) => demo::run(args),
     };
     match result {

@@ -163,10 +163,23 @@ pub async fn serve_health(bus: &Bus, stop: &CancellationToken) -> Result<(), Pro
     let Some(address) = std::env::var("PLIMSOLL_HEALTH_LISTEN").ok().filter(|a| !a.is_empty()) else {
         return Ok(());
     };
-    let listener = tokio::net::TcpListener::bind(&address)
+    serve_health_on(&address, bus.health(), bus.metrics(), stop).await
+}
+
+/// Serves `/healthz`, `/readyz` and `/metrics` on an address until `stop`.
+///
+/// # Errors
+/// Nobody can listen there.
+pub async fn serve_health_on(
+    address: &str,
+    health: &Health,
+    metrics: &Metrics,
+    stop: &CancellationToken,
+) -> Result<(), ProcessError> {
+    let listener = tokio::net::TcpListener::bind(address)
         .await
         .map_err(ProcessError::io(format!("listen on {address}")))?;
-    let router = health::router(bus.health().clone(), bus.metrics().clone());
+    let router = health::router(health.clone(), metrics.clone());
     let stop = stop.clone();
     tokio::spawn(async move {
         let served =

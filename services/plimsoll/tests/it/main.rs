@@ -16,4 +16,5 @@ mod sboms;
 mod scenarios;
 mod seeds;
 mod vex;
+mod watch;
 mod world;

@@ -79,7 +79,7 @@ async fn start() -> World {
     let setup = Setup {
         registries,
         feeds: vec![demo_feeds()],
-        clusters: vec!["order-a", "order-b", "moved", "partial", "commands", "dry", "opened"],
+        clusters: vec!["order-a", "order-b", "moved", "partial", "commands", "dry", "opened", "watched"],
         port,
         ..Setup::default()
     };
