@@ -141,6 +141,36 @@ async fn a_quiet_part_is_told_while_another_is_busy() {
     running.await.unwrap().unwrap();
 }
 
+/// A checkpoint lists what is in it ahead of what waits. The list does not grow for ever.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_waits_is_passed_a_thousand_times_at_most() {
+    let place = place(30_000).await;
+    let (clock, stop) = (Arc::new(AtomicI64::new(0)), CancellationToken::new());
+    let mut settling = Settling::after(Duration::from_millis(QUIET_MS)).with_clock(Arc::clone(&clock));
+    settling.longest = Duration::from_secs(86_400);
+    let running = tokio::spawn(fold::run(place.bus.clone(), Ledger, stop.clone(), settling));
+    send(&place, "x", &["b:0"]).await;
+    for (round, others) in [(1, 600), (2, 600), (3, 1)] {
+        for n in 0..others {
+            place.send(&cluster_changed("x"), &format!("a:{round}-{n}")).await;
+        }
+        let busy = format!("b:{round}");
+        let at = send(&place, "x", &[&format!("a:{round}"), &busy]).await;
+        clock.store(at[&busy] + QUIET - 1, Ordering::SeqCst);
+        wait_for(&place, &format!("a:{round}")).await;
+        let waited = heard(&place).await.1.iter().filter(|text| text.starts_with("b:")).count();
+        assert_eq!(waited, if round < 3 { 0 } else { 4 });
+    }
+    until("a checkpoint of everything", || async {
+        let record = place.bus.records("clusters").get("ledger.x").await.unwrap().unwrap();
+        let record: plimsoll_proto::v1::FoldRecord = record.decode().unwrap();
+        record.ahead.is_empty() && record.through_seq == 1 + 602 + 602 + 3
+    })
+    .await;
+    stop.cancel();
+    running.await.unwrap().unwrap();
+}
+
 /// Killed with one part told, or about to be, and another that waits: nothing is lost and nothing told twice.
 async fn ledger_survives(label: &'static str) {
     let place = place(1000).await;
