@@ -137,7 +137,7 @@ pub(crate) struct Callers {
 const NARROW: usize = 256;
 
 /// What judging needs to know of a connectivity as a whole.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Outside {
     sources: Bits,
     public_sources: Bits,
@@ -188,8 +188,16 @@ pub(crate) struct Judge<'a> {
     exchanged: FxHashMap<(Vec<u32>, Range), ConnSet>,
     /// The same: what each of [`Outside::nodes`] may send.
     sent: FxHashMap<Vec<u32>, Arc<Vec<ConnSet>>>,
-    /// What was judged last depends on nodes.
-    consulted: bool,
+    consulted: Consulted,
+}
+
+/// What of the nodes the exposure that was judged last depends on.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Consulted {
+    /// [`Outside`], and whether there are nodes and all of them.
+    pub(crate) outside: bool,
+    /// Names and addresses of single nodes.
+    pub(crate) places: bool,
 }
 
 /// Which of the outside.
@@ -227,12 +235,12 @@ impl<'a> Judge<'a> {
             admitted: FxHashMap::default(),
             exchanged: FxHashMap::default(),
             sent: FxHashMap::default(),
-            consulted: false,
+            consulted: Consulted::default(),
         }
     }
 
-    /// True when the exposure that was judged last may be another with other nodes in view.
-    pub(crate) fn consulted_nodes(&self) -> bool {
+    /// What of the nodes the exposure that was judged last depends on.
+    pub(crate) fn consulted(&self) -> Consulted {
         self.consulted
     }
 
@@ -246,7 +254,7 @@ impl<'a> Judge<'a> {
     ) -> Option<(WorkloadExposure, Callers)> {
         let connectivity = self.connectivity;
         let endpoint = connectivity.endpoints().get(index).filter(|endpoint| !endpoint.assumed)?;
-        self.consulted = false;
+        self.consulted = Consulted::default();
         let mut paths: Vec<(ExposureLevel, String)> = Vec::new();
         let mut caveats: BTreeSet<String> = BTreeSet::new();
         let (mut level, mut at_most) = (ExposureLevel::Isolated, ExposureLevel::Isolated);
@@ -341,7 +349,7 @@ impl<'a> Judge<'a> {
                 if !self.connectivity.is_selected(index, Direction::Ingress) {
                     return (Admitted::Yes(way.ports.clone()), None);
                 }
-                self.consulted = true;
+                self.consulted.outside = true;
                 let any_node = self.node_sends(index, None, &way.ports);
                 // The client's address may be kept (provider, same node).
                 if let Some(yes) = open(self.outside_sends(index, way.internet)) {
@@ -489,7 +497,7 @@ impl<'a> Judge<'a> {
         }
         // The node itself, and whatever uses its network.
         if !self.outside_sends(index, false).subtract(&anyone).is_empty() {
-            self.consulted = true;
+            self.consulted.outside = true;
             let rest = ConnSet::all().subtract(&anyone);
             if let Some((node, address, sent)) = self.node_sends(index, None, &rest) {
                 let path = format!("{node} and what uses its network, from {address}, to {sent}");

@@ -97,6 +97,12 @@ impl Nodes {
         self.all
     }
 
+    /// True when both can tell the same of what no node has, whatever their nodes are.
+    pub(crate) fn tell_alike(&self, other: &Self) -> bool {
+        let told = |nodes: &Self| (nodes.is_empty(), nodes.all, nodes.pods_by_block);
+        told(self) == told(other)
+    }
+
     /// True when [`Nodes::may_hold_pod`] can say no.
     pub(crate) fn tell_pods(&self) -> bool {
         self.all && self.pods_by_block

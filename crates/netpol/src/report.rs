@@ -449,7 +449,13 @@ pub fn explain(
         found.sort_by(|a, b| a.1.cmp(&b.1));
         let name = wanted.to_owned();
         match found.as_slice() {
-            [] => Err(ReportError::NoSuchWorkload { name }),
+            [] => {
+                let node = wanted.strip_prefix("node/").and_then(|node| connectivity.nodes().sender(node));
+                let range = node.and_then(|address| connectivity.range_of(address, direction));
+                range
+                    .map(|range| (Peer::Range(range), name.clone()))
+                    .ok_or(ReportError::NoSuchWorkload { name })
+            }
             [(index, printed)] => Ok((Peer::Workload(*index), printed.clone())),
             several => {
                 let among = several.iter().take(MAX_AMONG).map(|(_, printed)| printed.clone()).collect();

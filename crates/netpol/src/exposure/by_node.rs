@@ -41,7 +41,7 @@ impl Judge<'_> {
         caveats: &mut BTreeSet<String>,
     ) -> Option<String> {
         let at = way.at.filter(|_| way.internet)?;
-        self.consulted = true;
+        self.consulted.places = true;
         let nodes = self.connectivity.nodes();
         if nodes.is_empty() {
             return None;
@@ -84,7 +84,7 @@ impl Judge<'_> {
             return (Admitted::Unknown(why.into()), None);
         }
         let Some(first) = hosts.first() else { return (Admitted::No, None) };
-        self.consulted = true;
+        self.consulted.places = true;
         for host in &hosts {
             let carried = connectivity.nodes().carried(&host.places);
             let found = self.node_sends(index, Some(carried.as_deref().unwrap_or_default()), &way.ports);
@@ -140,7 +140,7 @@ impl Judge<'_> {
         if self.outside_sends(index, false).is_empty() {
             return ExposureLevel::Isolated;
         }
-        self.consulted = true;
+        self.consulted.outside = true;
         let matched = self.options.block_pods == BlockPods::Match;
         if matched && self.connectivity.nodes().are_all()
             || self.exchanged(index, Range::InnerSources).is_empty()

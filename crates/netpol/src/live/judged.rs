@@ -12,7 +12,7 @@ use crate::engine::{
     Warning,
 };
 use crate::entries::{ByNamespace, Source, Ways, by_namespace, controllers, ingress_of, is_controller};
-use crate::exposure::{Callers, Judge, Outside, WorkloadExposure, is_doubt};
+use crate::exposure::{Callers, Consulted, Judge, Outside, WorkloadExposure, is_doubt};
 use crate::nodes::Nodes;
 use crate::objects::Object;
 use crate::paged::Paged;
@@ -37,8 +37,9 @@ pub(super) struct Judgements {
     watches: Vec<Watch>,
     /// Workloads with a way in through a controller.
     routed: BTreeSet<u32>,
-    /// Workloads whose exposure depends on nodes.
-    by_node: BTreeSet<u32>,
+    /// Workloads whose exposure depends on what addresses nodes have among others, and on single nodes.
+    by_outside: BTreeSet<u32>,
+    by_place: BTreeSet<u32>,
     nodes: Arc<Nodes>,
     /// Ingress controllers in view.
     in_view: BTreeSet<u32>,
@@ -47,6 +48,8 @@ pub(super) struct Judgements {
     /// Numbers of the assumed peers; they never change.
     assumed: Vec<u32>,
     outside: Outside,
+    /// The change at hand made it another one.
+    outside_differs: bool,
 }
 
 /// Workloads that a change touched.
@@ -77,7 +80,9 @@ impl Judgements {
             neighbours: by_namespace(connectivity),
             watches: Vec::new(),
             routed: BTreeSet::new(),
-            by_node: BTreeSet::new(),
+            by_outside: BTreeSet::new(),
+            by_place: BTreeSet::new(),
+            outside_differs: false,
             nodes: Arc::clone(connectivity.nodes()),
             in_view: BTreeSet::new(),
             controllers: Vec::new(),
@@ -144,10 +149,13 @@ impl Judgements {
             if let Some(slot) = self.watches.get_mut(index) {
                 *slot = watch.unwrap_or_default();
             }
-            if found.is_some() && judge.consulted_nodes() {
-                self.by_node.insert(id);
-            } else {
-                self.by_node.remove(&id);
+            let Consulted { outside, places } = judge.consulted();
+            for (depends, ids) in [(outside, &mut self.by_outside), (places, &mut self.by_place)] {
+                if found.is_some() && depends {
+                    ids.insert(id);
+                } else {
+                    ids.remove(&id);
+                }
             }
             if found.is_some() && entries.iter().any(|entry| entry.source == Source::Controller) {
                 self.routed.insert(id);
@@ -178,7 +186,9 @@ impl Judgements {
 
     /// Takes other columns of the outside in.
     pub(super) fn look_outside(&mut self, connectivity: &Connectivity) {
-        self.outside = Outside::of(connectivity, &self.assumed);
+        let outside = Outside::of(connectivity, &self.assumed);
+        self.outside_differs = outside != self.outside;
+        self.outside = outside;
     }
 
     /// Takes a change in.
@@ -222,9 +232,13 @@ impl Judgements {
             self.controllers = controllers;
             again.extend(&self.routed);
         }
+        let outside_differs = std::mem::take(&mut self.outside_differs);
         if !Arc::ptr_eq(&self.nodes, after.nodes()) {
+            if outside_differs || !self.nodes.tell_alike(after.nodes()) {
+                again.extend(&self.by_outside);
+            }
+            again.extend(&self.by_place);
             self.nodes = Arc::clone(after.nodes());
-            again.extend(&self.by_node);
         }
         let mut called: BTreeSet<u32> = changed.judged.difference(&again).copied().collect();
         let mut selected: Vec<(u32, Arc<WorkloadExposure>)> = Vec::new();
