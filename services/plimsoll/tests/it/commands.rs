@@ -124,6 +124,21 @@ fn a_dry_run_shows_the_difference_and_records_nothing() {
         assert_eq!(fleet.findings("cluster=dry").await, findings);
         let table = fleet.says(&words[..6]).await;
         assert!(table.contains("would be isolated"), "{table}");
+        // A list that is cut says how much it leaves out.
+        let many: String = (0..40)
+            .map(|index| {
+                format!("{{apiVersion: v1, kind: Pod, metadata: {{name: p{index}, namespace: many}}, spec: {{containers: []}}}}\n---\n")
+            })
+            .collect();
+        std::fs::write(path("many.yaml"), many).unwrap();
+        let many = path("many.yaml");
+        let words = ["deploy", "-f", &many, "--cluster", "dry", "--dry-run", "-o", "json"];
+        let difference = json(&fleet.says(&words).await);
+        let listed = difference["connections"].as_array().unwrap().len() as u64;
+        let left = difference["unlisted"]["added"].as_u64().unwrap();
+        assert!(listed <= 1000 && left > 0 && listed + left >= 40 * 39, "{listed} {left}");
+        let table = fleet.says(&words[..6]).await;
+        assert!(table.contains(&format!("and {left} more ({left} added)")), "{table}");
     });
 }
 
