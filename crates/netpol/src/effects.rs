@@ -16,7 +16,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::conn::ConnSet;
 use crate::diff::{ChangeKind, ConnDiff, DiffPeer, DiffRow, Outward, Snapshot, outward as outward_of};
-use crate::engine::{Direction, RuleRef};
+use crate::engine::{Decision, Direction, RuleRef};
 use crate::exposure::WorkloadExposure;
 use crate::format::ENTIRE_CLUSTER;
 use crate::live::{Delta, LiveSnapshot};
@@ -462,11 +462,48 @@ fn isolation(
 }
 
 fn decided(row: &DiffRow) -> (Vec<String>, Vec<ObjectKey>) {
-    let decisions = if row.kind == ChangeKind::Removed { &row.decided_after } else { &row.decided_before };
-    let other = if row.kind == ChangeKind::Removed { &row.decided_before } else { &row.decided_after };
-    let from = if other.is_empty() { decisions } else { other };
-    let policies = from.iter().map(|decision| decision.policy.clone()).collect();
-    (from.iter().map(ToString::to_string).collect(), policies)
+    let closed = row.kind == ChangeKind::Removed;
+    words(decisive(&row.decided_before, &row.decided_after, closed))
+}
+
+/// The decisions that make the difference. Of what opened: the rules that allow it now and did not before, else all that
+/// do, else what held it before and is gone. Of what closed: the rules that allowed it and do not any more, else what
+/// holds it now and did not before, else all that does.
+fn decisive<'a>(before: &'a [Decision], after: &'a [Decision], closed: bool) -> Vec<&'a Decision> {
+    let same = |a: &Decision, b: &Decision| {
+        (&a.policy, a.rule, a.action, &a.conn) == (&b.policy, b.rule, b.action, &b.conn)
+    };
+    let allows = |decision: &&Decision| decision.action == "allow" || decision.action == "pass";
+    let fresh = |these: &'a [Decision], those: &'a [Decision]| -> Vec<&'a Decision> {
+        these.iter().filter(|one| !those.iter().any(|other| same(one, other))).collect()
+    };
+    let (gone, come) = (fresh(before, after), fresh(after, before));
+    let of = |these: &[&'a Decision], allowing: bool| -> Vec<&'a Decision> {
+        these.iter().copied().filter(|one| allows(one) == allowing).collect()
+    };
+    let all = |these: &'a [Decision], allowing: bool| of(&these.iter().collect::<Vec<_>>(), allowing);
+    let choices = match closed {
+        true => [of(&gone, true), of(&come, false), all(after, false), all(before, true)],
+        false => [of(&come, true), all(after, true), of(&gone, false), all(before, false)],
+    };
+    let mut chosen = choices.into_iter().find(|chosen| !chosen.is_empty()).unwrap_or_default();
+    let mut seen: Vec<&Decision> = Vec::new();
+    chosen.retain(|one| {
+        let first = !seen.iter().any(|other| same(one, other));
+        seen.push(one);
+        first
+    });
+    chosen
+}
+
+fn words(decisions: Vec<&Decision>) -> (Vec<String>, Vec<ObjectKey>) {
+    let mut policies: Vec<ObjectKey> = Vec::new();
+    for decision in &decisions {
+        if !policies.contains(&decision.policy) {
+            policies.push(decision.policy.clone());
+        }
+    }
+    (decisions.iter().map(ToString::to_string).collect(), policies)
 }
 
 /// The first 128 bits of a digest as hexadecimal digits.

@@ -9,7 +9,7 @@ use rustc_hash::FxHashMap;
 use sha2::{Digest as _, Sha256};
 use smallvec::SmallVec;
 
-use super::{Effect, MAX_RANGES, Objects, Urgency, hex};
+use super::{Effect, MAX_RANGES, Objects, Urgency, decisive, hex, words};
 use crate::conn::ConnSet;
 use crate::diff::{Outward, Snapshot, is_single};
 use crate::engine::{Connectivity, Decision, Peer};
@@ -94,8 +94,7 @@ impl Outwards<'_> {
         }
     }
 
-    /// The rules that decide about the ranges that are shown: those that open them or, where everything is allowed now,
-    /// those that held them.
+    /// The rules that make the difference to the ranges that are shown.
     fn rules_of(&mut self, outward: &Outward) -> (Vec<String>, Vec<ObjectKey>) {
         let [before, after] = [(self.before, outward.both.before), (self.after, outward.both.after)]
             .map(|(snapshot, index)| index.map(|index| (&snapshot.connectivity, index)));
@@ -115,10 +114,7 @@ impl Outwards<'_> {
                 }
                 decisions
             };
-            let now = of(after);
-            let decisions = if now.is_empty() { of(before) } else { now };
-            let policies = decisions.iter().map(|decision| decision.policy.clone()).collect();
-            (decisions.iter().map(ToString::to_string).collect(), policies)
+            words(decisive(&of(before), &of(after), false))
         };
         self.rules.entry(key).or_insert_with(decided).clone()
     }

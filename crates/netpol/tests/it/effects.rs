@@ -152,3 +152,24 @@ fn a_connection_that_loses_ports_may_break() {
         assert!(changed.message.ends_with(words), "{}", changed.message);
     }
 }
+
+/// What is named as deciding is what makes the difference, not every policy that has a say.
+#[test]
+fn the_rules_that_make_the_difference_are_named() {
+    let rule = "---\napiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {name: open, namespace: shop}\nspec: \
+                {podSelector: {}, ingress: [{from: [{podSelector: {}}], ports: [{port: 80}]}]}\n";
+    let (held, open) = (PODS.to_owned() + CLOSED, PODS.to_owned() + CLOSED + rule);
+    let deciding = |before: &str, after: &str| -> Vec<String> {
+        let found = told(before, after);
+        let change = found.iter().find(|e| e.code == "NETPOL005" && e.subject == "shop/web[Pod]").unwrap();
+        change.decided_by.clone()
+    };
+    let (rule, closed) = (
+        "networking.k8s.io/NetworkPolicy shop/open rule 0 allow TCP 80",
+        "networking.k8s.io/NetworkPolicy shop/closed isolate",
+    );
+    assert_eq!(deciding(&held, &open), [rule]);
+    assert_eq!(deciding(&open, &held), [rule]);
+    assert_eq!(deciding(&held, PODS), [closed]);
+    assert_eq!(deciding(PODS, &held), [closed]);
+}
