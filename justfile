@@ -51,6 +51,7 @@ bench-match *args:
     cargo run --release -p plimsoll-loadtest -- bench match {{ args }}
 
 # the policy engine: the table of sizes with the brute-force judge beside it, then parsing and building anew at one size
+# with arguments, a part of it: brute 100 50, row 3000 5000, 10000 5000 for one size by kind of change
 bench-netpol *args:
     cargo run --release -p plimsoll-netpol --example bench -- {{ args }}
     cargo run --release -p plimsoll-loadtest -- bench netpol 10000x5000
@@ -59,6 +60,11 @@ bench-netpol *args:
 bench-netpol-peer cyclonus="cyclonus" *sizes="20x10 100x50 200x100 400x200":
     cargo build --release -p plimsoll
     loadtest/peers/cyclonus.py --plimsoll target/release/plimsoll --cyclonus {{ cyclonus }} {{ sizes }}
+
+# np-guard's cases in every format, expected against printed: cases is the folder with check-netpol.py and np-guard
+netpol-cases cases:
+    cargo build --release -p plimsoll
+    python3 "{{ cases }}/check-netpol.py" "${CARGO_TARGET_DIR:-target}/release/plimsoll" --formats csv,json,txt,md,dot
 
 # warm pushes through the whole pipeline
 bench-push *args:

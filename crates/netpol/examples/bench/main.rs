@@ -4,6 +4,7 @@
 //! - `bench`: a table of sizes, each in a process of its own, and the brute-force judge of the tests beside the engine
 //!   at sizes where it ends;
 //! - `bench WORKLOADS POLICIES`: one size in detail, by kind of change;
+//! - `bench row WORKLOADS POLICIES` and `bench brute WORKLOADS POLICIES`: one row of either part of the table;
 //! - `bench changes WORKLOADS POLICIES [KIND [COUNT]]`: changes only, for a profiler; of one kind by number, or of all
 //!   for a number past the last; so many.
 //!
@@ -376,7 +377,7 @@ fn millis(time: Duration) -> f64 {
 fn table() -> std::io::Result<()> {
     let own = std::env::current_exe()?;
     println!(
-        "Cold, matrix and means on the processor, p99 and worst on the clock, changes in ms. Telling is names, deciding rules and effects\n\
+        "Cold, matrix, means and worst on the processor, p99 on the clock, changes in ms. Telling is names, deciding rules and effects\n\
          of a change.\n"
     );
     println!(
