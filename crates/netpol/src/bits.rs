@@ -383,6 +383,11 @@ impl SharedBits {
         self.first & other.word(self.from) != 0 || self.to - self.from > 1 && self.bits.meets(other)
     }
 
+    /// True where both are the very same copy.
+    pub(crate) fn shares(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.bits, &other.bits)
+    }
+
     /// Puts a bit in or out; copies do not see it.
     pub(crate) fn put(&mut self, at: usize, holds: bool) {
         let bits = Arc::make_mut(&mut self.bits);

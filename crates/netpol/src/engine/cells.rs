@@ -212,7 +212,8 @@ impl Engine {
         for peer in self.assumed.clone() {
             classes_of(&after, peer).iter().for_each(|class| special.set(*class as usize));
         }
-        let (mut governed, mut judged, mut relinked): (Vec<u32>, Vec<u32>, Vec<u32>) = Default::default();
+        let (mut governed, mut judged, mut relinked): (Bits, Bits, Bits) = Default::default();
+        let note = |of: &mut Bits, members: &[u32]| members.iter().for_each(|id| of.set(*id as usize));
         let rows = BOTH.map(|direction| {
             let marks = self.marked(direction);
             let groups = by_marks(marks);
@@ -221,8 +222,8 @@ impl Engine {
             for (number, (_, classes)) in groups.iter().enumerate() {
                 for class in classes.iter().map(|class| class as u32) {
                     if self.dirty.fresh.has(class as usize) || self.classes.key(class).is_none() {
-                        governed.extend(after.members(class as usize));
-                        judged.extend(after.members(class as usize));
+                        note(&mut governed, after.members(class as usize));
+                        note(&mut judged, after.members(class as usize));
                     } else {
                         marked.push(comparison.marked(class, direction, number));
                     }
@@ -238,18 +239,18 @@ impl Engine {
                 let change = comparison.row(marked, direction, &mut memo);
                 let differs = !change.classes.is_empty() || !change.atoms.is_empty();
                 if differs || ruled.is_some_and(|ruled| ruled.has(class)) {
-                    governed.extend(members);
+                    note(&mut governed, members);
                 }
                 let own = memo.columns.rank(class);
                 let itself = |bits: &Bits| bits.meets(&special) || own.is_some_and(|own| bits.has(own));
                 if self.dirty.relinked.contains(&marked.class) {
-                    relinked.extend(members);
+                    note(&mut relinked, members);
                 }
                 if comparison.mixed.has(class)
                     || !change.atoms.is_empty()
                     || change.classes.iter().any(|(.., bits)| itself(bits))
                 {
-                    judged.extend(members);
+                    note(&mut judged, members);
                 }
                 if differs {
                     changed.push((marked.class, change));
@@ -264,7 +265,7 @@ impl Engine {
         let cells = comparison.cells;
         self.conns = conns;
         let [governed, judged, relinked] =
-            [governed, judged, relinked].map(|workloads| workloads.into_iter().collect());
+            [governed, judged, relinked].map(|workloads| workloads.iter().map(|id| id as u32).collect());
         Compared { cells, governed, judged, relinked }
     }
 }
@@ -359,7 +360,9 @@ impl Comparison<'_> {
         let slot = memo.compares.get_mut(marks).map(|[same, other]| if all { other } else { same });
         let Some(Some(compare)) = slot else { return Rc::default() };
         let mut numbers = |[before, after]: &mut [Narrow; 2]| {
-            [before.number(self.before, old, self.conns), after.number(self.after, new, self.conns)]
+            let number = before.number(self.before, old, self.conns);
+            let twin = Some((&*before, self.before));
+            [number, after.number_beside(self.after, new, twin, self.conns)]
         };
         let (classes, atoms) = (numbers(&mut compare.classes), numbers(&mut compare.atoms));
         let parts = |[before, after]: &[Narrow; 2], [old, new]: [u32; 2]| {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use rustc_hash::FxHashMap;
 
 use super::classes::Classes;
-use super::profile::{AdminEntry, Columns, PeerSet, Profile, Space};
+use super::profile::{Columns, PeerSet, Profile, Space};
 use super::resident::{Engine, side};
 use super::selectors::Selectors;
 use super::sets::Sets;
@@ -39,7 +39,11 @@ pub(super) struct Narrow {
     ids: FxHashMap<Parts, u32>,
     rows: Vec<Parts>,
     everything: Option<u32>,
+    spare: Option<Profile>,
 }
+
+/// Rows at the same columns, and the view that they are of.
+pub(super) type Twin<'a> = (&'a Narrow, &'a Connectivity);
 
 /// The columns of some rows, and what sets speak of them, as far as it is known.
 struct Ranked<'a> {
@@ -89,11 +93,23 @@ impl Narrow {
             ids: [(Arc::clone(&empty), 0)].into_iter().collect(),
             rows: vec![empty],
             everything: None,
+            spare: None,
         }
     }
 
     /// The number of the row of a profile: equal for equal rows. `view` is the same each time.
     pub(super) fn number(&mut self, view: &Connectivity, profile: u32, conns: &mut ConnTable) -> u32 {
+        self.number_beside(view, profile, None, conns)
+    }
+
+    /// As [`Narrow::number`]. A twin has the same columns in another view: what is the same there is taken from it.
+    pub(super) fn number_beside(
+        &mut self,
+        view: &Connectivity,
+        profile: u32,
+        twin: Option<Twin<'_>>,
+        conns: &mut ConnTable,
+    ) -> u32 {
         if profile == NO_PROFILE {
             return 0;
         }
@@ -105,7 +121,7 @@ impl Narrow {
             return *known;
         }
         let number = match view.profiles.get(index) {
-            Some(Some(profile)) => self.evaluate(view, profile, conns),
+            Some(Some(profile)) => self.evaluate(view, profile, twin, conns),
             _ => 0,
         };
         if let Some(slot) = self.of.get_mut(index) {
@@ -143,7 +159,7 @@ impl Narrow {
     }
 
     /// True where a set of peers speaks of the columns.
-    fn speaks(&mut self, view: &Connectivity, set: PeerSet) -> bool {
+    fn speaks(&mut self, view: &Connectivity, set: PeerSet, twin: Option<Twin<'_>>) -> bool {
         let index = set as usize;
         if self.met.len() <= index {
             self.met.resize(view.sets.len().max(index + 1), 0);
@@ -151,6 +167,16 @@ impl Narrow {
         let Some(known) = self.met.get_mut(index) else { return false };
         if *known == 0 {
             let bits = view.sets.get(index).map(|set| set.of(self.space));
+            let there = twin.and_then(|(twin, other)| {
+                let (met, set) = (*twin.met.get(index)?, other.sets.get(index)?);
+                (met > 0 && bits?.shares(set.of(self.space))).then_some((met, twin))
+            });
+            if let Some((met, twin)) = there {
+                let spoken = met.checked_sub(2).and_then(|place| twin.spoken.get(place as usize));
+                self.spoken.extend(spoken.cloned());
+                *known = if spoken.is_some() { self.spoken.len() as u32 + 1 } else { 1 };
+                return *known > 1;
+            }
             *known = match bits.filter(|bits| bits.meets(&self.columns)) {
                 Some(bits) => {
                     self.spoken.push(if self.whole {
@@ -166,31 +192,47 @@ impl Narrow {
         *known > 1
     }
 
-    fn evaluate(&mut self, view: &Connectivity, profile: &Profile, conns: &mut ConnTable) -> u32 {
-        let mut meets = |set: PeerSet| self.speaks(view, set);
-        // The baseline has no say where NetworkPolicies have.
-        let says = |admin: &&AdminEntry| !(profile.isolated && admin.tier == Tier::Baseline);
-        let left = Profile {
+    fn evaluate(
+        &mut self,
+        view: &Connectivity,
+        profile: &Profile,
+        twin: Option<Twin<'_>>,
+        conns: &mut ConnTable,
+    ) -> u32 {
+        // Most of what is left is nothing, or known: it is gathered where there is room already.
+        let empty = || Profile {
             direction: profile.direction,
-            isolated: profile.isolated,
-            allowed: profile.allowed.iter().filter(|entry| meets(entry.peers)).copied().collect(),
-            admin: profile
-                .admin
-                .iter()
-                .filter(says)
-                .filter(|admin| meets(admin.entry.peers))
-                .copied()
-                .collect(),
+            isolated: false,
+            allowed: Vec::new(),
+            admin: Vec::new(),
         };
-        if left.allowed.is_empty() && left.admin.is_empty() {
-            return self.silent(profile.isolated);
+        let mut left = self.spare.take().unwrap_or_else(empty);
+        (left.direction, left.isolated) = (profile.direction, profile.isolated);
+        left.allowed.clear();
+        left.admin.clear();
+        for entry in &profile.allowed {
+            if self.speaks(view, entry.peers, twin) {
+                left.allowed.push(*entry);
+            }
         }
-        if let Some(&known) = self.left.get(&left) {
-            return known;
+        for admin in &profile.admin {
+            // The baseline has no say where NetworkPolicies have.
+            let says = !(profile.isolated && admin.tier == Tier::Baseline);
+            if says && self.speaks(view, admin.entry.peers, twin) {
+                left.admin.push(*admin);
+            }
         }
-        let row: Parts = view.evaluate_over(&left, &Ranked { narrow: self }, conns).into();
-        let number = self.intern(row);
-        self.left.insert(left, number);
+        let number = if left.allowed.is_empty() && left.admin.is_empty() {
+            self.silent(profile.isolated)
+        } else if let Some(&known) = self.left.get(&left) {
+            known
+        } else {
+            let row: Parts = view.evaluate_over(&left, &Ranked { narrow: self }, conns).into();
+            let number = self.intern(row);
+            self.left.insert(left.clone(), number);
+            number
+        };
+        self.spare = Some(left);
         number
     }
 }
