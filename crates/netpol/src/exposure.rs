@@ -292,7 +292,7 @@ impl<'a> Judge<'a> {
         let callers = self.inside(index, endpoint, known, &mut paths, &mut ports);
         let inner = paths.iter().map(|(reached, _)| *reached).max().unwrap_or(ExposureLevel::Isolated);
         (level, at_most) = (level.max(inner), at_most.max(inner));
-        at_most = at_most.max(self.uncertain(index, endpoint, &mut caveats));
+        at_most = at_most.max(self.uncertain(index, endpoint, ways, &mut caveats));
         paths.sort_by(|a, b| b.0.cmp(&a.0).then_with(|| a.1.cmp(&b.1)));
         paths.dedup();
         let best = paths.first().map(|(reached, _)| *reached);
@@ -528,6 +528,7 @@ impl<'a> Judge<'a> {
         &mut self,
         index: usize,
         endpoint: &Endpoint,
+        ways: &[Entry],
         caveats: &mut BTreeSet<String>,
     ) -> ExposureLevel {
         let mut most = ExposureLevel::Isolated;
@@ -551,10 +552,22 @@ impl<'a> Judge<'a> {
                 }
                 "peer_not_analysed" => {
                     caveats.insert(format!("{}: {}", warning.object, warning.message));
+                    most = most.max(self.may_admit_more(index, ways, warning));
                 }
                 _ => {}
             }
         }
         most
+    }
+
+    /// Whom a rule for ingress may let in whose peers cannot be told: the nodes that are not in view may have any address.
+    fn may_admit_more(&self, index: usize, ways: &[Entry], warning: &Warning) -> ExposureLevel {
+        let ingress = warning.rule.is_some_and(|(direction, _)| direction == Direction::Ingress);
+        let selected = self.connectivity.selected_by(index, Direction::Ingress);
+        match ingress && selected.contains(&&warning.object) {
+            true if ways.iter().any(|way| way.internet) => ExposureLevel::Open,
+            true => ExposureLevel::Controlled,
+            false => ExposureLevel::Isolated,
+        }
     }
 }

@@ -8,7 +8,7 @@ use super::sets::Term;
 use super::{Direction, Policy, Warning};
 use crate::bits::Bits;
 use crate::conn::ConnId;
-use crate::objects::{AdminPeer, ObjectKey};
+use crate::objects::{Action, AdminPeer, AdminRule, ObjectKey};
 use crate::selector::{Operator, Requirement, words};
 
 /// Most policies of one priority that each is compared with.
@@ -28,7 +28,17 @@ impl Engine {
         let Some(info) = self.infos.get(id as usize).and_then(Option::as_ref) else { return warnings };
         let Some(policy) = self.policy(id) else { return warnings };
         if let Some(AnyPolicy::Admin(admin)) = AnyPolicy::of(&info.object) {
-            for peer in admin.ingress.iter().chain(&admin.egress).flat_map(|rule| &rule.peers) {
+            let sides = [(Direction::Ingress, &admin.ingress), (Direction::Egress, &admin.egress)];
+            let rules = sides.into_iter().flat_map(|(direction, rules)| {
+                // What a rule that denies does not name stays denied by others, or open as it is.
+                let place = move |index, rule: &AdminRule| {
+                    (rule.action != Action::Deny).then_some((direction, index))
+                };
+                rules.iter().enumerate().map(move |(index, rule)| (place(index, rule), rule))
+            });
+            for (place, peer) in
+                rules.flat_map(|(place, rule)| rule.peers.iter().map(move |peer| (place, peer)))
+            {
                 let what = match peer {
                     AdminPeer::Nodes(_) if self.view.nodes.is_empty() => {
                         "peers by node are not analysed: no node is in view"
@@ -40,8 +50,8 @@ impl Engine {
                     AdminPeer::Unknown => "a peer of an unknown kind fails closed",
                     _ => continue,
                 };
-                let object = policy.key.clone();
-                warnings.push(Warning::of("peer_not_analysed", object, what.into()));
+                let warning = Warning::of("peer_not_analysed", policy.key.clone(), what.into());
+                warnings.push(Warning { rule: place, ..warning });
             }
         }
         if let Some(AnyPolicy::Network(network)) = AnyPolicy::of(&info.object) {
