@@ -20,11 +20,13 @@ pub mod harbor;
 pub mod quay;
 
 use axum::Json;
+use axum::extract::{FromRequest, FromRequestParts};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use plimsoll_bus::connection::message_id;
 use plimsoll_bus::subjects::Lane;
 use plimsoll_bus::{BusError, Outgoing, fault, subjects};
+use plimsoll_config::Scope;
 use plimsoll_model::digest::Digest;
 use plimsoll_model::reference::{valid_repository, valid_tag};
 use plimsoll_model::time::Timestamp;
@@ -33,7 +35,8 @@ use prost::Message as _;
 use serde::Deserialize;
 
 use crate::App;
-use crate::error::ApiError;
+use crate::auth::require;
+use crate::error::{ApiError, Params, body};
 
 /// Events of one request at most.
 const MAX_EVENTS: usize = 1000;
@@ -90,6 +93,49 @@ impl Asked {
     fn identity(&self, app: &App) -> Result<Option<String>, ApiError> {
         let Some(name) = &self.registry else { return Ok(None) };
         app.names.identity(name).map(|name| Some(name.to_owned())).ok_or_else(|| not_configured(name))
+    }
+}
+
+/// A notification that came with a token which allows it.
+pub struct Notice {
+    app: App,
+    registry: Option<String>,
+    bytes: bytes::Bytes,
+}
+
+impl FromRequest<App> for Notice {
+    type Rejection = ApiError;
+
+    async fn from_request(request: axum::extract::Request, app: &App) -> Result<Self, ApiError> {
+        let (mut parts, stream) = request.into_parts();
+        let asked = Params::<Asked>::from_request_parts(&mut parts, app).await;
+        let allowed = require(app, &parts.headers, Scope::Webhooks);
+        // Read whatever comes of it: an answer before the end of a request is lost to some clients.
+        let request = axum::extract::Request::from_parts(parts, stream);
+        let bytes = bytes::Bytes::from_request(request, app).await;
+        allowed?;
+        let bytes = body(bytes)?;
+        let registry = asked?.0.identity(app)?;
+        Ok(Self { app: app.clone(), registry, bytes })
+    }
+}
+
+impl Notice {
+    /// The body in a format.
+    fn read<'a, T: Deserialize<'a>>(&'a self) -> Result<T, ApiError> {
+        serde_json::from_slice(&self.bytes).map_err(|error| ApiError::bad("bad_envelope", error))
+    }
+
+    async fn accept(&self, events: &[Event]) -> Result<Response, ApiError> {
+        accept(&self.app, events, self.registry.as_deref()).await
+    }
+
+    /// As [`Notice::accept`]; none: nothing that counts is told.
+    async fn accept_any(&self, events: Option<Vec<Event>>) -> Result<Response, ApiError> {
+        match events {
+            Some(events) => self.accept(&events).await,
+            None => Ok(ignored()),
+        }
     }
 }
 

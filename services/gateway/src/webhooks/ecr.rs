@@ -2,16 +2,11 @@
 //! an API destination of EventBridge sends them, whole. The destination's connection carries the token, as the API key
 //! `Authorization` with the value `Bearer TOKEN`.
 
-use axum::extract::State;
-use axum::http::HeaderMap;
 use axum::response::Response;
-use plimsoll_config::Scope;
 use serde::Deserialize;
 
-use super::{Asked, Event, Request, Target, accept, ignored};
-use crate::App;
-use crate::auth::require;
-use crate::error::{ApiError, Params, body};
+use super::{Event, Notice, Request, Target};
+use crate::error::ApiError;
 
 const IMAGE_ACTION: &str = "ECR Image Action";
 
@@ -47,18 +42,8 @@ struct Detail {
 /// `POST /v1/webhooks/ecr`: images that were pushed and deleted count; everything else is ignored.
 ///
 /// 202, also for what is ignored; 4xx when the body is no event of EventBridge's or it is refused; 503 when JetStream is away.
-pub async fn receive(
-    State(app): State<App>,
-    Params(asked): Params<Asked>,
-    headers: HeaderMap,
-    bytes: Result<bytes::Bytes, axum::extract::rejection::BytesRejection>,
-) -> Result<Response, ApiError> {
-    require(&app, &headers, Scope::Webhooks)?;
-    let registry = asked.identity(&app)?;
-    match event(&body(bytes)?)? {
-        Some(event) => accept(&app, &[event], registry.as_deref()).await,
-        None => Ok(ignored()),
-    }
+pub async fn receive(notice: Notice) -> Result<Response, ApiError> {
+    notice.accept_any(event(&notice.bytes)?.map(|event| vec![event])).await
 }
 
 /// What an envelope tells; none for what does not count.

@@ -2,17 +2,12 @@
 //! (<https://goharbor.io/docs/latest/working-with-projects/project-configuration/configure-webhooks/>), in the payload
 //! format `Default` and as `CloudEvents`. They are not signed; Harbor's "Auth Header" carries the token.
 
-use axum::extract::State;
-use axum::http::HeaderMap;
 use axum::response::Response;
-use plimsoll_config::Scope;
 use plimsoll_model::time::Timestamp;
 use serde::Deserialize;
 
-use super::{Asked, Event, Request, Target, accept, ignored, split_host};
-use crate::App;
-use crate::auth::require;
-use crate::error::{ApiError, Params, body};
+use super::{Event, Notice, Request, Target, split_host};
+use crate::error::ApiError;
 
 /// Both formats: `Default` has `occur_at` and `event_data`, `CloudEvents` has `id`, `time` and `data`.
 #[derive(Deserialize)]
@@ -61,18 +56,8 @@ struct Repository {
 ///
 /// 202, also for what is ignored; 4xx when the body is no payload of Harbor's or all of its resources are refused; 503 when
 /// JetStream is away.
-pub async fn receive(
-    State(app): State<App>,
-    Params(asked): Params<Asked>,
-    headers: HeaderMap,
-    bytes: Result<bytes::Bytes, axum::extract::rejection::BytesRejection>,
-) -> Result<Response, ApiError> {
-    require(&app, &headers, Scope::Webhooks)?;
-    let registry = asked.identity(&app)?;
-    match events(&body(bytes)?)? {
-        Some(events) => accept(&app, &events, registry.as_deref()).await,
-        None => Ok(ignored()),
-    }
+pub async fn receive(notice: Notice) -> Result<Response, ApiError> {
+    notice.accept_any(events(&notice.bytes)?).await
 }
 
 /// The events of a payload; none for a kind that does not count.

@@ -2,16 +2,11 @@
 //! and no digests: what a tag points at is asked of the registry, by whoever plans the image. They are not signed; the
 //! webhook's URL carries the token as the password of `https://plimsoll:TOKEN@…`.
 
-use axum::extract::State;
-use axum::http::HeaderMap;
 use axum::response::Response;
-use plimsoll_config::Scope;
 use serde::Deserialize;
 
-use super::{Asked, Event, Request, Target, accept, ignored, split_host};
-use crate::App;
-use crate::auth::require;
-use crate::error::{ApiError, Params, body};
+use super::{Event, Notice, Request, Target, split_host};
+use crate::error::ApiError;
 
 #[derive(Deserialize)]
 struct Payload {
@@ -28,18 +23,8 @@ struct Payload {
 ///
 /// 202, also for what is ignored; 4xx when the body is no payload of Quay's or all of its tags are refused; 503 when
 /// JetStream is away.
-pub async fn receive(
-    State(app): State<App>,
-    Params(asked): Params<Asked>,
-    headers: HeaderMap,
-    bytes: Result<bytes::Bytes, axum::extract::rejection::BytesRejection>,
-) -> Result<Response, ApiError> {
-    require(&app, &headers, Scope::Webhooks)?;
-    let registry = asked.identity(&app)?;
-    match events(&body(bytes)?)? {
-        Some(events) => accept(&app, &events, registry.as_deref()).await,
-        None => Ok(ignored()),
-    }
+pub async fn receive(notice: Notice) -> Result<Response, ApiError> {
+    notice.accept_any(events(&notice.bytes)?).await
 }
 
 /// One event for each tag.
