@@ -116,16 +116,14 @@ impl Default for Pace {
     }
 }
 
-impl Pace {
-    fn pauses(&self) -> impl Iterator<Item = Duration> + use<> {
-        let (first, longest) = self.backoff;
-        ExponentialBuilder::default()
-            .with_min_delay(first)
-            .with_max_delay(longest)
-            .with_jitter()
-            .without_max_times()
-            .build()
-    }
+/// Pauses between attempts, from the shortest to the longest, without an end.
+pub(crate) fn backoff((first, longest): (Duration, Duration)) -> backon::ExponentialBackoff {
+    ExponentialBuilder::default()
+        .with_min_delay(first)
+        .with_max_delay(longest)
+        .with_jitter()
+        .without_max_times()
+        .build()
 }
 
 /// Asks what the API server serves, again and again, until nobody listens.
@@ -136,7 +134,7 @@ pub async fn discover(
     pace: Pace,
     out: mpsc::Sender<Seen>,
 ) {
-    let mut pauses = pace.pauses();
+    let mut pauses = backoff(pace.backoff);
     loop {
         let pause = match served(&client, &kinds).await {
             Ok((served, unknown)) => {
@@ -147,7 +145,7 @@ pub async fn discover(
                 if troubled {
                     pauses.next().unwrap_or(every).min(every)
                 } else {
-                    pauses = pace.pauses();
+                    pauses = backoff(pace.backoff);
                     every
                 }
             }
@@ -287,7 +285,7 @@ impl Watch {
 
     async fn follow(&self, kind: &Kind, events: impl Stream<Item = watcher::Result<Event<DynamicObject>>>) {
         let mut events = pin!(events);
-        let mut pauses = self.pace.pauses();
+        let mut pauses = backoff(self.pace.backoff);
         let mut troubled = false;
         loop {
             let next = if troubled {
@@ -296,7 +294,7 @@ impl Watch {
                     Ok(next) => next,
                     Err(_) => {
                         troubled = false;
-                        pauses = self.pace.pauses();
+                        pauses = backoff(self.pace.backoff);
                         if self.out.send(Seen::Going(self.unit.clone())).await.is_err() {
                             return;
                         }
@@ -308,7 +306,7 @@ impl Watch {
             };
             if troubled && matches!(&next, Some(Ok(event)) if !matches!(event, Event::Init)) {
                 troubled = false;
-                pauses = self.pace.pauses();
+                pauses = backoff(self.pace.backoff);
                 if self.out.send(Seen::Going(self.unit.clone())).await.is_err() {
                     return;
                 }
