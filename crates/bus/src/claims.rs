@@ -151,22 +151,13 @@ impl Claims {
         self.records.delete(&held.key, held.revision).await
     }
 
+    /// Only the holder writes with its owner and fence.
     async fn write(&self, held: &mut Held) -> Result<bool, BusError> {
-        let value = held.claim.encode_to_vec();
-        loop {
-            if let Some(revision) = self.records.update(&held.key, &value, held.revision).await? {
-                held.revision = revision;
-                return Ok(true);
-            }
-            // Either it was taken over, or an earlier write of ours was stored and its acknowledgement lost. Only the
-            // holder writes with its owner and fence, so the record itself tells.
-            let Some(record) = self.records.get(&held.key).await? else { return Ok(false) };
-            let stored: v1::Claim = record.decode()?;
-            if stored.owner != held.claim.owner || stored.fence != held.claim.fence {
-                return Ok(false);
-            }
-            held.revision = record.revision;
-        }
+        let claim = &held.claim;
+        let ours = |stored: &v1::Claim| stored.owner == claim.owner && stored.fence == claim.fence;
+        let written = self.records.update_own(&held.key, claim, held.revision, ours).await?;
+        held.revision = written.unwrap_or(held.revision);
+        Ok(written.is_some())
     }
 }
 

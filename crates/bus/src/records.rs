@@ -96,6 +96,28 @@ impl Records {
         self.write(key, value, revision, None).await
     }
 
+    /// [`Records::update`] of a record of which only its owner writes: one that stands there with `ours` is an earlier write
+    /// whose acknowledgement was lost, and is written over. `None` when somebody else took it over.
+    pub(crate) async fn update_own<M: Message + Default>(
+        &self,
+        key: &str,
+        own: &M,
+        mut revision: u64,
+        ours: impl Fn(&M) -> bool,
+    ) -> Result<Option<u64>, BusError> {
+        let value = own.encode_to_vec();
+        loop {
+            if let Some(written) = self.update(key, &value, revision).await? {
+                return Ok(Some(written));
+            }
+            let Some(stored) = self.get(key).await? else { return Ok(None) };
+            if !ours(&stored.decode()?) {
+                return Ok(None);
+            }
+            revision = stored.revision;
+        }
+    }
+
     /// Deletes the record if it is at `revision`. False when it is not.
     pub async fn delete(&self, key: &str, revision: u64) -> Result<bool, BusError> {
         Ok(self.write(key, &[], revision, Some("DEL")).await?.is_some())

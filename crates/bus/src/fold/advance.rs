@@ -120,20 +120,11 @@ struct Lease {
 impl Lease {
     /// Writes the record again. False when another owner has it.
     async fn write(&mut self) -> Result<bool, BusError> {
-        let value = self.record.encode_to_vec();
-        loop {
-            if let Some(revision) = self.records.update(&self.key, &value, self.revision).await? {
-                self.revision = revision;
-                return Ok(true);
-            }
-            // Taken over, unless an earlier write of ours was stored and its acknowledgement lost.
-            let Some(stored) = self.records.get(&self.key).await? else { return Ok(false) };
-            let record: v1::FoldRecord = stored.decode()?;
-            if record.owner != self.record.owner || record.fence != self.record.fence {
-                return Ok(false);
-            }
-            self.revision = stored.revision;
-        }
+        let record = &self.record;
+        let ours = |stored: &v1::FoldRecord| stored.owner == record.owner && stored.fence == record.fence;
+        let written = self.records.update_own(&self.key, record, self.revision, ours).await?;
+        self.revision = written.unwrap_or(self.revision);
+        Ok(written.is_some())
     }
 
     /// Gives the key back as it was.
