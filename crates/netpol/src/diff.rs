@@ -355,15 +355,7 @@ impl<'a> Differ<'a> {
             _ => ConnId::NONE,
         };
         let (b, a) = (ask(before, s.before, d.before), ask(after, s.after, d.after));
-        match (b == ConnId::NONE, a == ConnId::NONE) {
-            (true, true) => None,
-            (true, false) => Some(ChangeKind::Added),
-            (false, true) => Some(ChangeKind::Removed),
-            (false, false) if before.conns.get(b) == after.conns.get(a) => {
-                all.then_some(ChangeKind::Unchanged)
-            }
-            (false, false) => Some(ChangeKind::Changed),
-        }
+        kind_of(before.conns.get(b), after.conns.get(a), all)
     }
 
     /// Workloads that may send more to the outside.

@@ -343,10 +343,10 @@ impl Fleet {
 
 /// True where two states of a node differ in what is read of it.
 fn differs(known: &ClusterNode, node: &ClusterNode) -> bool {
-    let of = |node: &ClusterNode| {
-        (node.meta.labels.clone(), node.pod_cidrs.clone(), node.internal.clone(), node.external.clone())
-    };
-    of(known) != of(node)
+    known.meta.labels != node.meta.labels
+        || known.pod_cidrs != node.pod_cidrs
+        || known.internal != node.internal
+        || known.external != node.external
 }
 
 /// Counts; true where the key came or went.

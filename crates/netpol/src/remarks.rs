@@ -185,19 +185,15 @@ pub(crate) fn of_workloads(state: &ClusterState, connectivity: &Connectivity) ->
 /// NETPOL009 of a rule.
 pub(crate) fn shadowed(shadowed: Shadowed) -> Effect {
     let Shadowed { rule, by } = shadowed;
-    let field = |rule: &RuleRef| {
-        let field = if rule.direction == Direction::Ingress { "ingress" } else { "egress" };
-        format!("{field}[{}]", rule.rule)
-    };
     let name = |other: &RuleRef| match other.policy == rule.policy {
-        true => format!("its {}", field(other)),
+        true => format!("its {}", other.place()),
         false => other.to_string(),
     };
     let shown = by.iter().take(SHOWN).map(name).collect::<Vec<_>>().join(", ");
     let rest = if by.len() > SHOWN { format!(" and {} more", by.len() - SHOWN) } else { String::new() };
     let decide = if by.len() == 1 { "decides" } else { "decide" };
     let message = format!("{rule} changes nothing: {shown}{rest} {decide} all of its traffic already");
-    Effect::new("NETPOL009", Urgency::Low, &rule.policy, field(&rule), message)
+    Effect::new("NETPOL009", Urgency::Low, &rule.policy, rule.place(), message)
         .decided(by.iter().map(ToString::to_string).collect())
         .about([rule.policy.clone()])
 }
@@ -420,8 +416,7 @@ fn node_blocks(state: &ClusterState, connectivity: &Connectivity, found: &mut Ve
         }
         let Some((block, node, address)) = held(policy) else { continue };
         let behind = connectivity.endpoints().iter().filter(|endpoint| {
-            !endpoint.assumed
-                && !endpoint.host_network
+            holdable(endpoint)
                 && endpoint.namespace == policy.meta.namespace
                 && endpoint.pod_labels.iter().any(|labels| policy.pods.matches(labels))
         });

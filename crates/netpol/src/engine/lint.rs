@@ -69,7 +69,7 @@ impl Engine {
             return warnings;
         }
         for direction in [Direction::Ingress, Direction::Egress] {
-            let field = if direction == Direction::Ingress { "ingress" } else { "egress" };
+            let field = direction.as_str();
             let atoms = self.view.atoms(direction).live();
             for (index, rule) in policy.rules(direction).unwrap_or_default().iter().enumerate() {
                 let mut tell = |code: &'static str, message: String, absent: String| {

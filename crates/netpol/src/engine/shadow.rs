@@ -26,8 +26,14 @@ pub struct RuleRef {
 
 impl std::fmt::Display for RuleRef {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let field = if self.direction == Direction::Ingress { "ingress" } else { "egress" };
-        write!(f, "{} {field}[{}]", self.policy, self.rule)
+        write!(f, "{} {}", self.policy, self.place())
+    }
+}
+
+impl RuleRef {
+    /// Where it stands in its policy: `ingress[0]`.
+    pub(crate) fn place(&self) -> String {
+        format!("{}[{}]", self.direction.as_str(), self.rule)
     }
 }
 
