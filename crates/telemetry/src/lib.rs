@@ -13,5 +13,5 @@ pub mod metrics;
 pub mod trace;
 
 pub use health::Health;
-pub use logs::{LogFormat, Settings, Telemetry, init};
+pub use logs::{LogFormat, Settings, Telemetry, chain, init};
 pub use metrics::Metrics;

@@ -49,18 +49,3 @@ impl From<plimsoll_bus::BusError> for CliError {
 }
 
 impl Error for CliError {}
-
-/// The messages of an error and of its causes, each once.
-pub fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(next) = cause {
-        let words = next.to_string();
-        if !text.ends_with(&words) {
-            text.push_str(": ");
-            text.push_str(&words);
-        }
-        cause = next.source();
-    }
-    text
-}

@@ -290,27 +290,22 @@ impl Watch {
         loop {
             let next = if troubled {
                 // A watch that was begun again says nothing until something happens.
-                match tokio::time::timeout(self.pace.going, events.next()).await {
-                    Ok(next) => next,
-                    Err(_) => {
-                        troubled = false;
-                        pauses = backoff(self.pace.backoff);
-                        if self.out.send(Seen::Going(self.unit.clone())).await.is_err() {
-                            return;
-                        }
-                        continue;
-                    }
-                }
+                tokio::time::timeout(self.pace.going, events.next()).await.ok()
             } else {
-                events.next().await
+                Some(events.next().await)
             };
-            if troubled && matches!(&next, Some(Ok(event)) if !matches!(event, Event::Init)) {
+            let goes = match &next {
+                None => true,
+                Some(next) => troubled && matches!(next, Some(Ok(event)) if !matches!(event, Event::Init)),
+            };
+            if goes {
                 troubled = false;
                 pauses = backoff(self.pace.backoff);
                 if self.out.send(Seen::Going(self.unit.clone())).await.is_err() {
                     return;
                 }
             }
+            let Some(next) = next else { continue };
             let seen = match next {
                 None => return,
                 Some(Ok(Event::Init)) => Some(Seen::Listing(self.unit.clone())),

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use plimsoll_telemetry::chain;
 use reqwest::header::RETRY_AFTER;
 use reqwest::{Certificate, Client, StatusCode, Url};
 use serde_json::Value;
@@ -229,14 +230,4 @@ async fn explained(mut answer: reqwest::Response) -> (String, String) {
     let json: Value = serde_json::from_slice(&body).unwrap_or(Value::Null);
     let text = |name: &str| json.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
     (text("code"), text("detail"))
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(error) = next {
-        text = format!("{text}: {error}");
-        next = error.source();
-    }
-    text
 }

@@ -68,15 +68,14 @@ impl View {
         let key = object.key.clone();
         let told = match self.objects.get(&key) {
             // What is told again in full stays the same bytes: only a new uid is news to whom orders by it.
-            Some(known) if known.object.says_the_same(&object) && known.object.uid == object.uid => return,
-            Some(known) => {
-                let (told, same) = (known.told, known.object.says_the_same(&object));
-                if same {
+            Some(known) if known.object.says_the_same(&object) => {
+                if known.object.uid != object.uid {
+                    let told = known.told;
                     self.objects.insert(key, Entry { object, told });
-                    return;
                 }
-                told
+                return;
             }
+            Some(known) => known.told,
             None => self.gone.remove(&key).is_some(),
         };
         if !key.namespace.is_empty() && !self.namespaces.contains(&key.namespace) {
@@ -163,9 +162,9 @@ impl View {
         self.parts(changed, bytes)
     }
 
-    /// Every object, in parts of about so many bytes.
-    pub fn in_parts(&self, bytes: usize) -> Vec<Vec<Key>> {
-        self.parts(self.objects.keys().cloned(), bytes)
+    /// Every object, or every one of a namespace, in parts of about so many bytes.
+    pub fn in_parts(&self, namespace: Option<&str>, bytes: usize) -> Vec<Vec<Key>> {
+        self.parts(self.objects.keys().filter(|key| inside(namespace, key)).cloned(), bytes)
     }
 
     fn parts(&self, keys: impl IntoIterator<Item = Key>, bytes: usize) -> Vec<Vec<Key>> {

@@ -5,9 +5,10 @@ use plimsoll_image::source::SourceError;
 use plimsoll_netpol::report::ReportError;
 use plimsoll_netpol::suggest::SuggestError;
 use plimsoll_sbom::document::DocumentError;
+use plimsoll_telemetry::chain;
 use plimsoll_vuln::DbError;
 
-use crate::error::{CliError, chain};
+use crate::error::CliError;
 
 /// An image or a layer that cannot be read.
 pub(super) fn source(error: &SourceError) -> CliError {

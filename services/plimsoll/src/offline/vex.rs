@@ -38,7 +38,7 @@ pub(super) fn rules(path: &Path) -> Result<Vec<Statement>, CliError> {
 }
 
 fn failed(error: &VexError) -> CliError {
-    let cli = CliError::new(error.code(), crate::error::chain(error));
+    let cli = CliError::new(error.code(), plimsoll_telemetry::chain(error));
     match error {
         VexError::Unknown(_) => cli.hint("OpenVEX, CSAF, CycloneDX with vulnerabilities, or a DSSE envelope"),
         VexError::Key(_) => cli.hint("a file as `cosign generate-key-pair` writes cosign.pub"),

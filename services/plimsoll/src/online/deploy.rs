@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::client::Client;
 use super::{Format, Gateway};
 use crate::Outcome;
-use crate::error::{CliError, chain};
+use crate::error::CliError;
 use crate::output::{clean, print, table};
 
 #[derive(Debug, Args)]
@@ -55,7 +55,7 @@ fn documents(paths: &[PathBuf]) -> Result<Vec<u8>, CliError> {
     let mut out = Vec::new();
     if !paths.is_empty() {
         out = stream(&paths).map_err(|error| {
-            let cli = CliError::new(error.code(), chain(&error));
+            let cli = CliError::new(error.code(), plimsoll_telemetry::chain(&error));
             match error {
                 LoadError::Nothing { .. } => cli.hint(
                     "files *.yaml, *.yml and *.json are read; that a scope has nothing left is said by an empty file",

@@ -8,7 +8,6 @@ use tokio::time::Instant;
 
 use super::{Agent, DELETIONS, MOST_REFUSED, Work};
 use crate::kinds::Kind;
-use crate::reduce::Key;
 use crate::source::backoff;
 use crate::tell::{Mode, TellError};
 
@@ -56,8 +55,9 @@ impl Agent {
             let namespace = self.namespace;
             let key = self.view.first(|kind| kind == namespace).or_else(|| self.view.first(quiet));
             let key = key.or_else(|| self.view.first(|_| true))?;
-            let document = self.view.document(std::slice::from_ref(&key))?;
-            return Some((Work::Beat(key), Mode::Apply, document));
+            let work = Work::Beat(key);
+            let (mode, document) = self.document(&work)?;
+            return Some((work, mode, document));
         }
         None
     }
@@ -118,7 +118,6 @@ impl Agent {
                 tracing::info!(objects, complete, "the gateway has everything");
                 self.told_complete = Some(complete);
                 self.last_everything = now;
-                self.health.ready("gateway");
             }
             Work::Everything(_) | Work::Changed(_) | Work::Beat(_) => {}
         }
@@ -152,7 +151,7 @@ impl Agent {
                     "the gateway refuses an object; it is looked for"
                 );
                 // What is refused is found part by part, then all but that is told.
-                let whole = self.view.in_parts(self.settings.part);
+                let whole = self.view.in_parts(None, self.settings.part);
                 self.queue.extend(whole.into_iter().map(Work::Changed));
                 self.queue.push_back(Work::Everything(namespace));
                 self.pause(now, None);
@@ -186,13 +185,8 @@ impl Agent {
 
     /// A namespace that is too large for one document: what it has is told, what is gone was or will be.
     fn in_parts(&mut self, name: &str) {
-        let parts = self.view.in_parts(self.settings.part);
-        let inside = |key: &Key| *key.namespace == *name || key.namespace.is_empty() && *key.name == *name;
-        for part in parts.into_iter().rev() {
-            let keys: Vec<Key> = part.into_iter().filter(inside).collect();
-            if !keys.is_empty() {
-                self.queue.push_front(Work::Changed(keys));
-            }
+        for part in self.view.in_parts(Some(name), self.settings.part).into_iter().rev() {
+            self.queue.push_front(Work::Changed(part));
         }
         // The last word of a telling of everything is one of these.
         if !self.queue.iter().any(|work| matches!(work, Work::Everything(_))) {
